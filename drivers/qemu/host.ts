@@ -1,0 +1,47 @@
+/**
+ * What the QEMU driver needs of the machine it runs on. Two hosts exist: one that spawns real processes, and one that
+ * hands out simulated QEMUs inside this process. Nothing else differs between the two.
+ */
+import type { Duplex } from '../../src/qmp/duplex.ts';
+import type { Timers } from '../../src/util/timers.ts';
+
+/** How an emulator ended. */
+export interface EmulatorExit {
+  /** Exit status, null when a signal ended it. */
+  readonly code: number | null;
+  readonly signal: string | null;
+}
+
+/** One running emulator process, real or simulated. */
+export interface Emulator {
+  /** Opens a QMP connection; the first is made right after launch, later ones after a lost one. */
+  connect(): Promise<Duplex>;
+  /** Settles once, when the process has ended and its socket is gone. */
+  readonly exited: Promise<EmulatorExit>;
+  /** The last lines the process wrote to stderr and stdout: what an error message quotes. */
+  output(): string;
+  /** SIGTERM, then SIGKILL after a grace period; resolves when the process has ended. Idempotent. */
+  terminate(): Promise<void>;
+}
+
+/** File operations the driver does itself, next to those that the emulator does. */
+export interface HostFiles {
+  stat(path: string): Promise<{ readonly kind: 'file' | 'block'; readonly sizeBytes: number } | undefined>;
+  /** Creates an empty file, mode 0600; rejects with the system's error (`code` ENOENT, EACCES, EEXIST, ...). */
+  createEmpty(path: string): Promise<void>;
+  /** Unlinks; no error if it is not there. */
+  remove(path: string): Promise<void>;
+}
+
+/** A place where emulators run. */
+export interface Host {
+  readonly timers: Timers;
+  readonly files: HostFiles;
+  /**
+   * Starts an emulator with these arguments plus a QMP monitor of the host's choosing. Rejects with a VirtError that
+   * names the binary and what it printed if it cannot be run or ends before its monitor is there.
+   */
+  launch(emulator: string | undefined, argv: readonly string[]): Promise<Emulator>;
+  /** Ends every emulator that it launched and removes its sockets. Idempotent. */
+  close(): Promise<void>;
+}

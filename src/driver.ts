@@ -1,0 +1,241 @@
+/**
+ * The driver contract: what a hypervisor driver supplies. Types only. Everything libvirt promises about block jobs
+ * (flags, one job per disk, READY and pivot gating, waiting, XML, events) lives above this line, in `src`; a driver
+ * supplies primitives and cannot diverge.
+ */
+import type { Timers } from './util/timers.ts';
+
+/** Stops a subscription. */
+export type Unsubscribe = () => void;
+
+/** One image of a disk's chain, as a driver knows it. */
+export interface ImageRef {
+  /** libvirt's image index N (`vda[N]`): unique within one run of a machine, never reused. */
+  readonly index: number;
+  /** Absolute path. */
+  readonly path: string;
+  /** Format driver name: `qcow2`, `raw`, ... */
+  readonly format: string;
+}
+
+/** A disk of a machine that is to be started. */
+export interface DiskSpec {
+  /** Guest-side name, `<target dev>`. */
+  readonly target: string;
+  /** Device alias, e.g. `virtio-disk0`. */
+  readonly alias: string;
+  /** `virtio`, `scsi`, `ide`, `sata`, ... as in `<target bus>`. */
+  readonly bus: string;
+  readonly device: 'disk' | 'cdrom';
+  readonly readonly: boolean;
+  /** The chain, active image first; empty for a drive without medium. */
+  readonly chain: readonly ImageRef[];
+}
+
+/** A machine that is to be started. */
+export interface MachineSpec {
+  readonly name: string;
+  readonly uuid: string;
+  readonly memoryBytes: number;
+  /** `<os><type machine>`; the driver's default when left out. */
+  readonly machineType?: string;
+  /** `<emulator>`; the driver's default when left out. */
+  readonly emulator?: string;
+  readonly disks: readonly DiskSpec[];
+}
+
+/** A copy's destination. */
+export interface TargetSpec {
+  readonly disk: string;
+  readonly source: ImageRef;
+  readonly image: ImageRef;
+  /** What is below the destination once the job has pivoted, top first; empty: nothing. */
+  readonly backing: readonly ImageRef[];
+  /** The destination exists and is used as it is (BLOCK_COPY_REUSE_EXT). */
+  readonly reuse: boolean;
+}
+
+/** A destination that is ready to be written to. */
+export interface TargetRef {
+  readonly image: ImageRef;
+}
+
+interface JobRequestBase {
+  /** Chosen by the caller, registered before it is sent, unique in the machine. */
+  readonly id: string;
+  readonly disk: string;
+  /** 0: unlimited. A bigint where the caller's number does not fit one exactly. */
+  readonly speedBytesPerSecond: number | bigint;
+}
+
+/** Populate `top` from its backing images down to, not including, `base` (libvirt: pull; QAPI: block-stream). */
+export interface PullRequest extends JobRequestBase {
+  readonly kind: 'pull';
+  readonly top: ImageRef;
+  readonly base?: ImageRef;
+  /** What is written into the header as the backing file's name; the base's path when left out. */
+  readonly backingName?: string;
+}
+
+/** Merge `top` down into `base`; `active` when top is what the guest writes to (QAPI: block-commit). */
+export interface CommitRequest extends JobRequestBase {
+  readonly kind: 'commit' | 'active-commit';
+  /** What the guest has open. */
+  readonly active: ImageRef;
+  readonly top: ImageRef;
+  readonly base: ImageRef;
+  readonly backingName?: string;
+}
+
+/** Mirror a disk into a prepared target (libvirt: copy; QAPI: blockdev-mirror, drive-mirror). */
+export interface CopyRequest extends JobRequestBase {
+  readonly kind: 'copy';
+  readonly source: ImageRef;
+  readonly target: TargetRef;
+  /** Only what is above the source's backing file. */
+  readonly shallow: boolean;
+  /** 0: the hypervisor's default. */
+  readonly granularityBytes: number;
+  /** 0: the hypervisor's default. */
+  readonly bufSizeBytes: number | bigint;
+  readonly synchronousWrites: boolean;
+}
+
+/** One job to start. */
+export type JobRequest = PullRequest | CommitRequest | CopyRequest;
+
+/** Where a job stands. `phase` is what the driver last heard; progress is in bytes as the hypervisor counts it. */
+export interface JobSnapshot {
+  readonly id: string;
+  readonly phase: 'running' | 'ready' | 'concluded';
+  /** Bytes. */
+  readonly current: number;
+  /** Bytes; may grow. */
+  readonly total: number;
+  /** What the hypervisor says; undefined where the dialect cannot say. */
+  readonly ready: boolean | undefined;
+  /** 0: unlimited. */
+  readonly speedBytesPerSecond: number;
+  /** Why a concluded job failed. */
+  readonly error?: string;
+}
+
+/** Which images a disk really has open, active first: the truth after a crash. */
+export interface DiskChain {
+  readonly disk: string;
+  readonly paths: readonly string[];
+}
+
+/** Why a machine is no longer there. */
+export type GoneReason = 'destroyed' | 'shutdown' | 'crashed';
+
+/** What a machine tells its owner. `ended` comes once per job, after the driver has cleaned up the job itself. */
+export type DriverEvent =
+  | { readonly type: 'job-ready'; readonly id: string }
+  | {
+      readonly type: 'job-ended';
+      readonly id: string;
+      readonly outcome: 'completed' | 'failed' | 'cancelled';
+      readonly error?: string;
+    }
+  | { readonly type: 'paused'; readonly reason: 'user' | 'io-error' }
+  | { readonly type: 'resumed' }
+  | { readonly type: 'powerdown-requested' | 'guest-shutdown' | 'reset' }
+  | {
+      readonly type: 'io-error';
+      readonly disk?: string;
+      readonly action: 'none' | 'pause' | 'report';
+      readonly reason: string;
+    }
+  | { readonly type: 'gone'; readonly reason: GoneReason; readonly detail?: string };
+
+/** What a machine can do; probed once, then frozen. The only source of conformance skips. */
+export interface Capabilities {
+  /** e.g. `QEMU 7.2.22`. */
+  readonly hypervisor: string;
+  /** libvirt's number: major * 1,000,000 + minor * 1,000 + micro. */
+  readonly version: number;
+  readonly pull: boolean;
+  readonly commit: boolean;
+  readonly activeCommit: boolean;
+  readonly copy: boolean;
+  /** BLOCK_COPY_SYNCHRONOUS_WRITES. */
+  readonly synchronousWrites: boolean;
+  /** The hypervisor announces READY by an event (RHEL 6 does not). */
+  readonly readyEvent: boolean;
+}
+
+/**
+ * One running machine. Every call rejects with a VirtError; `outcome: 'unknown'` when the wire was lost after the
+ * request was sent. A refused call leaves nothing behind.
+ */
+export interface Machine {
+  readonly capabilities: Capabilities;
+  /** Creates (unless reused) and opens a copy's destination; a no-op where the job itself does it. */
+  prepareTarget(spec: TargetSpec): Promise<TargetRef>;
+  /** Undoes {@link prepareTarget}: closes the destination and unlinks it if this driver made the file. */
+  discardTarget(target: TargetRef): Promise<void>;
+  /** Starts a job. Its events, even its end, may come before the promise settles. */
+  startJob(request: JobRequest): Promise<void>;
+  /** Asks a job to end; resolves when the hypervisor has accepted, long before `job-ended`. */
+  concludeJob(id: string, how: 'pivot' | 'abort'): Promise<void>;
+  /** Bytes per second, 0 for unlimited. */
+  setJobSpeed(id: string, bytesPerSecond: number | bigint): Promise<void>;
+  /** All jobs the hypervisor has. */
+  jobs(): Promise<readonly JobSnapshot[]>;
+  /** What each disk really has open. */
+  chains(): Promise<readonly DiskChain[]>;
+  /** Closes images that no disk uses any more (after pivot, pull, commit, abort). Unknown ones are ignored. */
+  releaseImages(images: readonly ImageRef[]): Promise<void>;
+  pause(): Promise<void>;
+  resume(): Promise<void>;
+  /** Asks the guest to power down (ACPI). */
+  powerdown(): Promise<void>;
+  /** Ends the machine at once; resolves when nothing of it is left. Idempotent. */
+  destroy(): Promise<void>;
+  /** Sends one monitor command past the driver (libvirt: virDomainQemuMonitorCommand). `hmp`: human monitor. */
+  monitorCommand(command: string, hmp: boolean): Promise<string>;
+  /** Events in the order in which the hypervisor gave them, called synchronously as they arrive. */
+  onEvent(listener: (event: DriverEvent) => void): Unsubscribe;
+}
+
+/** What is to be made of a new image file. */
+export interface VolumeSpec {
+  readonly path: string;
+  readonly format: string;
+  readonly capacityBytes: number;
+  readonly backing?: { readonly path: string; readonly format: string };
+}
+
+/** What an image's header says. */
+export interface VolumeInfo {
+  readonly path: string;
+  readonly format: string;
+  readonly capacityBytes: number;
+  /** As recorded in the header; `path` is resolved, `name` is verbatim. */
+  readonly backing?: { readonly path: string; readonly name: string; readonly format?: string };
+}
+
+/** Image files on the host of the driver. All paths are absolute. */
+export interface Volumes {
+  /** Creates an image; fails if the path exists. */
+  create(spec: VolumeSpec): Promise<void>;
+  /** Reads a header without opening the image's backing file; also while a machine has it open. */
+  inspect(path: string, format: string): Promise<VolumeInfo>;
+  /** undefined if there is nothing at the path. */
+  stat(path: string): Promise<{ readonly kind: 'file' | 'block'; readonly sizeBytes: number } | undefined>;
+  /** Unlinks a file; no error if it is not there. */
+  remove(path: string): Promise<void>;
+}
+
+/** A hypervisor driver: one per open connection. */
+export interface HypervisorDriver {
+  /** `qemu`, `memory`, ... */
+  readonly name: string;
+  readonly timers: Timers;
+  readonly volumes: Volumes;
+  /** Starts a machine with its CPUs running. On failure nothing is left: no process, socket, node or file. */
+  start(spec: MachineSpec): Promise<Machine>;
+  /** Destroys every machine that this driver started and frees all else. Idempotent. */
+  close(): Promise<void>;
+}

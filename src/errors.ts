@@ -1,0 +1,117 @@
+/**
+ * libvirt's error codes, domains and message templates (virterror.h, virerror.c of libvirt 9.0). Match on `code`,
+ * never on text.
+ */
+
+/** virErrorNumber: the codes this project raises. */
+export const ErrorCode = {
+  INTERNAL_ERROR: 1,
+  NO_SUPPORT: 3,
+  NO_CONNECT: 5,
+  INVALID_ARG: 8,
+  OPERATION_FAILED: 9,
+  NO_SOURCE: 19,
+  XML_ERROR: 27,
+  OPERATION_DENIED: 29,
+  XML_DETAIL: 35,
+  SYSTEM_ERROR: 38,
+  NO_DOMAIN: 42,
+  NO_STORAGE_VOL: 50,
+  OPERATION_INVALID: 55,
+  CONFIG_UNSUPPORTED: 67,
+  OPERATION_TIMEOUT: 68,
+  NO_DOMAIN_SNAPSHOT: 72,
+  ARGUMENT_UNSUPPORTED: 74,
+  MIGRATE_UNSAFE: 81,
+  OVERFLOW: 82,
+  BLOCK_COPY_ACTIVE: 83,
+  OPERATION_UNSUPPORTED: 84,
+  DEVICE_MISSING: 99,
+} as const;
+/** One of {@link ErrorCode}. */
+export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
+
+/** virErrorDomain: which part of libvirt raised the error; not uniform per call, so every raise names it. */
+export const ErrorDomain = {
+  NONE: 0,
+  XML: 5,
+  DOM: 6,
+  RPC: 7,
+  QEMU: 10,
+  REMOTE: 13,
+  STORAGE: 18,
+  DOMAIN: 20,
+  DOMAIN_SNAPSHOT: 35,
+} as const;
+/** One of {@link ErrorDomain}. */
+export type ErrorDomain = (typeof ErrorDomain)[keyof typeof ErrorDomain];
+
+/** What is put before the detail of a message, by code; codes that are not listed have no prefix. */
+const PREFIX: Partial<Record<ErrorCode, string>> = {
+  [ErrorCode.INTERNAL_ERROR]: 'internal error: ',
+  [ErrorCode.NO_SUPPORT]: 'this function is not supported by the connection driver: ',
+  [ErrorCode.NO_CONNECT]: 'no connection driver available for ',
+  [ErrorCode.INVALID_ARG]: 'invalid argument: ',
+  [ErrorCode.OPERATION_FAILED]: 'operation failed: ',
+  [ErrorCode.NO_SOURCE]: 'missing source information for device ',
+  [ErrorCode.XML_ERROR]: 'XML error: ',
+  [ErrorCode.OPERATION_DENIED]: 'operation forbidden: ',
+  [ErrorCode.NO_DOMAIN]: 'Domain not found: ',
+  [ErrorCode.NO_STORAGE_VOL]: 'Storage volume not found: ',
+  [ErrorCode.OPERATION_INVALID]: 'Requested operation is not valid: ',
+  [ErrorCode.CONFIG_UNSUPPORTED]: 'unsupported configuration: ',
+  [ErrorCode.OPERATION_TIMEOUT]: 'Timed out during operation: ',
+  [ErrorCode.NO_DOMAIN_SNAPSHOT]: 'Domain snapshot not found: ',
+  [ErrorCode.ARGUMENT_UNSUPPORTED]: 'argument unsupported: ',
+  [ErrorCode.MIGRATE_UNSAFE]: 'Unsafe migration: ',
+  [ErrorCode.OVERFLOW]: 'numerical overflow: ',
+  [ErrorCode.BLOCK_COPY_ACTIVE]: 'block copy still active: ',
+  [ErrorCode.OPERATION_UNSUPPORTED]: 'Operation not supported: ',
+  [ErrorCode.DEVICE_MISSING]: 'device not found: ',
+};
+
+/**
+ * Whether the operation took effect: `none` it did not, `unknown` the wire was lost before an answer, so only a look
+ * at the jobs and chains can tell.
+ */
+export type ErrorOutcome = 'none' | 'unknown';
+
+/** What a {@link VirtError} is made of besides its detail. */
+export interface VirtErrorOptions {
+  /** virErrorDomain; QEMU when left out. */
+  readonly domain?: ErrorDomain;
+  /** Defaults to `none`. */
+  readonly outcome?: ErrorOutcome;
+  /** What led to it. */
+  readonly cause?: unknown;
+  /** Leaves the code's prefix out (libvirt's argument-checking macros do). */
+  readonly bare?: boolean;
+  /** errno of a system error, as virError.int1 carries it. */
+  readonly errno?: number;
+}
+
+/** Every operating error of the public API (libvirt: virError). `message` is what virGetLastErrorMessage returns. */
+export class VirtError extends Error {
+  override name = 'VirtError';
+  readonly code: ErrorCode;
+  readonly domain: ErrorDomain;
+  /** The message without the code's prefix (virError.str2). */
+  readonly detail: string;
+  readonly outcome: ErrorOutcome;
+  readonly errno: number | undefined;
+
+  constructor(code: ErrorCode, detail: string, options: VirtErrorOptions = {}) {
+    const prefix = options.bare ? '' : (PREFIX[code] ?? '');
+    super(prefix + detail, options.cause === undefined ? undefined : { cause: options.cause });
+    this.code = code;
+    this.domain = options.domain ?? ErrorDomain.QEMU;
+    this.detail = detail;
+    this.outcome = options.outcome ?? 'none';
+    this.errno = options.errno;
+  }
+}
+
+/** Whether `error` is a {@link VirtError} with one of the codes (any code if none is given). */
+export function isVirtError(error: unknown, ...codes: readonly ErrorCode[]): error is VirtError {
+  return error instanceof VirtError && (codes.length === 0 || codes.includes(error.code));
+}
