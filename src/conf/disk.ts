@@ -1,0 +1,246 @@
+/** `<disk>` elements and the images they name. */
+import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+import { childOf, element, elementsOf, parseXml, type XmlElement } from './xml.ts';
+
+/** Where an image is and how to read it. */
+export interface DiskSource {
+  /** `file` or `block`: the storage types this project drives. */
+  readonly type: 'file' | 'block';
+  readonly path: string;
+  /** Format driver name. */
+  readonly format: string;
+}
+
+/** A `<disk>` as written by the user: one drive of a domain. */
+export interface DiskDefinition {
+  /** `<target dev>`. */
+  readonly target: string;
+  /** `<target bus>`. */
+  readonly bus: string;
+  readonly device: 'disk' | 'cdrom';
+  readonly readonly: boolean;
+  readonly shareable: boolean;
+  /** undefined: a drive without medium. */
+  readonly source: DiskSource | undefined;
+  /** What `<backingStore>` says, top first. */
+  readonly backing: readonly DiskSource[];
+  /** The chain ends with an empty `<backingStore/>`, so nothing below it is looked for. */
+  readonly backingTerminated: boolean;
+  /** The element as parsed, with all that is not understood here. */
+  readonly element: XmlElement;
+}
+
+/** A copy's destination as `blockCopy` takes it. */
+export interface DestinationDefinition {
+  readonly type: 'file' | 'block';
+  readonly path: string;
+  /** undefined: take the source's, or probe when reusing. */
+  readonly format: string | undefined;
+  readonly backing: readonly DiskSource[];
+  readonly backingTerminated: boolean;
+}
+
+const STORAGE_TYPES = ['file', 'block'] as const;
+const DEVICES = ['disk', 'cdrom'] as const;
+/** Target name prefix to bus, where `<target bus>` is left out (libvirt: virDomainDiskDefPostParse). */
+const BUS_OF_PREFIX: readonly (readonly [string, string])[] = [
+  ['vd', 'virtio'],
+  ['sd', 'scsi'],
+  ['hd', 'ide'],
+  ['fd', 'fdc'],
+];
+
+const xmlError = (detail: string): VirtError =>
+  new VirtError(ErrorCode.XML_ERROR, detail, { domain: ErrorDomain.DOMAIN });
+
+const unsupported = (detail: string): VirtError =>
+  new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail, { domain: ErrorDomain.DOMAIN });
+
+/**
+ * Reads one `<disk>` of a domain.
+ * @throws VirtError XML_ERROR, CONFIG_UNSUPPORTED, NO_SOURCE
+ */
+export function diskFromXml(disk: XmlElement): DiskDefinition {
+  const type = storageTypeOf(disk);
+  const device = oneOf(DEVICES, disk.attributes.device ?? 'disk', 'disk device');
+  const targetElement = childOf(disk, 'target');
+  const target = targetElement?.attributes.dev;
+  if (!target) throw xmlError('disk is missing its target: add <target dev=.../>');
+  const path = sourcePathOf(childOf(disk, 'source'), type);
+  if (path === undefined && device === 'disk') {
+    throw new VirtError(ErrorCode.NO_SOURCE, target, { domain: ErrorDomain.DOMAIN });
+  }
+  const format = childOf(disk, 'driver')?.attributes.type ?? 'raw';
+  return {
+    target,
+    bus: targetElement?.attributes.bus ?? busFor(target),
+    device,
+    readonly: device === 'cdrom' || childOf(disk, 'readonly') !== undefined,
+    shareable: childOf(disk, 'shareable') !== undefined,
+    source: path === undefined ? undefined : { type, path, format },
+    ...backingFromXml(childOf(disk, 'backingStore')),
+    element: disk,
+  };
+}
+
+/**
+ * Reads the `<disk>` that names a copy's destination (libvirt: virDomainDiskDefParseSource).
+ * @throws VirtError XML_DETAIL, XML_ERROR, NO_SOURCE, CONFIG_UNSUPPORTED
+ */
+export function destinationFromXml(text: string): DestinationDefinition {
+  const disk = parseXml(text, 'disk_definition');
+  if (disk.name !== 'disk') {
+    throw new VirtError(ErrorCode.XML_ERROR, `expecting root element of 'disk', not '${disk.name}'`, {
+      domain: ErrorDomain.XML,
+    });
+  }
+  const type = storageTypeOf(disk);
+  const path = sourcePathOf(childOf(disk, 'source'), type);
+  if (path === undefined) {
+    throw new VirtError(ErrorCode.NO_SOURCE, 'missing source information for device', {
+      domain: ErrorDomain.DOMAIN,
+      bare: true,
+    });
+  }
+  const format = childOf(disk, 'driver')?.attributes.type;
+  return { type, path, format, ...backingFromXml(childOf(disk, 'backingStore')) };
+}
+
+function storageTypeOf(disk: XmlElement): 'file' | 'block' {
+  return oneOf(STORAGE_TYPES, disk.attributes.type ?? 'file', 'disk type');
+}
+
+function oneOf<const T extends string>(valid: readonly T[], value: string, what: string): T {
+  const found = valid.find((candidate) => candidate === value);
+  if (found === undefined)
+    throw unsupported(`${what} '${value}' is not supported; use one of ${valid.join(', ')}`);
+  return found;
+}
+
+function busFor(target: string): string {
+  const bus = BUS_OF_PREFIX.find(([prefix]) => target.startsWith(prefix))?.[1];
+  if (!bus) throw xmlError(`cannot tell the bus of disk '${target}': add <target bus=.../>`);
+  return bus;
+}
+
+/** The path of a `<source>`; undefined for an empty drive. */
+function sourcePathOf(source: XmlElement | undefined, type: 'file' | 'block'): string | undefined {
+  return source?.attributes[type === 'file' ? 'file' : 'dev'] || undefined;
+}
+
+function backingFromXml(first: XmlElement | undefined): {
+  backing: DiskSource[];
+  backingTerminated: boolean;
+} {
+  const backing: DiskSource[] = [];
+  for (let store = first; store; store = childOf(store, 'backingStore')) {
+    if (elementsOf(store).length === 0) return { backing, backingTerminated: true };
+    const type = storageTypeOf(store);
+    const path = sourcePathOf(childOf(store, 'source'), type);
+    if (path === undefined) throw xmlError('missing source of a <backingStore>: add <source file=.../>');
+    backing.push({ type, path, format: childOf(store, 'format')?.attributes.type ?? 'raw' });
+  }
+  return { backing, backingTerminated: false };
+}
+
+/** An image of a running domain's chain. */
+export interface ImageDescription extends DiskSource {
+  /** libvirt's index, live XML only. */
+  readonly index: number;
+}
+
+/** A copy or active commit as the live XML shows it. */
+export interface MirrorDescription {
+  readonly job: 'copy' | 'active-commit';
+  readonly image: ImageDescription;
+  /** undefined: the mirror has no `<backingStore>` child at all (shallow into a new file, active commit). */
+  readonly backing: readonly ImageDescription[] | undefined;
+  readonly ready: 'yes' | 'pivot' | 'abort' | undefined;
+}
+
+/** What the live XML of a disk is made from. */
+export interface LiveDiskDescription {
+  readonly definition: DiskDefinition;
+  readonly alias: string;
+  /** Active image first; empty: no medium. */
+  readonly chain: readonly ImageDescription[];
+  readonly mirror: MirrorDescription | undefined;
+}
+
+const REPLACED = new Set(['driver', 'source', 'backingStore', 'mirror', 'alias']);
+
+/** The `<disk>` of a running domain: libvirt's element order, then whatever else the user wrote. */
+export function liveDiskToXml(live: LiveDiskDescription): XmlElement {
+  const { element: written } = live.definition;
+  const rest = written.children.filter((child) => typeof child !== 'string' && !REPLACED.has(child.name));
+  const [top, ...below] = live.chain;
+  const driver = childOf(written, 'driver');
+  return {
+    name: 'disk',
+    attributes: { ...written.attributes, ...(top && { type: top.type }) },
+    children: [
+      element(
+        'driver',
+        { name: 'qemu', ...driver?.attributes, ...(top && { type: top.format }) },
+        ...(driver?.children ?? []),
+      ),
+      ...(top ? [sourceToXml(top), backingToXml(below)] : []),
+      ...(live.mirror ? [mirrorToXml(live.mirror)] : []),
+      ...rest,
+      element('alias', { name: live.alias }),
+    ],
+  };
+}
+
+/** The persistent `<disk>` after its active image has changed: a new source and a chain that is known to end there. */
+export function switchedDiskToXml(written: XmlElement, chain: readonly DiskSource[]): XmlElement {
+  const [top, ...below] = chain;
+  const driver = childOf(written, 'driver');
+  const rest = written.children.filter((child) => typeof child === 'string' || !REPLACED.has(child.name));
+  return {
+    name: 'disk',
+    attributes: { ...written.attributes, ...(top && { type: top.type }) },
+    children: [
+      element(
+        'driver',
+        { name: 'qemu', ...driver?.attributes, ...(top && { type: top.format }) },
+        ...(driver?.children ?? []),
+      ),
+      ...(top ? [sourceToXml(top), backingToXml(below)] : []),
+      ...rest,
+    ],
+  };
+}
+
+function sourceToXml(image: DiskSource & { readonly index?: number }): XmlElement {
+  return element('source', {
+    [image.type === 'file' ? 'file' : 'dev']: image.path,
+    index: image.index?.toString(),
+  });
+}
+
+function backingToXml(chain: readonly (DiskSource & { readonly index?: number })[]): XmlElement {
+  const [top, ...below] = chain;
+  if (!top) return element('backingStore');
+  return element(
+    'backingStore',
+    { type: top.type, index: top.index?.toString() },
+    element('format', { type: top.format }),
+    sourceToXml({ type: top.type, path: top.path, format: top.format }),
+    backingToXml(below),
+  );
+}
+
+function mirrorToXml(mirror: MirrorDescription): XmlElement {
+  const { image } = mirror;
+  // The attributes file= and format= are there for readers of libvirt before 1.2.6; active commit never had them.
+  const old =
+    mirror.job === 'copy' && image.type === 'file' ? { file: image.path, format: image.format } : {};
+  return element(
+    'mirror',
+    { type: image.type, ...old, job: mirror.job, ready: mirror.ready },
+    element('format', { type: image.format }),
+    sourceToXml(image),
+    mirror.backing && backingToXml(mirror.backing),
+  );
+}

@@ -1,0 +1,156 @@
+/** `<domain>`: what is read from it, and how it is written back. */
+import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+import { type DiskDefinition, diskFromXml } from './disk.ts';
+import {
+  childOf,
+  cloneXml,
+  element,
+  elementsOf,
+  formatXml,
+  parseXml,
+  textOf,
+  type XmlElement,
+  type XmlNode,
+} from './xml.ts';
+
+/** A domain as defined: what this project understands, and the whole tree it came from. */
+export interface DomainDefinition {
+  readonly name: string;
+  readonly uuid: string;
+  readonly memoryBytes: number;
+  readonly machineType: string | undefined;
+  readonly emulator: string | undefined;
+  readonly disks: readonly DiskDefinition[];
+  readonly root: XmlElement;
+}
+
+const UUID = /^[0-9a-f]{8}-?(?:[0-9a-f]{4}-?){3}[0-9a-f]{12}$/i;
+/** Binary units by libvirt's names (virScaleInteger); a bare letter means the binary unit. */
+const UNIT_BYTES: Readonly<Record<string, number>> = {
+  b: 1,
+  bytes: 1,
+  KB: 1000,
+  k: 1024,
+  KiB: 1024,
+  MB: 1_000_000,
+  M: 1_048_576,
+  MiB: 1_048_576,
+  GB: 1_000_000_000,
+  G: 1_073_741_824,
+  GiB: 1_073_741_824,
+};
+
+const xmlError = (detail: string): VirtError =>
+  new VirtError(ErrorCode.XML_ERROR, detail, { domain: ErrorDomain.DOMAIN });
+
+/**
+ * Parses a domain definition; gives it a UUID if it has none.
+ * @throws VirtError XML_DETAIL, XML_ERROR, NO_SOURCE, CONFIG_UNSUPPORTED
+ */
+export function domainFromXml(text: string): DomainDefinition {
+  const root = parseXml(text, 'domain_definition');
+  if (root.name !== 'domain') {
+    throw xmlError(`unexpected root element <${root.name}>, expecting <domain>`);
+  }
+  const name = textOf(childOf(root, 'name'));
+  if (name === '') throw xmlError('domain has no name: add <name>...</name>');
+  if (name.includes('/') || name.includes('\n'))
+    throw xmlError(`name ${name} cannot contain '/' or a line break`);
+  const written = textOf(childOf(root, 'uuid'));
+  if (written !== '' && !UUID.test(written)) throw xmlError(`malformed uuid element '${written}'`);
+  const devices = childOf(root, 'devices');
+  const disks = devices
+    ? elementsOf(devices)
+        .filter((child) => child.name === 'disk')
+        .map(diskFromXml)
+    : [];
+  refuseTwins(disks);
+  return {
+    name,
+    uuid: written === '' ? globalThis.crypto.randomUUID() : canonicalUuid(written),
+    memoryBytes: memoryOf(childOf(root, 'memory')),
+    machineType: childOf(childOf(root, 'os'), 'type')?.attributes.machine,
+    emulator: textOf(childOf(devices, 'emulator')) || undefined,
+    disks,
+    root,
+  };
+}
+
+function canonicalUuid(written: string): string {
+  const digits = written.replaceAll('-', '').toLowerCase();
+  return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
+}
+
+function refuseTwins(disks: readonly DiskDefinition[]): void {
+  const seen = new Set<string>();
+  for (const { target } of disks) {
+    if (seen.has(target)) throw xmlError(`target '${target}' duplicated for disk sources`);
+    seen.add(target);
+  }
+}
+
+function memoryOf(memory: XmlElement | undefined): number {
+  const text = textOf(memory);
+  if (!/^\d+$/.test(text))
+    throw xmlError("missing or malformed memory element: add <memory unit='MiB'>...</memory>");
+  const unit = memory?.attributes.unit ?? 'KiB';
+  const scale = UNIT_BYTES[unit];
+  if (scale === undefined) throw xmlError(`unknown suffix '${unit}' of memory`);
+  const bytes = Number(text) * scale;
+  if (bytes === 0 || !Number.isSafeInteger(bytes))
+    throw xmlError(`memory of ${text} ${unit} is out of range`);
+  return bytes;
+}
+
+/** Document order of what is put first when the user left it out. */
+const LEADING = ['name', 'uuid'] as const;
+
+/**
+ * Writes a domain back.
+ * @param disks replaces the definition's disks, in order
+ * @param id the running domain's id; left out for an inactive one
+ */
+export function domainToXml(
+  definition: DomainDefinition,
+  disks?: readonly XmlElement[],
+  id?: number,
+): string {
+  const root = cloneXml(definition.root);
+  delete root.attributes.id;
+  if (id !== undefined) root.attributes = { ...root.attributes, id: String(id) };
+  const rest = root.children.filter((child) => typeof child !== 'string' && !isLeading(child));
+  root.children = [
+    element('name', {}, definition.name),
+    element('uuid', {}, definition.uuid),
+    ...rest.map((child) => (disks && isElement(child, 'devices') ? withDisks(child, disks) : child)),
+  ];
+  return formatXml(root);
+}
+
+function isElement(node: XmlNode, name: string): node is XmlElement {
+  return typeof node !== 'string' && node.name === name;
+}
+
+function isLeading(node: XmlElement): boolean {
+  return LEADING.some((name) => name === node.name);
+}
+
+function withDisks(devices: XmlElement, disks: readonly XmlElement[]): XmlElement {
+  const queue = [...disks];
+  const children = devices.children.map((child) =>
+    isElement(child, 'disk') ? (queue.shift() ?? child) : child,
+  );
+  return { ...devices, children };
+}
+
+/** The definition with other disks; everything else as it was. */
+export function withDiskElements(
+  definition: DomainDefinition,
+  disks: readonly XmlElement[],
+): DomainDefinition {
+  const root = cloneXml(definition.root);
+  root.children = root.children.map((child) =>
+    isElement(child, 'devices') ? withDisks(child, disks) : child,
+  );
+  return { ...definition, disks: disks.map(diskFromXml), root };
+}
