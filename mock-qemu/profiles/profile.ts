@@ -1,0 +1,108 @@
+/** What a QEMU of one generation accepts, answers and emits: data only. Nothing else knows a version. */
+import type { Introspection } from './introspection.ts';
+
+/** How errors look on the wire. Each member is one difference that a client can see. */
+export interface ErrorStyle {
+  /** Errors carry a `data` member, with classes of their own for nearly everything (before 1.2, RHEL 6). */
+  readonly data: boolean;
+  /**
+   * Words of protocol and argument errors: `qapi` names the member (2.11 and later), `generic` does not yet, `rich` is
+   * the class-per-error generation.
+   */
+  readonly wording: 'rich' | 'generic' | 'qapi';
+  /** What any command gives before `qmp_capabilities`. */
+  readonly beforeNegotiation: 'not-found' | 'expecting-for-command' | 'expecting';
+  /** What a second `qmp_capabilities` gives. */
+  readonly repeatedNegotiation: 'not-found' | 'command-ignored';
+  /** A bad enum value: 6.0 and later name member and value, earlier ones only the value. */
+  readonly enumValue: 'member-and-value' | 'value';
+  /** JSON errors say what is wrong (3.0 and later) or only `Invalid JSON syntax`. */
+  readonly json: 'detailed' | 'plain';
+  /** The reply to a request with a wrong member carries the request's id. */
+  readonly idOnBadRequest: boolean;
+  /** `Cannot find device='x' nor node-name='x'` is quoted (6.0 and later), bare (2.7 to 5.2) or `device-not-found`. */
+  readonly lookup: 'quoted' | 'bare' | 'device-not-found';
+}
+
+/** How block jobs and the machine around them behave. The words in brackets are the generations that differ. */
+export interface Behaviour {
+  /** How a mirror ends with the guest on the target [RHEL 6.3: drive-reopen]. */
+  readonly pivot: 'none' | 'drive-reopen' | 'complete';
+  /** BLOCK_JOB_READY, `ready` in queries [RHEL 6: neither, managers poll offset == len]. */
+  readonly readyEvent: boolean;
+  /** BLOCK_JOB_CANCELLED [RHEL 6.2: no event at all]. */
+  readonly cancelledEvent: boolean;
+  /** When block-job-cancel is answered [RHEL 6.2: only when the job has stopped]. */
+  readonly cancelReply: 'at-once' | 'when-stopped';
+  /** block-job-pause and -resume, BLOCK_JOB_ERROR, on-error policies, io-status (1.3 and later). */
+  readonly errorPolicies: boolean;
+  /** JOB_STATUS_CHANGE, job-* commands, and the fields status, auto-finalize, auto-dismiss (3.0 and later). */
+  readonly jobStatusEvents: boolean;
+  /** auto-finalize and auto-dismiss on stream, commit and mirror (3.1 and later). */
+  readonly manualFinalize: boolean;
+  /** block-job-complete is accepted while the job is paused in READY (6.x and later). */
+  readonly completeInStandby: boolean;
+  /** What a force-cancelled READY job ends as [before 4.2: completed, force only meant paused]. */
+  readonly forceCancelInReady: 'cancelled' | 'completed';
+  /** When a pause shows [before 6.x: when the sleeping job wakes]. */
+  readonly pauseShows: 'at-once' | 'when-woken';
+  /** Order of the reply to `quit` and the SHUTDOWN and job events [before 6.0: reply first]. */
+  readonly quitReply: 'last' | 'first';
+  /** How a READY mirror ends at quit [before 6.0: completed]. */
+  readonly quitReadyJobs: 'cancelled' | 'completed';
+  /** A mirror onto a target of another size: the error text at start of the copy, an errno, or no check. */
+  readonly mirrorSizeCheck: 'text' | 'einval' | 'eio' | 'none';
+  /** What a mirror's len and offset count [before 2.3 and RHEL 6: the disk, offset = size - dirty]. */
+  readonly mirrorProgress: 'dirty-bytes' | 'disk-size';
+  /** `actively-synced` in query-block-jobs and block-job-change (8.2 and later). */
+  readonly activelySynced: boolean;
+  /** A drained section ends the rate limit's sleep early (fixed in 8.x). */
+  readonly drainCutsRateLimit: boolean;
+  /** Starting or finishing one job flaps unrelated jobs (10.0). */
+  readonly drainsAreGlobal: boolean;
+  /** What block_resize says of a disk with a job. */
+  readonly resizeBusyText: 'device-in-use' | 'node-busy';
+  /** First letter of the grouped-transaction refusal: `Transaction property` or `transaction property`. */
+  readonly transactionPropertyText: 'Transaction property' | 'transaction property';
+  /** query-status has `singlestep` (gone in 9.x). */
+  readonly singlestep: boolean;
+  /** query-block has `active` (10.0). */
+  readonly inactiveNodes: boolean;
+  /** BLOCK_IO_ERROR: has `node-name` (2.8), `qom-path` (9.2); is throttled unless it stops the guest (10.0). */
+  readonly ioErrorNodeName: boolean;
+  readonly ioErrorQomPath: boolean;
+  readonly ioErrorThrottled: boolean;
+  /** BLOCK_IO_ERROR and query-block carry `__com.redhat_reason` in place of nospace and reason. */
+  readonly ioErrorRedHatReason: boolean;
+  /** SHUTDOWN and RESET carry guest (2.10) and reason (4.0). */
+  readonly shutdownData: 'none' | 'guest' | 'guest-and-reason';
+  /** Node names exist in queries and arguments (2.0 and later). */
+  readonly nodeNames: boolean;
+}
+
+/** Known bugs of a generation, each on its own switch. */
+export interface KnownBugs {
+  /** RHEL 6.3: a drive-mirror whose target cannot be opened leaves a dead job behind, and the device stays in use. */
+  readonly zombieJobAfterFailedOpen: boolean;
+  /** RHEL 6.3: drive-reopen of a device with such a dead job never answers, and no other monitor command does. */
+  readonly reopenHangsOnZombieJob: boolean;
+  /** RHEL 6.3: offset == len shows up to one slice before the job regards itself as synced. */
+  readonly offsetReachesLenEarly: boolean;
+  /** RHEL 6.2: a delayed reply to block_job_cancel loses its id. */
+  readonly delayedCancelLosesId: boolean;
+  /** RHEL 6.2: unknown arguments and top-level members are ignored. */
+  readonly ignoresUnknownMembers: boolean;
+  /** 8.2 to 10.0: block-job-change does not compare its type with the job's. */
+  readonly jobChangeIgnoresType: boolean;
+}
+
+/** One generation of QEMU. */
+export interface Profile {
+  /** `qemu-7.2`, `rhel-6.3`, ... */
+  readonly name: string;
+  /** Greeting version, package string, command names, schema. */
+  readonly introspection: Introspection;
+  readonly errors: ErrorStyle;
+  readonly behaviour: Behaviour;
+  readonly bugs: KnownBugs;
+}
