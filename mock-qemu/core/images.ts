@@ -1,0 +1,71 @@
+/** The image port: what a simulated QEMU knows of the files on its host. Types only; the stores are in `images/`. */
+import type { BlobTable, ExtentMap } from './extents.ts';
+
+/** How a file's content is laid out. */
+export type ContainerFormat = 'raw' | 'qcow2';
+
+/** What an image's header records. A raw image has none of it. */
+export interface ImageHeader {
+  /** Verbatim; undefined: no backing file. */
+  readonly backingName?: string;
+  readonly backingFormat?: string;
+  readonly clusterSizeBytes: number;
+}
+
+/** Locks of an open file, counted over all processes that share a store (QEMU's image locking). */
+export interface FileLocks {
+  /** How many openers may write. */
+  writers: number;
+  /** How many openers rely on the content not changing under them. */
+  readers: number;
+}
+
+/**
+ * One file's content, shared by everyone who has it open: what is left when every process is gone. It lives on while
+ * open, even when its path has been removed.
+ */
+export interface ImageFile {
+  readonly path: string;
+  format: ContainerFormat;
+  /** What a guest sees. */
+  virtualSizeBytes: number;
+  header: ImageHeader;
+  readonly extents: ExtentMap;
+  /** How many bytes of content its file system can hold; undefined: no limit. */
+  capacityBytes: number | undefined;
+  readonly locks: FileLocks;
+  /** Makes the present content last: called after each flush and at an orderly close. */
+  save(): void;
+}
+
+/** What stat(2) says. */
+export interface FileStat {
+  readonly kind: 'file' | 'block';
+  readonly sizeBytes: number;
+}
+
+/** A stretch of equal bytes as a guest would read them. */
+export interface Run {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly byte: number;
+}
+
+/** The image files of one host. Paths are absolute. Failures are HostErrors. */
+export interface ImageStore {
+  readonly blobs: BlobTable;
+  /** Opens a file; ENOENT, EACCES, EISDIR. An empty file is an empty raw image. */
+  open(path: string): ImageFile;
+  /** Creates a file or empties an existing one, as QEMU does when it formats an image; ENOENT, EACCES. */
+  create(path: string): ImageFile;
+  /** Makes an empty file; EEXIST, ENOENT (no such directory), EACCES. */
+  createEmpty(path: string): void;
+  /** Unlinks; nothing happens if there is no such file. */
+  remove(path: string): void;
+  stat(path: string): FileStat | undefined;
+  exists(path: string): boolean;
+  /** What a guest would read from this image and the chain its header names; one run per stretch of equal bytes. */
+  contents(path: string): Run[];
+  /** A short text that is equal exactly for equal contents of equal size. */
+  digest(path: string): string;
+}

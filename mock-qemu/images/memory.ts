@@ -1,0 +1,127 @@
+/** The image store that lives in this process: nothing is left of it at the end. */
+import { HostError } from '../core/errno.ts';
+import { BlobTable, ExtentMap } from '../core/extents.ts';
+import type { FileStat, ImageFile, ImageHeader, ImageStore, Run } from '../core/images.ts';
+import { chainContents, digestRuns } from './content.ts';
+
+/** Where files may be. */
+export interface MemoryStoreOptions {
+  /**
+   * The directories that exist. Left out, every directory does, except `/nonexistent` and what is below it.
+   * The root directory always exists.
+   */
+  readonly directories?: readonly string[];
+  /** Directories in which nothing may be created or removed (EACCES). */
+  readonly readOnlyDirectories?: readonly string[];
+}
+
+const NO_HEADER: ImageHeader = { clusterSizeBytes: 65536 };
+
+/** An empty raw file that is nowhere yet. */
+export function emptyImageFile(path: string, save: () => void = () => undefined): ImageFile {
+  return {
+    path,
+    format: 'raw',
+    virtualSizeBytes: 0,
+    header: NO_HEADER,
+    extents: new ExtentMap(),
+    capacityBytes: undefined,
+    locks: { writers: 0, readers: 0 },
+    save,
+  };
+}
+
+/** Makes a file what a freshly created one is; its openers see that, as with O_TRUNC. */
+export function truncateImageFile(file: ImageFile): void {
+  file.format = 'raw';
+  file.virtualSizeBytes = 0;
+  file.header = NO_HEADER;
+  file.extents.truncate(0);
+}
+
+const directoryOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));
+
+class MemoryStore implements ImageStore {
+  readonly blobs = new BlobTable();
+  readonly #files = new Map<string, ImageFile>();
+  readonly #directories: ReadonlySet<string> | undefined;
+  readonly #readOnly: ReadonlySet<string>;
+
+  constructor(options: MemoryStoreOptions) {
+    this.#directories = options.directories && new Set(['/', ...options.directories]);
+    this.#readOnly = new Set(options.readOnlyDirectories);
+  }
+
+  open(path: string): ImageFile {
+    const file = this.#files.get(path);
+    if (file === undefined) throw new HostError(this.#isDirectory(path) ? 'EISDIR' : 'ENOENT', path);
+    return file;
+  }
+
+  create(path: string): ImageFile {
+    const existing = this.#files.get(path);
+    if (existing !== undefined) {
+      truncateImageFile(existing);
+      return existing;
+    }
+    this.#checkDirectory(path);
+    const file = emptyImageFile(path);
+    this.#files.set(path, file);
+    return file;
+  }
+
+  createEmpty(path: string): void {
+    if (this.#files.has(path)) throw new HostError('EEXIST', path);
+    this.create(path);
+  }
+
+  remove(path: string): void {
+    if (!this.#files.has(path)) return;
+    this.#checkDirectory(path);
+    this.#files.delete(path);
+  }
+
+  stat(path: string): FileStat | undefined {
+    const file = this.#files.get(path);
+    return file && { kind: 'file', sizeBytes: fileSizeBytes(file) };
+  }
+
+  exists(path: string): boolean {
+    return this.#files.has(path);
+  }
+
+  contents(path: string): Run[] {
+    return chainContents(path, (each) => this.open(each), this.blobs);
+  }
+
+  digest(path: string): string {
+    return digestRuns(this.contents(path));
+  }
+
+  #isDirectory(path: string): boolean {
+    if (this.#directories) return this.#directories.has(path);
+    return path === '/' || path.endsWith('/');
+  }
+
+  #checkDirectory(path: string): void {
+    const directory = directoryOf(path);
+    const there = this.#directories?.has(directory) ?? !`${directory}/`.startsWith('/nonexistent/');
+    if (!there) throw new HostError('ENOENT', path);
+    if (this.#readOnly.has(directory) || path.endsWith('/')) {
+      throw new HostError(path.endsWith('/') ? 'EISDIR' : 'EACCES', path);
+    }
+  }
+}
+
+// A fresh qcow2 file has a header, a refcount table and block and an L1 table: three clusters and a bit.
+const QCOW2_OVERHEAD_BYTES = 196_616;
+
+/** How long a file is on its host: a raw image is its size, a qcow2 image what is allocated plus its metadata. */
+export function fileSizeBytes(file: ImageFile): number {
+  return file.format === 'raw' ? file.virtualSizeBytes : QCOW2_OVERHEAD_BYTES + file.extents.coveredBytes;
+}
+
+/** An image store in memory, empty at first. */
+export function createMemoryStore(options: MemoryStoreOptions = {}): ImageStore {
+  return new MemoryStore(options);
+}
