@@ -56,3 +56,23 @@ export interface Introspection {
   /** query-qmp-schema, in its order; empty where the generation has none. */
   readonly schema: readonly SchemaEntity[];
 }
+
+/** A file under `captured/`: the schema is JSON text, because most runs never need it parsed. */
+export type CapturedIntrospection = Omit<Introspection, 'schema' | 'integers'> & {
+  readonly integers: Readonly<Record<string, string>>;
+  readonly schema: string;
+};
+
+/** Opens a captured file; its schema is parsed when it is first read. */
+export function fromCapture(captured: CapturedIntrospection): Introspection {
+  const { schema: text, integers, ...rest } = captured;
+  let schema: readonly SchemaEntity[] | undefined;
+  return {
+    ...rest,
+    integers: integers as Introspection['integers'],
+    get schema() {
+      schema ??= JSON.parse(text) as readonly SchemaEntity[];
+      return schema;
+    },
+  };
+}

@@ -1,0 +1,15 @@
+/** The generations of QEMU that can be simulated. */
+import type { Profile } from './profile.ts';
+import { qemu72 } from './qemu-7.2.ts';
+import { qemu100 } from './qemu-10.0.ts';
+
+/** Every profile, newest generation last. */
+export const profiles: readonly Profile[] = [qemu72, qemu100];
+
+/** The profile of that name; throws an Error that names it and lists the valid ones. */
+export function profileNamed(name: string): Profile {
+  const profile = profiles.find((candidate) => candidate.name === name);
+  if (profile) return profile;
+  const valid = profiles.map((candidate) => candidate.name).join(', ');
+  throw new Error(`unknown profile '${name}'; valid profiles: ${valid}`);
+}

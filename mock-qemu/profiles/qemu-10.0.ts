@@ -1,0 +1,25 @@
+/** QEMU 10.0, as in Debian 13 and bookworm-backports. */
+import captured from './captured/qemu-10.0.json' with { type: 'json' };
+import { fromCapture } from './introspection.ts';
+import type { Profile } from './profile.ts';
+import { qemu72 } from './qemu-7.2.ts';
+
+/** QEMU 10.0.2 of Debian bookworm-backports. */
+export const qemu100: Profile = {
+  name: 'qemu-10.0',
+  introspection: fromCapture(captured),
+  errors: qemu72.errors,
+  behaviour: {
+    ...qemu72.behaviour,
+    activelySynced: true,
+    drainCutsRateLimit: false,
+    drainsAreGlobal: true,
+    resizeBusyText: 'node-busy',
+    transactionPropertyText: 'transaction property',
+    singlestep: false,
+    inactiveNodes: true,
+    ioErrorQomPath: true,
+    ioErrorThrottled: true,
+  },
+  bugs: { ...qemu72.bugs, jobChangeIgnoresType: true },
+};
