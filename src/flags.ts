@@ -94,3 +94,6 @@ export const LifecycleEvent = {
 } as const;
 /** One of {@link LifecycleEvent}. */
 export type LifecycleEvent = (typeof LifecycleEvent)[keyof typeof LifecycleEvent];
+
+/** virDomainQemuMonitorCommandFlags. */
+export const MonitorCommandFlags = { HMP: 0x1 } as const;

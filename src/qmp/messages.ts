@@ -1,5 +1,12 @@
 /** Any JSON value as QMP carries it; a bigint is an integer that a number cannot hold exactly. */
-export type Json = null | boolean | number | bigint | string | readonly Json[] | { readonly [member: string]: Json };
+export type Json =
+  | null
+  | boolean
+  | number
+  | bigint
+  | string
+  | readonly Json[]
+  | { readonly [member: string]: Json };
 /** A JSON object as QMP carries it. */
 export type JsonObject = { readonly [member: string]: Json };
 

@@ -1,0 +1,55 @@
+/** Argument checks that every call shares, with libvirt's texts. */
+import { findDisk, type LiveDisk } from '../blockjob/live.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+
+/**
+ * Refuses flag bits that the call does not know (libvirt: virCheckFlags).
+ * @param driverFunction the name libvirt's QEMU driver has for the call; it is part of the message
+ */
+export function checkFlags(
+  flags: number,
+  known: Readonly<Record<string, number>>,
+  driverFunction: string,
+): void {
+  const mask = Object.values(known).reduce((sum, bit) => sum | bit, 0);
+  const unknown = (flags & ~mask) >>> 0;
+  if (unknown === 0) return;
+  throw new VirtError(
+    ErrorCode.INVALID_ARG,
+    `unsupported flags (0x${unknown.toString(16)}) in function ${driverFunction}`,
+    { bare: true },
+  );
+}
+
+/** Refuses a missing string (libvirt: virCheckNonNullArgGoto). */
+export function checkNonNull(
+  value: unknown,
+  argument: string,
+  publicFunction: string,
+): asserts value is string {
+  if (typeof value === 'string') return;
+  throw new VirtError(ErrorCode.INVALID_ARG, `${argument} in ${publicFunction} must not be NULL`, {
+    domain: ErrorDomain.DOMAIN,
+    bare: true,
+  });
+}
+
+/** What everything says on a domain that is shut off. */
+export const notRunning = (): VirtError =>
+  new VirtError(ErrorCode.OPERATION_INVALID, 'domain is not running', { domain: ErrorDomain.DOMAIN });
+
+/** The disk of that name or current path (libvirt: qemuDomainDiskByName). */
+export function requireDisk(disks: readonly LiveDisk[], name: string): LiveDisk {
+  const disk = findDisk(disks, name);
+  if (!disk) throw new VirtError(ErrorCode.INVALID_ARG, `disk '${name}' not found in domain`);
+  return disk;
+}
+
+/** Refuses disks that block jobs cannot drive (libvirt: qemuDomainDiskBlockJobIsSupported). */
+export function requireJobSupport(disk: LiveDisk): void {
+  if (disk.definition.bus !== 'sd') return;
+  throw new VirtError(
+    ErrorCode.OPERATION_UNSUPPORTED,
+    `block jobs are not supported on disk '${disk.target}' using bus 'sd'`,
+  );
+}

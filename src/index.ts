@@ -1,0 +1,17 @@
+/** The public surface of mockvirt, without a driver: see `open` of the package for the ready-made ones. */
+export type { BlockCopyParams } from './calls/block-copy.ts';
+export type { BlockJobInfo } from './calls/block-job.ts';
+export { Connection, type ConnectionOptions, openConnection } from './connection.ts';
+export { Domain } from './domain.ts';
+export type * from './driver.ts';
+export { ErrorCode, ErrorDomain, type ErrorOutcome, isVirtError, VirtError } from './errors.ts';
+export type {
+  BlockJobEvent,
+  EventPayloads,
+  IoErrorEvent,
+  LifecycleEventInfo,
+  SubscribableEvent,
+} from './events.ts';
+export * from './flags.ts';
+export type { StateAndReason } from './running.ts';
+export type { Timers } from './util/timers.ts';

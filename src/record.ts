@@ -1,0 +1,101 @@
+/** A domain as the connection keeps it: definitions, the present run, the job lock. Internal; users hold a Domain. */
+import { describe, type LiveDisk } from './blockjob/live.ts';
+import { notRunning } from './calls/checks.ts';
+import { liveDiskToXml, switchedDiskToXml } from './conf/disk.ts';
+import { type DomainDefinition, domainToXml, withDiskElements } from './conf/domain.ts';
+import type { Domain } from './domain.ts';
+import type { HypervisorDriver } from './driver.ts';
+import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
+import type { EventHub } from './events.ts';
+import type { RunningDomain } from './running.ts';
+import { JobLock } from './util/job-lock.ts';
+
+/** What every domain of a connection shares. */
+export interface Services {
+  readonly driver: HypervisorDriver;
+  readonly events: EventHub;
+  nextDomainId(): number;
+  /** A transient domain has ended, or a persistent one was undefined while shut off. */
+  forget(record: DomainRecord): void;
+}
+
+/** How long a call waits for another one on the same domain (libvirt: QEMU_JOB_WAIT_TIME). */
+const JOB_WAIT_MS = 30_000;
+
+/** One domain. */
+export class DomainRecord {
+  readonly services: Services;
+  readonly name: string;
+  readonly uuid: string;
+  readonly handle: Domain;
+  /** What it was started from, while it runs. */
+  live: DomainDefinition | undefined;
+  /** What is kept when it is shut off; undefined for a transient domain. */
+  persistent: DomainDefinition | undefined;
+  running: RunningDomain | undefined;
+  readonly #lock: JobLock;
+
+  constructor(
+    services: Services,
+    definition: DomainDefinition,
+    makeHandle: (record: DomainRecord) => Domain,
+  ) {
+    this.services = services;
+    this.name = definition.name;
+    this.uuid = definition.uuid;
+    this.#lock = new JobLock(services.driver.timers);
+    this.handle = makeHandle(this);
+  }
+
+  /**
+   * Runs a section under the domain's job lock.
+   * @param call libvirt's name of the dispatched call, which those who wait in vain are told
+   * @throws VirtError OPERATION_TIMEOUT after 30 s
+   */
+  locked<T>(call: string, section: () => Promise<T>): Promise<T> {
+    const timedOut = (holder: string): VirtError =>
+      new VirtError(
+        ErrorCode.OPERATION_TIMEOUT,
+        `cannot acquire state change lock (held by monitor=remoteDispatch${holder})`,
+        { domain: ErrorDomain.NONE },
+      );
+    return this.#lock.run(call, JOB_WAIT_MS, timedOut, section);
+  }
+
+  /**
+   * The present run.
+   * @throws VirtError OPERATION_INVALID, domain DOMAIN
+   */
+  requireRunning(): RunningDomain {
+    if (!this.running) throw notRunning();
+    return this.running;
+  }
+
+  /** The definition that is in force, or with `inactive` the one for the next start. */
+  toXml(inactive: boolean): string {
+    const { running, live, persistent } = this;
+    if (running && live && !inactive) {
+      return domainToXml(
+        live,
+        running.disks.map((disk) => liveDiskToXml(describe(disk))),
+        running.id,
+      );
+    }
+    const definition = persistent ?? live;
+    if (!definition)
+      throw new VirtError(ErrorCode.NO_DOMAIN, `no domain with matching uuid '${this.uuid}' (${this.name})`);
+    return domainToXml(definition);
+  }
+
+  /** Lets the persistent definition follow a disk's new chain, if it named the image that was active before. */
+  followChain(disk: LiveDisk, previousPath: string | undefined): void {
+    const { persistent } = this;
+    if (!persistent) return;
+    const elements = persistent.disks.map((configured) =>
+      configured.target === disk.target && configured.source?.path === previousPath
+        ? switchedDiskToXml(configured.element, disk.chain)
+        : configured.element,
+    );
+    this.persistent = withDiskElements(persistent, elements);
+  }
+}
