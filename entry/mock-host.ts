@@ -1,0 +1,44 @@
+/** Lets the QEMU driver run simulated QEMUs of one world as if they were processes of a host. */
+import type { Emulator, Host } from '../drivers/qemu/host.ts';
+import type { World } from '../mock-qemu/shells/world.ts';
+import { ErrorCode, VirtError } from '../src/errors.ts';
+
+/**
+ * A host whose emulators are simulated QEMUs.
+ * @param profile which QEMU they are, see the profiles of mock-qemu
+ */
+export function createMockHost(world: World, profile: string): Host {
+  const running = new Set<Emulator>();
+  return {
+    timers: world.timers,
+    files: {
+      stat: async (path) => world.store.stat(path),
+      createEmpty: async (path) => world.store.createEmpty(path),
+      remove: async (path) => world.store.remove(path),
+    },
+    async launch(_emulator, argv) {
+      const booted = world.boot({ profile, argv });
+      const emulator: Emulator = {
+        connect: async () => booted.connect(),
+        exited: booted.exited,
+        output: () => booted.output(),
+        async terminate() {
+          booted.signal('SIGTERM');
+          await booted.exited;
+        },
+      };
+      running.add(emulator);
+      void booted.exited.then(() => running.delete(emulator));
+      if (booted.hasExited()) {
+        throw new VirtError(
+          ErrorCode.INTERNAL_ERROR,
+          `process exited while connecting to monitor: ${booted.output().trim()}`,
+        );
+      }
+      return emulator;
+    },
+    async close() {
+      await Promise.all([...running].map((emulator) => emulator.terminate()));
+    },
+  };
+}
