@@ -1,0 +1,16 @@
+/** All canaries. */
+import type { Canary } from '../canary.ts';
+import { callCanaries } from './calls.ts';
+import { copyCanaries } from './copy.ts';
+import { eventCanaries } from './events.ts';
+import { progressCanaries } from './progress.ts';
+import { pullCanaries } from './pull.ts';
+
+/** Every canary of the suite; each contract is named by at least one. */
+export const canaries: readonly Canary[] = [
+  ...copyCanaries,
+  ...pullCanaries,
+  ...progressCanaries,
+  ...callCanaries,
+  ...eventCanaries,
+];

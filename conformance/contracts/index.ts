@@ -1,0 +1,36 @@
+/** All contracts, in the order of the report. */
+import type { Contract } from '../contract.ts';
+import { abortKeepsSource } from './api/abort-keeps-source.ts';
+import { copyCompleteOnlyWhenReady } from './api/copy-complete-only-when-ready.ts';
+import { copyReadyOnce } from './api/copy-ready-once.ts';
+import { infoAbsentWithoutJob } from './api/info-absent-without-job.ts';
+import { infoBounded } from './api/info-bounded.ts';
+import { oneJobPerDisk } from './api/one-job-per-disk.ts';
+import { oneTerminalEvent } from './api/one-terminal-event.ts';
+import { pivotBeforeReadyRefused } from './api/pivot-before-ready-refused.ts';
+import { pivotSwapsChain } from './api/pivot-swaps-chain.ts';
+import { pivotTargetEqualsGuest } from './api/pivot-target-equals-guest.ts';
+import { pullDropsBacking } from './api/pull-drops-backing.ts';
+import { pullKeepsData } from './api/pull-keeps-data.ts';
+import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
+import { speedUnits } from './api/speed-units.ts';
+import { syncAbortWaits } from './api/sync-abort-waits.ts';
+
+/** Every contract of the suite. */
+export const contracts: readonly Contract[] = [
+  copyReadyOnce,
+  copyCompleteOnlyWhenReady,
+  pivotBeforeReadyRefused,
+  pivotSwapsChain,
+  pivotTargetEqualsGuest,
+  readyWritesReachBoth,
+  abortKeepsSource,
+  pullKeepsData,
+  pullDropsBacking,
+  oneJobPerDisk,
+  infoAbsentWithoutJob,
+  infoBounded,
+  speedUnits,
+  syncAbortWaits,
+  oneTerminalEvent,
+];

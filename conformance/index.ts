@@ -1,0 +1,34 @@
+/**
+ * The conformance suite, for use on any backend: {@link runConformance} gives a report, {@link defineConformance}
+ * makes tests of a test runner's.
+ */
+
+export { canaries } from './canaries/index.ts';
+export type { Canary } from './canary.ts';
+export { overlay, withDomains } from './canary.ts';
+export type { Contract, ExampleSpec, PropertySpec } from './contract.ts';
+export { example, property } from './contract.ts';
+export { contracts } from './contracts/index.ts';
+export type { Bindings, DefineOptions } from './define.ts';
+export { defineConformance } from './define.ts';
+export { DeadlineViolation, expect, expectEqual, expectRefused, Violation } from './expect.ts';
+export { canonicalRuns, DiskModel } from './model.ts';
+export type { CanaryReport, ContractReport, ContractResult, Report, Summary } from './report.ts';
+export { renderReport } from './report.ts';
+export type { Progress, RunOptions } from './run.ts';
+export { runConformance } from './run.ts';
+export type {
+  Availability,
+  Capability,
+  Guest,
+  ImageSpec,
+  OpenOptions,
+  Run,
+  Session,
+  Target,
+  TargetCapabilities,
+  Write,
+} from './target.ts';
+export type { WireMessage, WireMutation, WireMutationFactory, WirePort, WireValue } from './wire.ts';
+export { composeMutations } from './wire.ts';
+export { World } from './world.ts';

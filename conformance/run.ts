@@ -1,0 +1,264 @@
+/** The suite's core, free of any test runner: contracts over targets, then canaries, to a report. */
+import type { Canary } from './canary.ts';
+import { isBackendsFault, runCase } from './case.ts';
+import type { Contract, Finding } from './contract.ts';
+import { DeadlineViolation } from './expect.ts';
+import type { CanaryReport, ContractReport, ContractResult, Report } from './report.ts';
+import type { Availability, Target } from './target.ts';
+
+const DEFAULT_RUNS = 100;
+const DEFAULT_SHRINKS = 100;
+/** A canary that these many cases do not catch has escaped. */
+const CANARY_RUNS = 30;
+
+/** Where a run stands; told after every case. */
+export interface Progress {
+  readonly target: string;
+  readonly contract: string;
+  /** Set while canaries are run. */
+  readonly canary?: string;
+  /** Contracts or canaries finished so far, of `total` in this target's column. */
+  readonly done: number;
+  readonly total: number;
+  /** Cases run so far in all. */
+  readonly cases: number;
+}
+
+/** What is run, and how far. */
+export interface RunOptions {
+  readonly targets: readonly Target[];
+  readonly contracts: readonly Contract[];
+  readonly canaries: readonly Canary[];
+  /** A 32-bit integer; with it everything repeats on a simulated target. */
+  readonly seed: number;
+  /** Cases per property; each target's own default when left out. */
+  readonly runs?: number;
+  readonly onProgress?: (progress: Progress) => void;
+  /** Gets the wire trace of every case of the targets that keep one, under a heading. */
+  readonly onTrace?: (text: string) => void;
+}
+
+/** One contract on one target. */
+export interface ContractRun {
+  readonly target: Target;
+  readonly contract: Contract;
+  readonly seed: number;
+  readonly runs?: number;
+  readonly path?: string;
+  readonly canary?: Canary;
+  readonly onCase?: () => void;
+  readonly onTrace?: (text: string) => void;
+}
+
+/** Runs every contract on every target and every canary on one; rejects only if the suite itself is broken. */
+export async function runConformance(options: RunOptions): Promise<Report> {
+  const started = performance.now();
+  const counter = { cases: 0 };
+  const columns: Column[] = [];
+  for (const target of options.targets) {
+    const availability = await target.available();
+    columns.push({ target, availability, results: await runColumn(options, target, availability, counter) });
+  }
+  const canaries = await runCanaries(options, columns, counter);
+  return assemble(options, columns, canaries, performance.now() - started);
+}
+
+interface Column {
+  readonly target: Target;
+  readonly availability: Availability;
+  readonly results: readonly ContractResult[];
+}
+
+async function runColumn(
+  options: RunOptions,
+  target: Target,
+  availability: Availability,
+  counter: { cases: number },
+): Promise<ContractResult[]> {
+  const results: ContractResult[] = [];
+  for (const [done, contract] of options.contracts.entries()) {
+    const tell = () =>
+      options.onProgress?.({
+        target: target.id,
+        contract: contract.id,
+        done,
+        total: options.contracts.length,
+        cases: counter.cases,
+      });
+    const skip = skipReason(contract, availability);
+    if (skip !== undefined) {
+      results.push({ status: 'skip', runs: 0, seed: options.seed, ms: 0, reason: skip });
+      continue;
+    }
+    tell();
+    results.push(
+      await runContract({
+        target,
+        contract,
+        seed: options.seed,
+        ...(options.runs === undefined ? {} : { runs: options.runs }),
+        ...(options.onTrace ? { onTrace: options.onTrace } : {}),
+        onCase() {
+          counter.cases++;
+          tell();
+        },
+      }),
+    );
+  }
+  return results;
+}
+
+/** Why a contract cannot be run on a target; undefined if it can. */
+export function skipReason(contract: Contract, availability: Availability): string | undefined {
+  if (!availability.ok) return availability.reason;
+  const missing = contract.needs.filter((need) => !availability.capabilities[need]);
+  return missing.length === 0
+    ? undefined
+    : `needs ${missing.join(', ')}, which ${availability.version} lacks`;
+}
+
+/** Runs one contract on one target, which must be available. */
+export async function runContract(run: ContractRun): Promise<ContractResult> {
+  const started = performance.now();
+  const { runs, failure } = await exploreContract(run);
+  const base = { runs, seed: run.seed, ms: Math.round(performance.now() - started) };
+  return failure
+    ? { ...base, status: 'fail', reason: describeFailure(failure) }
+    : { ...base, status: 'pass' };
+}
+
+async function exploreContract(run: ContractRun): Promise<Finding> {
+  const { target, contract, seed, canary, onTrace } = run;
+  const shrinks = target.shrinks ?? DEFAULT_SHRINKS;
+  let budget = Number.POSITIVE_INFINITY;
+  let number = 0;
+  return contract.explore(
+    async (check) => {
+      // What a failing case costs is bounded: with the budget used up, shrinking sees only passes and stops.
+      if (budget <= 0) return;
+      budget--;
+      const heading = `# ${target.id} ${contract.id} case ${++number}`;
+      try {
+        await runCase(
+          target,
+          {
+            seed,
+            ...(canary ? { canary } : {}),
+            ...(onTrace ? { onTrace: (trace) => onTrace(`${heading}\n${trace}`) } : {}),
+          },
+          check,
+        );
+      } catch (error) {
+        budget = Math.min(budget, shrinks);
+        // Waiting for nothing is slow on a wall clock; a few such cases are enough.
+        if (error instanceof DeadlineViolation) budget -= Math.ceil(shrinks / 4);
+        throw error;
+      } finally {
+        run.onCase?.();
+      }
+    },
+    {
+      seed,
+      runs: run.runs ?? target.runs ?? DEFAULT_RUNS,
+      ...(run.path === undefined ? {} : { path: run.path }),
+      ...(canary ? { quick: true } : {}),
+    },
+  );
+}
+
+function describeFailure({ error, counterexample, path }: NonNullable<Finding['failure']>): string {
+  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
+  return [
+    isBackendsFault(error) ? text : `the suite itself broke: ${error instanceof Error ? error.stack : text}`,
+    ...(counterexample === undefined ? [] : [`counterexample: ${counterexample}`]),
+    ...(path === undefined ? [] : [`path: ${path}`]),
+  ].join('\n');
+}
+
+async function runCanaries(
+  options: RunOptions,
+  columns: readonly Column[],
+  counter: { cases: number },
+): Promise<CanaryReport[]> {
+  const usable = columns.filter(({ availability }) => availability.ok);
+  const home = usable.find(({ target }) => target.id === 'sim') ?? usable[0];
+  if (!home) return [];
+  const planted = options.canaries.flatMap((canary) => {
+    const contract = options.contracts.find(({ id }) => id === canary.contract);
+    const canRun = contract && skipReason(contract, home.availability) === undefined;
+    return canRun ? [{ canary, contract }] : [];
+  });
+  const reports: CanaryReport[] = [];
+  for (const [done, { canary, contract }] of planted.entries()) {
+    const { target } = home;
+    const tell = () =>
+      options.onProgress?.({
+        target: target.id,
+        contract: contract.id,
+        canary: canary.id,
+        done,
+        total: planted.length,
+        cases: counter.cases,
+      });
+    const caught = await isCaught({
+      target,
+      contract,
+      canary,
+      seed: options.seed,
+      onCase() {
+        counter.cases++;
+        tell();
+      },
+    });
+    reports.push({ id: canary.id, contract: contract.id, caught });
+  }
+  return reports;
+}
+
+/** Whether a canary makes its contract fail, and by the backend's fault, not by a mistake in the canary. */
+export async function isCaught(run: ContractRun & { readonly canary: Canary }): Promise<boolean> {
+  const { failure } = await exploreContract({ ...run, runs: Math.min(CANARY_RUNS, run.runs ?? CANARY_RUNS) });
+  return failure !== undefined && isBackendsFault(failure.error);
+}
+
+function assemble(
+  { contracts, seed }: RunOptions,
+  columns: readonly Column[],
+  canaries: readonly CanaryReport[],
+  ms: number,
+): Report {
+  const lines: ContractReport[] = contracts.map(({ id, title, source }, row) => ({
+    id,
+    title,
+    source,
+    results: Object.fromEntries(
+      columns.flatMap(({ target, results }) => {
+        const result = results[row];
+        return result ? [[target.id, result]] : [];
+      }),
+    ),
+  }));
+  const count = (status: ContractResult['status']) =>
+    columns.flatMap(({ results }) => results).filter((result) => result.status === status).length;
+  const caught = canaries.filter((canary) => canary.caught).length;
+  return {
+    contracts: lines,
+    canaries,
+    summary: {
+      seed,
+      passed: count('pass'),
+      failed: count('fail'),
+      skipped: count('skip'),
+      canariesCaught: caught,
+      canariesPlanted: canaries.length,
+      ms: Math.round(ms),
+      targets: Object.fromEntries(
+        columns.map(({ target, availability }) => [
+          target.id,
+          availability.ok ? availability.version : availability.reason,
+        ]),
+      ),
+      ok: count('fail') === 0 && caught === canaries.length,
+    },
+  };
+}

@@ -1,0 +1,90 @@
+/** What the suite needs of a backend: a place where images and domains can be made, and looked at. */
+import type { Connection } from '../src/index.ts';
+import type { WireMutationFactory } from './wire.ts';
+
+/** One stretch of equal, non-zero bytes of an image. */
+export interface Run {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly byte: number;
+}
+
+/** One write of a guest, or of whoever prepared an image. Offset and length are multiples of 512. */
+export interface Write {
+  readonly offsetBytes: number;
+  readonly lengthBytes: number;
+  readonly byte: number;
+}
+
+/** An image that is to exist before a domain is started. */
+export interface ImageSpec {
+  /** Absolute, below {@link Session.directory}. */
+  readonly path: string;
+  readonly format: 'qcow2' | 'raw';
+  readonly capacityBytes: number;
+  readonly backing?: { readonly path: string; readonly format: 'qcow2' | 'raw' };
+  /** What has been written to it, in order. */
+  readonly writes: readonly Write[];
+}
+
+/** The guest's end of one disk. Both calls resolve when the disk has acknowledged. */
+export interface Guest {
+  write(write: Write): Promise<void>;
+  flush(): Promise<void>;
+}
+
+/** What a target can do; the only source of skips. */
+export interface TargetCapabilities {
+  readonly pull: boolean;
+  readonly commit: boolean;
+  readonly activeCommit: boolean;
+  readonly copy: boolean;
+  readonly synchronousWrites: boolean;
+  readonly readyEvent: boolean;
+}
+/** The name of one thing that a contract can need. */
+export type Capability = keyof TargetCapabilities;
+
+/** One case's backend: an open connection and a directory of its own. */
+export interface Session {
+  readonly connection: Connection;
+  /** Where images may be put: absolute, empty, used by no other session. */
+  readonly directory: string;
+  createImage(spec: ImageSpec): Promise<void>;
+  /** What a guest would read from the image and its backing files: sorted, merged, zeroes left out. */
+  contents(path: string): Promise<readonly Run[]>;
+  guest(domainName: string, disk: string): Guest;
+  /** All that crossed the wire so far, one line a message; only where {@link OpenOptions.trace} asked for it. */
+  trace?(): string;
+  /** Ends all domains of the session and removes its directory. */
+  dispose(): Promise<void>;
+}
+
+/** How a session is opened. */
+export interface OpenOptions {
+  /** Everything random in the backend comes from it. */
+  readonly seed: number;
+  /** Breaks the wire on purpose; a target without one ignores it. */
+  readonly wire?: WireMutationFactory;
+  readonly trace?: boolean;
+}
+
+/** Whether a target can be used here. */
+export type Availability =
+  | { readonly ok: true; readonly version: string; readonly capabilities: TargetCapabilities }
+  | { readonly ok: false; readonly reason: string };
+
+/** A backend under test. */
+export interface Target {
+  /** Short and stable: the column's name in the report, e.g. `sim`. */
+  readonly id: string;
+  readonly title: string;
+  /** Cases per property where nobody says otherwise; 100 when left out. */
+  readonly runs?: number;
+  /** How many further cases may be spent on making a counterexample smaller; 100 when left out. */
+  readonly shrinks?: number;
+  /** How long one case may take on the session's own clock, in ms; 60,000 when left out. */
+  readonly caseDeadlineMs?: number;
+  available(): Promise<Availability>;
+  open(options: OpenOptions): Promise<Session>;
+}

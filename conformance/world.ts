@@ -1,0 +1,148 @@
+/** What a check sees: a connection, disks with known contents, every event in order, and a way to wait for facts. */
+import type { Connection, Timers } from '../src/index.ts';
+import { EventId } from '../src/index.ts';
+import type { DiskPlan } from './arbitraries.ts';
+import { DeadlineViolation } from './expect.ts';
+import { DiskModel } from './model.ts';
+import type { Session } from './target.ts';
+import { Vm } from './vm.ts';
+
+/** One event, as it was delivered. */
+export type RecordedEvent =
+  | {
+      readonly id: typeof EventId.BLOCK_JOB | typeof EventId.BLOCK_JOB_2;
+      readonly domain: string;
+      readonly disk: string;
+      readonly type: number;
+      readonly status: number;
+    }
+  | {
+      readonly id: typeof EventId.LIFECYCLE;
+      readonly domain: string;
+      readonly event: number;
+      readonly detail: number;
+    };
+
+/** How long a fact may take, in ms of the session's own clock. */
+const FACT_DEADLINE_MS = 30_000;
+const POLL_MS = 10;
+
+/** One case's world. Nothing in it outlives the case. */
+export class World {
+  readonly connection: Connection;
+  readonly session: Session;
+  readonly timers: Timers;
+  /** Every BLOCK_JOB, BLOCK_JOB_2 and LIFECYCLE event in the order of delivery. */
+  readonly events: RecordedEvent[] = [];
+  readonly #waiters = new Set<() => void>();
+  #vms = 0;
+
+  /** `connection` may be a wrapped one; it is the session's own where nothing is broken on purpose. */
+  constructor(session: Session, connection: Connection = session.connection) {
+    this.session = session;
+    this.connection = connection;
+    this.timers = connection.timers;
+    this.#record();
+  }
+
+  /** Makes the images, and starts a transient domain with this one disk (`vda`, virtio). */
+  async start(plan: DiskPlan): Promise<Vm> {
+    const number = ++this.#vms;
+    const model = new DiskModel(plan.capacityBytes);
+    const paths: string[] = [];
+    let backing: { readonly path: string; readonly format: 'qcow2' | 'raw' } | undefined;
+    for (const [index, layer] of plan.layers.entries()) {
+      const path = `${this.session.directory}/vm${number}-${index}.${layer.format}`;
+      await this.session.createImage({
+        path,
+        format: layer.format,
+        capacityBytes: plan.capacityBytes,
+        writes: layer.writes,
+        ...(backing ? { backing } : {}),
+      });
+      for (const write of layer.writes) model.write(write);
+      paths.unshift(path);
+      backing = { path, format: layer.format };
+    }
+    const name = `case-${number}`;
+    const domain = await this.connection.createXML(
+      domainXml(name, number, paths[0] ?? '', backing?.format ?? 'qcow2'),
+    );
+    return new Vm({ world: this, domain, model, chain: paths, guest: this.session.guest(name, 'vda') });
+  }
+
+  /** The events of one disk's jobs (BLOCK_JOB_2), in order. */
+  jobEvents(domain: string): readonly { readonly type: number; readonly status: number }[] {
+    return this.events.flatMap((event) =>
+      event.id === EventId.BLOCK_JOB_2 && event.domain === domain
+        ? [{ type: event.type, status: event.status }]
+        : [],
+    );
+  }
+
+  /** Waits until `fact` gives something; looks after every event and every few ms of the session's clock. */
+  async until<T>(
+    what: string,
+    fact: () => T | undefined | false | Promise<T | undefined | false>,
+  ): Promise<T> {
+    const deadline = this.timers.now() + FACT_DEADLINE_MS;
+    for (;;) {
+      const value = await fact();
+      if (value !== undefined && value !== false) return value;
+      if (this.timers.now() >= deadline)
+        throw new DeadlineViolation(
+          `waited ${FACT_DEADLINE_MS} ms for ${what}; events so far: ${this.#describeEvents()}`,
+        );
+      await this.#somethingHappens();
+    }
+  }
+
+  #somethingHappens(): Promise<void> {
+    return new Promise((resolve) => {
+      const wake = () => {
+        cancel();
+        this.#waiters.delete(wake);
+        resolve();
+      };
+      const cancel = this.timers.after(POLL_MS, wake);
+      this.#waiters.add(wake);
+    });
+  }
+
+  #record(): void {
+    const note = (event: RecordedEvent) => {
+      this.events.push(event);
+      for (const wake of [...this.#waiters]) wake();
+    };
+    const { connection } = this;
+    for (const id of [EventId.BLOCK_JOB, EventId.BLOCK_JOB_2] as const)
+      connection.domainEventRegister(id, null, ({ domain, disk, type, status }) =>
+        note({ id, domain: domain.name, disk, type, status }),
+      );
+    connection.domainEventRegister(EventId.LIFECYCLE, null, ({ domain, event, detail }) =>
+      note({ id: EventId.LIFECYCLE, domain: domain.name, event, detail }),
+    );
+  }
+
+  #describeEvents(): string {
+    return this.events.length === 0 ? 'none' : JSON.stringify(this.events);
+  }
+}
+
+/** A small machine; its uuid follows from its number, so that a seed repeats the trace to the byte. */
+function domainXml(name: string, number: number, path: string, format: string): string {
+  const uuid = `6d6f636b-7669-4274-8000-${String(number).padStart(12, '0')}`;
+  return `<domain type='qemu'>
+  <name>${name}</name>
+  <uuid>${uuid}</uuid>
+  <memory unit='MiB'>16</memory>
+  <os><type arch='x86_64' machine='pc'>hvm</type></os>
+  <devices>
+    <disk type='file' device='disk'>
+      <driver name='qemu' type='${format}'/>
+      <source file='${path}'/>
+      <target dev='vda' bus='virtio'/>
+    </disk>
+  </devices>
+</domain>`;
+}

@@ -1,0 +1,37 @@
+import { describe, expect, test } from 'vitest';
+import { canaries, contracts, renderReport, runConformance } from '../../../conformance/index.ts';
+import { fakeTarget } from './fake-target.ts';
+
+describe('the suite on a backend that is right', () => {
+  test('passes every contract', async () => {
+    const report = await runConformance({
+      targets: [fakeTarget],
+      contracts,
+      canaries: [],
+      seed: 1,
+      runs: 30,
+    });
+    expect(report.summary.ok, renderReport(report)).toBe(true);
+    expect(report.summary.passed).toBe(contracts.length);
+  });
+
+  test('catches every canary that breaks the API', async () => {
+    const planted = canaries.filter(({ wire }) => wire === undefined);
+    const report = await runConformance({
+      targets: [fakeTarget],
+      contracts,
+      canaries: planted,
+      seed: 1,
+      runs: 1,
+    });
+    expect(report.canaries.filter(({ caught }) => !caught)).toEqual([]);
+    expect(report.canaries).toHaveLength(planted.length);
+  });
+});
+
+test('every contract is named by a canary, every canary names a contract, and ids are unique', () => {
+  const ids = contracts.map(({ id }) => id);
+  expect(new Set(canaries.map(({ contract }) => contract))).toEqual(new Set(ids));
+  expect(new Set(ids).size).toBe(ids.length);
+  expect(new Set(canaries.map(({ id }) => id)).size).toBe(canaries.length);
+});
