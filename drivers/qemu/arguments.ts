@@ -1,0 +1,108 @@
+/** The command line of an emulator, as libvirt writes it. */
+import type { DiskSpec, ImageRef, MachineSpec } from '../../src/driver.ts';
+import { ErrorCode, VirtError } from '../../src/errors.ts';
+import type { Dialect } from './dialects/dialect.ts';
+
+const MEBIBYTE = 1024 * 1024;
+
+/** How a guest sees a disk on a bus: its devices, and the controller that the bus needs first. */
+interface Bus {
+  readonly disk: string;
+  readonly cdrom?: string;
+  readonly controller?: { readonly device: string; readonly id: string };
+  /** The `bus=` of the n-th disk on it; QEMU chooses where left out. */
+  readonly slot?: (nth: number) => string;
+}
+
+const BUSES: Partial<Record<string, Bus>> = {
+  virtio: { disk: 'virtio-blk-pci' },
+  ide: { disk: 'ide-hd', cdrom: 'ide-cd' },
+  sata: {
+    disk: 'ide-hd',
+    cdrom: 'ide-cd',
+    controller: { device: 'ich9-ahci', id: 'sata0' },
+    slot: (nth) => `sata0.${nth}`,
+  },
+  scsi: {
+    disk: 'scsi-hd',
+    cdrom: 'scsi-cd',
+    controller: { device: 'virtio-scsi-pci', id: 'scsi0' },
+    slot: () => 'scsi0.0',
+  },
+};
+
+/** Quotes a value of QEMU's `key=value,…` syntax. */
+export function optionValue(value: string): string {
+  return value.replaceAll(',', ',,');
+}
+
+/** Arguments of an emulator without a guest, which only answers questions and handles images. */
+export const HELPER_ARGUMENTS: readonly string[] = [
+  '-S',
+  '-no-user-config',
+  '-nodefaults',
+  '-display',
+  'none',
+  '-machine',
+  'none,accel=tcg',
+];
+
+/**
+ * Arguments of a machine, CPUs stopped. Throws CONFIG_UNSUPPORTED for a bus that the driver cannot attach a disk to.
+ */
+export function machineArguments(
+  spec: MachineSpec,
+  dialect: Dialect,
+  kindOf: (image: ImageRef) => 'file' | 'block',
+): readonly string[] {
+  return [
+    ...['-name', `guest=${optionValue(spec.name)},debug-threads=on`],
+    '-S',
+    ...['-machine', `${optionValue(spec.machineType ?? 'pc')},usb=off,dump-guest-core=off`],
+    ...['-accel', 'tcg'],
+    ...['-m', String(Math.max(1, Math.ceil(spec.memoryBytes / MEBIBYTE)))],
+    ...['-uuid', spec.uuid],
+    ...['-display', 'none'],
+    '-no-user-config',
+    '-nodefaults',
+    ...['-rtc', 'base=utc'],
+    // The guest's end is an event first; the driver then ends the process.
+    '-no-shutdown',
+    ...['-boot', 'strict=on'],
+    ...spec.disks.flatMap((disk) => dialect.driveArguments(disk, kindOf)),
+    ...deviceArguments(spec.disks, dialect),
+  ];
+}
+
+function deviceArguments(disks: readonly DiskSpec[], dialect: Dialect): readonly string[] {
+  const used = new Map<Bus, number>();
+  return disks.flatMap((disk) => {
+    const bus = BUSES[disk.bus];
+    const device = bus?.[disk.device];
+    if (bus === undefined || device === undefined) throw unsupported(disk);
+    const nth = used.get(bus) ?? 0;
+    used.set(bus, nth + 1);
+    const drive = dialect.driveName(disk);
+    const options = [
+      device,
+      ...(bus.slot === undefined ? [] : [`bus=${bus.slot(nth)}`]),
+      ...(drive === undefined ? [] : [`drive=${optionValue(drive)}`]),
+      `id=${optionValue(disk.alias)}`,
+    ];
+    const { controller } = bus;
+    const first = nth === 0 && controller !== undefined;
+    return [
+      ...(first ? ['-device', `${controller.device},id=${controller.id}`] : []),
+      '-device',
+      options.join(','),
+    ];
+  });
+}
+
+function unsupported({ target, device, bus }: DiskSpec): VirtError {
+  const known = Object.entries(BUSES).flatMap(([name, row]) => (row?.[device] === undefined ? [] : [name]));
+  return new VirtError(
+    ErrorCode.CONFIG_UNSUPPORTED,
+    `${device} '${target}' cannot be attached to bus '${bus}': use one of ${known.join(', ')}`,
+  );
+}

@@ -1,0 +1,85 @@
+/** The QEMU driver: starts machines on a host, real or simulated, and handles images there. */
+import type { HypervisorDriver, ImageRef, Machine, MachineSpec } from '../../src/driver.ts';
+import { ErrorCode, VirtError } from '../../src/errors.ts';
+import { machineArguments } from './arguments.ts';
+import { connectTo, Helper } from './helper.ts';
+import type { Host } from './host.ts';
+import { QemuMachine } from './machine.ts';
+import { capabilitiesOf } from './probe.ts';
+import { createVolumes } from './volumes.ts';
+
+/** What a QEMU driver is made of. */
+export interface QemuDriverOptions {
+  readonly host: Host;
+  /** Where a machine names no emulator; the host's own default when left out. */
+  readonly defaultEmulator?: string;
+}
+
+/** Builds a driver. Nothing is started before it is needed; the host is closed with the driver. */
+export function createQemuDriver({ host, defaultEmulator }: QemuDriverOptions): HypervisorDriver {
+  const helpers = new Map<string | undefined, Helper>();
+  const machines = new Set<QemuMachine>();
+  let closing: Promise<void> | undefined;
+
+  const helperOf = (binary: string | undefined): Helper => {
+    const helper = helpers.get(binary) ?? new Helper(host, binary);
+    helpers.set(binary, helper);
+    return helper;
+  };
+
+  const close = async (): Promise<void> => {
+    await Promise.all([...machines].map((machine) => machine.destroy()));
+    await Promise.all([...helpers.values()].map((helper) => helper.close()));
+    await host.close();
+  };
+
+  return {
+    name: 'qemu',
+    timers: host.timers,
+    volumes: createVolumes(helperOf(defaultEmulator), host.files),
+    async start(spec) {
+      if (closing !== undefined) {
+        throw new VirtError(ErrorCode.OPERATION_INVALID, 'the driver is closed: open a new connection');
+      }
+      const binary = spec.emulator ?? defaultEmulator;
+      const machine = await startMachine(host, binary, helperOf(binary), spec);
+      machines.add(machine);
+      void machine.gone.then(() => machines.delete(machine));
+      return machine satisfies Machine;
+    },
+    close() {
+      closing ??= close();
+      return closing;
+    },
+  };
+}
+
+async function startMachine(
+  host: Host,
+  binary: string | undefined,
+  helper: Helper,
+  spec: MachineSpec,
+): Promise<QemuMachine> {
+  const { dialect, probe } = await helper.session();
+  const kinds = await imageKinds(host, spec);
+  const kindOf = ({ path }: ImageRef) => kinds.get(path) ?? 'file';
+  const emulator = await host.launch(binary, machineArguments(spec, dialect, kindOf));
+  return connectTo(host, emulator, async (client) => {
+    if (!(await helper.isSameBuild(client))) {
+      const detail = `the emulator '${binary ?? 'QEMU'}' was replaced while it was in use: start the machine again`;
+      throw new VirtError(ErrorCode.OPERATION_FAILED, detail);
+    }
+    const capabilities = capabilitiesOf(probe, dialect.capabilities);
+    const machine = new QemuMachine({ spec, emulator, client, dialect, capabilities, files: host.files });
+    await machine.run();
+    return machine;
+  });
+}
+
+async function imageKinds(host: Host, spec: MachineSpec): Promise<ReadonlyMap<string, 'file' | 'block'>> {
+  const paths = new Set(spec.disks.flatMap(({ chain }) => chain.map(({ path }) => path)));
+  // What cannot be looked at is left to QEMU, whose refusal names the file.
+  const look = async (path: string) =>
+    [path, (await host.files.stat(path).catch(() => undefined))?.kind ?? 'file'] as const;
+  return new Map(await Promise.all([...paths].map(look)));
+}

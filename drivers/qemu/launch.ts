@@ -1,0 +1,281 @@
+/** Emulators as real processes: QEMU itself, or anything that takes its arguments and speaks its protocol. */
+import { type ChildProcess, spawn } from 'node:child_process';
+import { rmSync } from 'node:fs';
+import { mkdtemp } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { ErrorCode, VirtError } from '../../src/errors.ts';
+import type { Duplex } from '../../src/qmp/duplex.ts';
+import { type Timers, wallClock } from '../../src/util/timers.ts';
+import { optionValue } from './arguments.ts';
+import { describeEnd, strerror, systemError, systemErrorCode } from './errors.ts';
+import type { Emulator, EmulatorExit, Host } from './host.ts';
+import { nodeFiles } from './node-files.ts';
+import { atProcessEnd } from './reaper.ts';
+import { connectSocket } from './socket-duplex.ts';
+
+/** How real processes are run. */
+export interface ProcessHostOptions {
+  /** What is run where nothing else is named; found through PATH. */
+  readonly emulator?: string;
+  /** Where each emulator gets a directory of its own for its socket; the system's temporary directory by default. */
+  readonly runtimeDir?: string;
+  readonly timers?: Timers;
+  /** How long a process may take to open its monitor; 30 s by default. */
+  readonly startTimeoutMs?: number;
+  /** How long SIGTERM is given before SIGKILL; 5 s by default. */
+  readonly graceMs?: number;
+}
+
+/** A host of real processes. */
+export interface ProcessHost extends Host {
+  /** The processes that are running now. */
+  readonly pids: ReadonlySet<number>;
+}
+
+interface Limits {
+  readonly startTimeoutMs: number;
+  readonly graceMs: number;
+}
+
+const DEFAULT_EMULATOR = 'qemu-system-x86_64';
+const DEFAULT_START_MS = 30_000;
+const DEFAULT_GRACE_MS = 5_000;
+const POLL_MS = 5;
+/** sun_path of Linux holds 108 bytes, the last of which is the end. */
+const SOCKET_PATH_BYTES = 107;
+const OUTPUT_CHARACTERS = 16 * 1024;
+const INSTALL = 'install one with `apt-get install qemu-system-x86`, or name another emulator';
+/** What connect(2) says before a server listens. */
+const NOT_LISTENING: ReadonlySet<string | undefined> = new Set(['ENOENT', 'ECONNREFUSED']);
+
+/** Builds a host that spawns processes and ends them when it is closed, or when this process ends. */
+export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost {
+  const timers = options.timers ?? wallClock;
+  const limits = {
+    startTimeoutMs: options.startTimeoutMs ?? DEFAULT_START_MS,
+    graceMs: options.graceMs ?? DEFAULT_GRACE_MS,
+  };
+  const running = new Set<EmulatorProcess>();
+  const pids = new Set<number>();
+  let closed = false;
+
+  return {
+    timers,
+    files: nodeFiles,
+    pids,
+    async launch(emulator, argv) {
+      const binary = emulator ?? options.emulator ?? DEFAULT_EMULATOR;
+      const directory = await makeRuntimeDirectory(options.runtimeDir ?? tmpdir());
+      if (closed) {
+        rmSync(directory, { recursive: true, force: true });
+        throw new VirtError(
+          ErrorCode.OPERATION_INVALID,
+          'the host of emulators is closed: open a new connection',
+        );
+      }
+      const child = await EmulatorProcess.spawn(binary, argv, directory, timers, limits);
+      running.add(child);
+      pids.add(child.pid);
+      void child.exited.then(() => {
+        running.delete(child);
+        pids.delete(child.pid);
+      });
+      await child.waitForMonitor();
+      return child;
+    },
+    async close() {
+      closed = true;
+      await Promise.all([...running].map((child) => child.terminate()));
+    },
+  };
+}
+
+async function makeRuntimeDirectory(parent: string): Promise<string> {
+  const socket = socketIn(join(parent, 'mockvirt-XXXXXX'));
+  const bytes = Buffer.byteLength(socket);
+  if (bytes > SOCKET_PATH_BYTES) {
+    throw new VirtError(
+      ErrorCode.INVALID_ARG,
+      `the socket path ${socket} has ${bytes} bytes and a unix socket's path holds ${SOCKET_PATH_BYTES}: ` +
+        'choose a shorter runtime directory',
+    );
+  }
+  try {
+    // mkdtemp makes it 0700: whoever reaches the socket owns the machine.
+    return await mkdtemp(join(parent, 'mockvirt-'));
+  } catch (cause) {
+    throw systemError(`cannot create a runtime directory in ${parent}`, cause);
+  }
+}
+
+function socketIn(directory: string): string {
+  return join(directory, 'qmp');
+}
+
+/** libvirt's words for a binary that cannot be run. */
+function cannotRun(binary: string, cause: unknown): unknown {
+  const code = systemErrorCode(cause);
+  if (code !== 'ENOENT' && code !== 'EACCES') return systemError(`cannot run QEMU binary ${binary}`, cause);
+  const what =
+    code === 'ENOENT' ? `Cannot check QEMU binary ${binary}` : `QEMU binary ${binary} is not executable`;
+  const error = systemError(what, cause);
+  const errno = error instanceof VirtError ? error.errno : undefined;
+  const options = errno === undefined ? { cause } : { cause, errno };
+  return new VirtError(ErrorCode.SYSTEM_ERROR, `${what}: ${strerror(code)}; ${INSTALL}`, options);
+}
+
+/** One child process with its monitor socket. */
+class EmulatorProcess implements Emulator {
+  readonly exited: Promise<EmulatorExit>;
+  readonly pid: number;
+  readonly #binary: string;
+  readonly #child: ChildProcess;
+  readonly #directory: string;
+  readonly #timers: Timers;
+  readonly #limits: Limits;
+  #output = '';
+  #exit: EmulatorExit | undefined;
+  #first: Duplex | undefined;
+
+  private constructor(
+    binary: string,
+    child: ChildProcess,
+    pid: number,
+    directory: string,
+    timers: Timers,
+    limits: Limits,
+  ) {
+    this.#binary = binary;
+    this.#child = child;
+    this.pid = pid;
+    this.#directory = directory;
+    this.#timers = timers;
+    this.#limits = limits;
+    const keep = (text: string) => {
+      this.#output = (this.#output + text).slice(-OUTPUT_CHARACTERS);
+    };
+    child.stdout?.setEncoding('utf8').on('data', keep);
+    child.stderr?.setEncoding('utf8').on('data', keep);
+    const forget = atProcessEnd(() => {
+      this.#kill('SIGKILL');
+      this.#removeDirectory();
+    });
+    const { promise, resolve } = Promise.withResolvers<EmulatorExit>();
+    this.exited = promise;
+    // What the process started itself must not outlive it, nor hold its output open.
+    child.once('exit', () => this.#kill('SIGKILL'));
+    child.once('close', (code, signal) => {
+      this.#exit = { code, signal };
+      this.#first?.close();
+      this.#removeDirectory();
+      forget();
+      resolve(this.#exit);
+    });
+  }
+
+  /** Starts a process; rejects, the directory removed, if the system cannot. */
+  static async spawn(
+    binary: string,
+    argv: readonly string[],
+    directory: string,
+    timers: Timers,
+    limits: Limits,
+  ): Promise<EmulatorProcess> {
+    const monitor = ['-qmp', `unix:${optionValue(socketIn(directory))},server=on,wait=off`];
+    const child = spawn(binary, [...argv, ...monitor], {
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+      env: { ...process.env, LC_ALL: 'C' },
+    });
+    const { pid } = child;
+    if (pid !== undefined) return new EmulatorProcess(binary, child, pid, directory, timers, limits);
+    const { promise, resolve } = Promise.withResolvers<Error>();
+    child.once('error', resolve);
+    const cause = await promise;
+    rmSync(directory, { recursive: true, force: true });
+    throw cannotRun(binary, cause);
+  }
+
+  /** Resolves when the monitor takes connections; otherwise nothing of the process is left. */
+  async waitForMonitor(): Promise<void> {
+    const deadline = this.#timers.now() + this.#limits.startTimeoutMs;
+    try {
+      while (this.#first === undefined) {
+        if (this.#exit !== undefined)
+          throw this.#unusable(`ended (${describeEnd(this.#exit, this.#output)})`);
+        if (this.#timers.now() > deadline) {
+          throw this.#unusable(`opened no monitor within ${this.#limits.startTimeoutMs} ms${this.#said()}`);
+        }
+        this.#first = await this.#tryConnect();
+      }
+    } catch (error) {
+      await this.terminate();
+      throw error;
+    }
+  }
+
+  async connect(): Promise<Duplex> {
+    const first = this.#first;
+    this.#first = undefined;
+    if (first !== undefined) return first;
+    try {
+      return await connectSocket(socketIn(this.#directory));
+    } catch (cause) {
+      throw systemError(`Failed to connect to the monitor of ${this.#binary}`, cause);
+    }
+  }
+
+  output(): string {
+    return this.#output;
+  }
+
+  async terminate(): Promise<void> {
+    this.#kill('SIGTERM');
+    const cancel = this.#timers.after(this.#limits.graceMs, () => this.#kill('SIGKILL'));
+    await this.exited;
+    cancel();
+  }
+
+  /** One attempt; undefined, after a short while, if nothing listens yet. */
+  async #tryConnect(): Promise<Duplex | undefined> {
+    try {
+      return await connectSocket(socketIn(this.#directory));
+    } catch (error) {
+      if (!NOT_LISTENING.has(systemErrorCode(error)))
+        throw systemError('Failed to connect to the monitor', error);
+    }
+    const pause = Promise.withResolvers<void>();
+    const cancel = this.#timers.after(POLL_MS, () => pause.resolve());
+    await Promise.race([pause.promise, this.exited]);
+    cancel();
+    return undefined;
+  }
+
+  #kill(signal: NodeJS.Signals): void {
+    if (this.#exit !== undefined) return;
+    try {
+      process.kill(-this.pid, signal);
+    } catch (error) {
+      // The group is gone, or not there yet: the child sets it up between fork and exec.
+      if (systemErrorCode(error) === 'ESRCH') this.#child.kill(signal);
+      else throw error;
+    }
+  }
+
+  #said(): string {
+    const said = this.#output.trim();
+    return said === '' ? '' : `: ${said}`;
+  }
+
+  #unusable(what: string): VirtError {
+    return new VirtError(
+      ErrorCode.INTERNAL_ERROR,
+      `QEMU binary ${this.#binary} ${what}; check that it is a qemu-system emulator`,
+    );
+  }
+
+  #removeDirectory(): void {
+    rmSync(this.#directory, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,378 @@
+/** One running QEMU as a {@link Machine}: requests become a dialect's commands, events become the driver's. */
+import type {
+  Capabilities,
+  DiskChain,
+  DiskSpec,
+  DriverEvent,
+  GoneReason,
+  ImageRef,
+  JobRequest,
+  JobSnapshot,
+  Machine,
+  MachineSpec,
+  TargetRef,
+  TargetSpec,
+  Unsubscribe,
+} from '../../src/driver.ts';
+import { ErrorCode, VirtError } from '../../src/errors.ts';
+import { assert } from '../../src/util/assert.ts';
+import type { Dialect, IoErrorSignal, JobSignal, JobView, Verdict } from './dialects/dialect.ts';
+import { describeEnd, qmpErrorOf } from './errors.ts';
+import type { Emulator, HostFiles } from './host.ts';
+import type { QmpClient, QmpEventMessage } from './qmp-client.ts';
+import { isQmpObject, parseQmp, type QmpObject, type QmpValue, stringifyQmp } from './qmp-json.ts';
+import { StepRunner, type Undo } from './steps.ts';
+
+/** What a machine is made of. */
+export interface MachineParts {
+  readonly spec: MachineSpec;
+  readonly emulator: Emulator;
+  /** Negotiated, CPUs not running yet. */
+  readonly client: QmpClient;
+  readonly dialect: Dialect;
+  readonly capabilities: Capabilities;
+  readonly files: HostFiles;
+}
+
+type How = 'pivot' | 'abort';
+
+/** A job from before its start command until its `job-ended`. */
+interface Job {
+  readonly view: JobView;
+  phase: JobSnapshot['phase'];
+  /** What QEMU has accepted to do with it. */
+  asked: How | undefined;
+  /** Settles when no request to end it is in flight: before, a verdict cannot be understood. */
+  asking: Promise<unknown>;
+}
+
+interface Target {
+  readonly spec: TargetSpec;
+  readonly opens: readonly ImageRef[];
+  readonly undo: Undo;
+}
+
+/** A QEMU that runs. {@link QemuMachine.run} makes it go; it is over with its `gone` event. */
+export class QemuMachine implements Machine {
+  readonly capabilities: Capabilities;
+  /** Settles when nothing of the machine is left. */
+  readonly gone: Promise<void>;
+  readonly #parts: MachineParts;
+  readonly #steps: StepRunner;
+  readonly #disks: ReadonlyMap<string, DiskSpec>;
+  readonly #jobs = new Map<string, Job>();
+  readonly #targets = new Map<number, Target>();
+  /** Images that QEMU has open: index to the disk's target name. */
+  readonly #open = new Map<number, string>();
+  readonly #listeners = new Set<(event: DriverEvent) => void>();
+  readonly #gone = Promise.withResolvers<void>();
+  /** Events before the first listener: a machine can end between its start and the caller's next line. */
+  #early: DriverEvent[] | undefined = [];
+  #running = false;
+  /** An I/O error has stopped the guest, or is about to: QEMU says so before STOP. */
+  #stoppedByError = false;
+  /** QEMU has announced its end: jobs that end from now on were torn down. */
+  #shutDown = false;
+  #ending = false;
+
+  constructor(parts: MachineParts) {
+    const { spec, client, dialect, files } = parts;
+    this.#parts = parts;
+    this.capabilities = parts.capabilities;
+    this.gone = this.#gone.promise;
+    this.#disks = new Map(spec.disks.map((disk) => [disk.target, disk]));
+    for (const { target, chain } of spec.disks) this.#opened(target, chain);
+    client.onEvent((event) => this.#onEvent(event));
+    this.#steps = new StepRunner(client, dialect, files);
+    void client.closed.then((cause) => this.#onLost(cause));
+    void parts.emulator.exited.then(() => this.#onLost(undefined));
+  }
+
+  /** Lets the CPUs run (QMP: cont). Rejects if the emulator ended or refused. */
+  async run(): Promise<void> {
+    await this.#parts.client.execute('cont');
+    this.#running = true;
+  }
+
+  async prepareTarget(spec: TargetSpec): Promise<TargetRef> {
+    const { dialect, files } = this.#parts;
+    const { image } = spec;
+    const query = dialect.geometry(spec);
+    const source = query && (await this.#steps.ask(query));
+    const kind = (await files.stat(image.path))?.kind ?? 'file';
+    const isOpen = (other: ImageRef) => this.#open.has(other.index);
+    const facts = source === undefined ? { kind, isOpen } : { kind, isOpen, source };
+    const { steps, opens } = dialect.prepare(spec, facts);
+    const undo = await this.#steps.run(steps);
+    this.#targets.set(image.index, { spec, opens, undo });
+    this.#opened(spec.disk, opens);
+    return { image };
+  }
+
+  async discardTarget({ image }: TargetRef): Promise<void> {
+    const target = this.#targets.get(image.index);
+    if (target === undefined) return;
+    for (const opened of target.opens) this.#forget(opened);
+    const failure = await target.undo();
+    if (failure !== undefined) throw failure;
+  }
+
+  async startJob(request: JobRequest): Promise<void> {
+    const { dialect } = this.#parts;
+    const disk = this.#disks.get(request.disk);
+    assert(disk !== undefined, `startJob: the machine has no disk '${request.disk}'`);
+    const key = dialect.jobKey(request, disk);
+    assert(!this.#jobs.has(key), `startJob: job '${key}' is running already`);
+    const target = request.kind === 'copy' ? this.#targets.get(request.target.image.index)?.spec : undefined;
+    const isOpen = (image: ImageRef) => this.#open.has(image.index);
+    const parts = { key, request, disk, isOpen };
+    const view: JobView = target === undefined ? parts : { ...parts, target };
+    this.#jobs.set(key, { view, phase: 'running', asked: undefined, asking: Promise.resolve() });
+    try {
+      await this.#parts.client.call(dialect.start(view));
+    } catch (error) {
+      this.#jobs.delete(key);
+      throw error;
+    }
+    // The destination belongs to the job now: it is released, never discarded.
+    if (request.kind === 'copy') this.#targets.delete(request.target.image.index);
+  }
+
+  async concludeJob(id: string, how: How): Promise<void> {
+    const job = this.#jobOf(id);
+    const attempt = noActiveJob(id, this.#conclude(job, how));
+    job.asking = Promise.allSettled([job.asking, attempt]);
+    await attempt;
+  }
+
+  async setJobSpeed(id: string, bytesPerSecond: number | bigint): Promise<void> {
+    const { client, dialect } = this.#parts;
+    await noActiveJob(id, client.call(dialect.setSpeed(this.#jobOf(id).view, bytesPerSecond)));
+  }
+
+  async jobs(): Promise<readonly JobSnapshot[]> {
+    const reports = await this.#steps.ask(this.#parts.dialect.jobs());
+    return reports.map(({ key, concluded, ...report }) => {
+      const job = this.#jobs.get(key);
+      const heard = job?.phase ?? (report.ready ? 'ready' : 'running');
+      return { ...report, id: job?.view.request.id ?? key, phase: concluded ? 'concluded' : heard };
+    });
+  }
+
+  async chains(): Promise<readonly DiskChain[]> {
+    const paths = await this.#steps.ask(this.#parts.dialect.chains());
+    return [...this.#disks.values()].map(({ target, alias }) => ({
+      disk: target,
+      paths: paths.get(alias) ?? [],
+    }));
+  }
+
+  async releaseImages(images: readonly ImageRef[]): Promise<void> {
+    for (const image of images) this.#forget(image);
+    const query = this.#parts.dialect.openNodes();
+    if (query === undefined || images.length === 0) return;
+    const open = await this.#steps.ask(query);
+    await this.#steps.run(this.#parts.dialect.release(images, open));
+  }
+
+  async pause(): Promise<void> {
+    await this.#parts.client.execute('stop');
+  }
+
+  async resume(): Promise<void> {
+    await this.#parts.client.execute('cont');
+  }
+
+  async powerdown(): Promise<void> {
+    await this.#parts.client.execute('system_powerdown');
+  }
+
+  async destroy(): Promise<void> {
+    this.#end('destroyed');
+    await this.gone;
+  }
+
+  async monitorCommand(command: string, hmp: boolean): Promise<string> {
+    const { client } = this.#parts;
+    if (hmp) return String(await client.execute('human-monitor-command', { 'command-line': command }));
+    return stringifyQmp(await client.request(parseCommand(command)));
+  }
+
+  onEvent(listener: (event: DriverEvent) => void): Unsubscribe {
+    this.#listeners.add(listener);
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    for (const event of early) listener(event);
+    return () => {
+      this.#listeners.delete(listener);
+    };
+  }
+
+  async #conclude(job: Job, how: How): Promise<void> {
+    const { dialect } = this.#parts;
+    if (how === 'pivot') {
+      await this.#steps.run(dialect.attach(job.view));
+      this.#opened(job.view.disk.target, job.view.target?.backing ?? []);
+    }
+    await this.#steps.run(dialect.conclude(job.view, how));
+    job.asked = how;
+  }
+
+  #jobOf(id: string): Job {
+    for (const job of this.#jobs.values()) if (job.view.request.id === id) return job;
+    throw new VirtError(ErrorCode.OPERATION_INVALID, `No active block job '${id}'`);
+  }
+
+  #opened(disk: string, images: readonly ImageRef[]): void {
+    for (const { index } of images) this.#open.set(index, disk);
+  }
+
+  #forget(image: ImageRef): void {
+    this.#targets.delete(image.index);
+    this.#open.delete(image.index);
+  }
+
+  #emit(event: DriverEvent): void {
+    this.#early?.push(event);
+    for (const listener of [...this.#listeners]) listener(event);
+  }
+
+  #onEvent(event: QmpEventMessage): void {
+    if (this.#ending) return;
+    const { dialect } = this.#parts;
+    const signal = dialect.signal(event);
+    const fault = dialect.ioError(event);
+    if (signal !== undefined) this.#onSignal(signal);
+    else if (fault !== undefined) this.#onIoError(fault);
+    else LIFECYCLE[event.event]?.(this.#lifecycle, event);
+  }
+
+  readonly #lifecycle: LifecyclePort = {
+    emit: (event) => this.#emit(event),
+    stopped: () => this.#emit({ type: 'paused', reason: this.#stoppedByError ? 'io-error' : 'user' }),
+    resumed: () => {
+      this.#stoppedByError = false;
+      // The RESUME of the start is no news: a machine starts with its CPUs running.
+      if (this.#running) this.#emit({ type: 'resumed' });
+    },
+    guestShutDown: () => {
+      this.#emit({ type: 'guest-shutdown' });
+      // -no-shutdown keeps QEMU alive after its guest, as with libvirt; it is ours to end it.
+      this.#end('shutdown');
+    },
+    hostShutDown: () => {
+      this.#shutDown = true;
+    },
+  };
+
+  #onIoError({ index, alias, action, reason }: IoErrorSignal): void {
+    if (action === 'stop') this.#stoppedByError = true;
+    const byAlias = [...this.#disks.values()].find((candidate) => candidate.alias === alias)?.target;
+    const disk = index === undefined ? byAlias : this.#open.get(index);
+    const event = { type: 'io-error', action: IO_ACTION[action], reason } as const;
+    this.#emit(disk === undefined ? event : { ...event, disk });
+  }
+
+  #onSignal(signal: JobSignal): void {
+    const job = this.#jobs.get(signal.key);
+    // Jobs of others, and jobs that QEMU tears down because it ends, have no events.
+    if (job === undefined || this.#shutDown) return;
+    if (signal.type === 'concluded') {
+      if (job.phase !== 'concluded') void this.#finish(job, signal.verdict);
+      job.phase = 'concluded';
+    } else if (job.phase === 'running') {
+      // QEMU bounces ready -> standby -> ready whenever it drains; only the first one is news.
+      job.phase = 'ready';
+      this.#emit({ type: 'job-ready', id: job.view.request.id });
+    }
+  }
+
+  /** Reads a concluded job's outcome, cleans up after it, and says so. */
+  async #finish(job: Job, told: Verdict | undefined): Promise<void> {
+    const { dialect, client } = this.#parts;
+    await job.asking;
+    let verdict = told;
+    try {
+      verdict ??= await this.#steps.ask(dialect.verdict(job.view.key));
+      await this.#steps.run(dialect.settle(job.view, job.asked));
+    } catch (error) {
+      // Without a monitor nobody knows how it ended: the `gone` event stands for it.
+      if (client.state !== 'running' || !(error instanceof VirtError)) return;
+      verdict ??= { error: error.message };
+    }
+    if (this.#ending || this.#shutDown) return;
+    this.#jobs.delete(job.view.key);
+    this.#emit({ type: 'job-ended', id: job.view.request.id, ...outcomeOf(job.asked, verdict) });
+  }
+
+  #onLost(cause: VirtError | undefined): void {
+    this.#end(this.#shutDown ? 'shutdown' : 'crashed', cause);
+  }
+
+  #end(reason: GoneReason, cause?: VirtError): void {
+    if (this.#ending) return;
+    this.#ending = true;
+    void this.#tearDown(reason, cause);
+  }
+
+  async #tearDown(reason: GoneReason, cause: VirtError | undefined): Promise<void> {
+    const { emulator, client } = this.#parts;
+    await emulator.terminate();
+    const end = describeEnd(await emulator.exited, emulator.output());
+    client.close();
+    const detail = cause === undefined ? end : `${cause.detail}; the process ended with ${end}`;
+    this.#emit(reason === 'crashed' ? { type: 'gone', reason, detail } : { type: 'gone', reason });
+    this.#gone.resolve();
+  }
+}
+
+const IO_ACTION = { ignore: 'none', stop: 'pause', report: 'report' } as const;
+
+/** What lifecycle events do to a machine. */
+interface LifecyclePort {
+  emit(event: DriverEvent): void;
+  stopped(): void;
+  resumed(): void;
+  guestShutDown(): void;
+  hostShutDown(): void;
+}
+
+type LifecycleHandler = (machine: LifecyclePort, event: QmpEventMessage) => void;
+
+const LIFECYCLE: Partial<Record<string, LifecycleHandler>> = {
+  STOP: (machine) => machine.stopped(),
+  RESUME: (machine) => machine.resumed(),
+  RESET: (machine) => machine.emit({ type: 'reset' }),
+  POWERDOWN: (machine) => machine.emit({ type: 'powerdown-requested' }),
+  // Old QEMUs do not say who shut down; there only a guest does.
+  SHUTDOWN: (machine, { data }) => (data.guest === false ? machine.hostShutDown() : machine.guestShutDown()),
+};
+
+/** A job that was asked to abort counts as cancelled, whichever way QEMU ended it. */
+function outcomeOf(asked: How | undefined, { error }: Verdict) {
+  if (asked === 'abort') return { outcome: 'cancelled' } as const;
+  return error === undefined ? ({ outcome: 'completed' } as const) : ({ outcome: 'failed', error } as const);
+}
+
+/** libvirt's error for a job that QEMU does not know (any more). */
+async function noActiveJob(id: string, work: Promise<unknown>): Promise<void> {
+  try {
+    await work;
+  } catch (cause) {
+    if (qmpErrorOf(cause)?.class !== 'DeviceNotActive') throw cause;
+    throw new VirtError(ErrorCode.OPERATION_INVALID, `No active block job '${id}'`, { cause });
+  }
+}
+
+function parseCommand(text: string): QmpObject {
+  let command: QmpValue;
+  try {
+    command = parseQmp(text);
+  } catch (cause) {
+    throw new VirtError(ErrorCode.INTERNAL_ERROR, `cannot parse json ${text}: give one QMP command as JSON`, {
+      cause,
+    });
+  }
+  if (isQmpObject(command)) return command;
+  throw new VirtError(ErrorCode.INTERNAL_ERROR, `a QMP command is a JSON object, not ${text}`);
+}

@@ -1,0 +1,99 @@
+/** Image files: made and read by an emulator without a guest, listed and removed by the host. */
+import type { ImageRef, VolumeInfo, VolumeSpec, Volumes } from '../../src/driver.ts';
+import { ErrorDomain } from '../../src/errors.ts';
+import { formatSteps, recordsBacking } from './dialects/nodes.ts';
+import { numberOf, objectsOf, optionalText, systemError } from './errors.ts';
+import type { Helper, HelperSession } from './helper.ts';
+import type { HostFiles } from './host.ts';
+import { isQmpObject, member, type QmpObject } from './qmp-json.ts';
+
+const STORAGE = { domain: ErrorDomain.STORAGE } as const;
+
+/** Volumes of a host. `helper` is started on first use. */
+export function createVolumes(helper: Helper, files: HostFiles): Volumes {
+  let lastIndex = 0;
+  const nextImage = ({ path, format }: { path: string; format: string }): ImageRef => {
+    lastIndex += 1;
+    return { index: lastIndex, path, format };
+  };
+  return {
+    async create(spec) {
+      const session = await helper.session();
+      await files.createEmpty(spec.path).catch((cause: unknown) => {
+        throw systemError(`failed to create image '${spec.path}'`, cause, STORAGE);
+      });
+      try {
+        await format(session, nextImage(spec), spec);
+      } catch (error) {
+        await files.remove(spec.path);
+        throw error;
+      }
+    },
+    async inspect(path, imageFormat) {
+      const found = await stat(files, path);
+      if (found === undefined) {
+        const missing = Object.assign(new Error('nothing is at the path'), { code: 'ENOENT' });
+        throw systemError(`Cannot access storage file '${path}'`, missing, STORAGE);
+      }
+      return inspect(await helper.session(), nextImage({ path, format: imageFormat }), found.kind);
+    },
+    stat: (path) => stat(files, path),
+    remove: (path) =>
+      files.remove(path).catch((cause: unknown) => {
+        throw systemError(`failed to remove '${path}'`, cause, STORAGE);
+      }),
+  };
+}
+
+function stat(files: HostFiles, path: string): ReturnType<HostFiles['stat']> {
+  return files.stat(path).catch((cause: unknown) => {
+    throw systemError(`Cannot access storage file '${path}'`, cause, STORAGE);
+  });
+}
+
+async function format({ steps }: HelperSession, image: ImageRef, spec: VolumeSpec): Promise<void> {
+  const { capacityBytes, backing } = spec;
+  const content = backing === undefined ? { capacityBytes } : { capacityBytes, backing };
+  const close = await steps.run(formatSteps(image, 'file', content));
+  const failure = await close();
+  if (failure !== undefined) throw failure;
+}
+
+async function inspect(
+  { client }: HelperSession,
+  { path, format: driver, index }: ImageRef,
+  kind: 'file' | 'block',
+): Promise<VolumeInfo> {
+  const name = `inspect-${index}`;
+  await client.execute('blockdev-add', {
+    driver,
+    'node-name': name,
+    'read-only': true,
+    // Others may be writing to it: take no lock, and believe nothing but the header.
+    'force-share': true,
+    ...member('backing', recordsBacking(driver) ? null : undefined),
+    file: { driver: kind === 'file' ? 'file' : 'host_device', filename: path },
+  });
+  try {
+    const command = 'query-named-block-nodes';
+    const nodes = objectsOf(await client.execute(command), command);
+    const image = nodes.find((node) => node['node-name'] === name)?.image;
+    return infoOf(path, driver, isQmpObject(image) ? image : {});
+  } finally {
+    await client.execute('blockdev-del', { 'node-name': name });
+  }
+}
+
+function infoOf(path: string, format: string, image: QmpObject): VolumeInfo {
+  const capacityBytes = numberOf(image, 'virtual-size', 'query-named-block-nodes');
+  const name = optionalText(image, 'backing-filename');
+  if (name === undefined) return { path, format, capacityBytes };
+  const backing = { path: optionalText(image, 'full-backing-filename') ?? name, name };
+  const recorded = optionalText(image, 'backing-filename-format');
+  return {
+    path,
+    format,
+    capacityBytes,
+    backing: recorded === undefined ? backing : { ...backing, format: recorded },
+  };
+}
