@@ -1,4 +1,4 @@
-/** The image port: what a simulated QEMU knows of the files on its host. Types only; the stores are in `images/`. */
+/** The image port: what a simulated QEMU knows of the files on its host. The stores are in `images/`. */
 import type { BlobTable, ExtentMap } from './extents.ts';
 
 /** How a file's content is laid out. */
@@ -36,6 +36,24 @@ export interface ImageFile {
   readonly locks: FileLocks;
   /** Makes the present content last: called after each flush and at an orderly close. */
   save(): void;
+}
+
+// A fresh qcow2 file has a header, a refcount table and block and an L1 table: three clusters and a bit.
+const QCOW2_OVERHEAD_BYTES = 196_616;
+
+/** How long a file is on its host: a raw image is its size, a qcow2 image what is allocated plus its metadata. */
+export const fileSizeBytes = (file: ImageFile): number =>
+  file.format === 'raw' ? file.virtualSizeBytes : QCOW2_OVERHEAD_BYTES + file.extents.coveredBytes;
+
+/** A backing name as its overlay means it: relative names start at the overlay's directory. */
+export function resolveBacking(overlayPath: string, name: string): string {
+  if (name.startsWith('/')) return name;
+  const parts = overlayPath.split('/').slice(0, -1);
+  for (const part of name.split('/')) {
+    if (part === '..') parts.pop();
+    else if (part !== '.') parts.push(part);
+  }
+  return parts.join('/');
 }
 
 /** What stat(2) says. */

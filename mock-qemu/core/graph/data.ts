@@ -1,0 +1,117 @@
+/** Moving bytes through the graph. Nothing here takes time; errors are decided before it is called. */
+import { ABSENT, type Span } from '../extents.ts';
+import type { BlockNode } from './node.ts';
+
+/** The first node below filters. */
+export function skipFilters(node: BlockNode): BlockNode {
+  let at = node;
+  while (at.filtered) at = at.filtered.child;
+  return at;
+}
+
+/** The first node below filters that jobs inserted unasked: what the user put there. */
+export function skipImplicit(node: BlockNode): BlockNode {
+  let at = node;
+  while (at.implicit && at.filtered) at = at.filtered.child;
+  return at;
+}
+
+/** The next image of a chain: past filters, the backing node's first image. */
+export function backingOf(node: BlockNode): BlockNode | undefined {
+  const below = skipFilters(node).backing?.child;
+  return below && skipFilters(below);
+}
+
+/** All images of a chain without filters, the given node's first. */
+export function chainOf(node: BlockNode): BlockNode[] {
+  const chain: BlockNode[] = [];
+  for (let at: BlockNode | undefined = skipFilters(node); at; at = backingOf(at)) chain.push(at);
+  return chain;
+}
+
+/** All nodes of a chain, filters too, following whatever carries its data. */
+export function fullChainOf(node: BlockNode): BlockNode[] {
+  const chain: BlockNode[] = [];
+  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child ?? at.backing?.child) chain.push(at);
+  return chain;
+}
+
+/** What a reader of `node` gets at `offset`. */
+export function readAt(node: BlockNode, offset: number, limit: number): Span {
+  const lengthBytes = node.lengthBytes;
+  if (offset >= lengthBytes) return { end: limit, tag: 0 };
+  const span = node.driver.at(node, offset, Math.min(limit, lengthBytes));
+  if (span.tag !== ABSENT) return span;
+  const backing = skipFilters(node).backing;
+  return backing ? readAt(backing.child, offset, span.end) : { end: span.end, tag: 0 };
+}
+
+/** Whether a layer between `top` and `base` (base not included) holds the byte at `offset`, and how far that goes. */
+export function allocatedAbove(
+  top: BlockNode,
+  base: BlockNode | undefined,
+  offset: number,
+  limit: number,
+): { readonly end: number; readonly allocated: boolean } {
+  const stop = base && skipFilters(base);
+  let end = limit;
+  for (let at: BlockNode | undefined = skipFilters(top); at && at !== stop; at = backingOf(at)) {
+    const lengthBytes = at.lengthBytes;
+    if (offset >= lengthBytes) continue;
+    const span = at.driver.at(at, offset, Math.min(end, lengthBytes));
+    if (span.tag !== ABSENT) return { end: span.end, allocated: true };
+    end = span.end;
+  }
+  return { end, allocated: false };
+}
+
+/** Writes content; tells bitmaps, hooks and the write threshold. */
+export function writeTo(node: BlockNode, start: number, end: number, tag: number): void {
+  if (start >= end) return;
+  node.hooks?.beforeWrite?.(start, end);
+  node.driver.write(node, start, end, tag);
+  noteWrite(node, start, end);
+  node.hooks?.afterWrite?.(start, end, tag);
+}
+
+/** Drops content, where the node lets discards through. */
+export function discardFrom(node: BlockNode, start: number, end: number): void {
+  node.hooks?.beforeWrite?.(start, end);
+  if (node.driver.kind === 'filter' && node.filtered) discardFrom(node.filtered.child, start, end);
+  else if (node.unmap) {
+    node.driver.discard(node, start, end);
+    noteWrite(node, start, end);
+  }
+  node.hooks?.afterWrite?.(start, end, 0);
+}
+
+function noteWrite(node: BlockNode, start: number, end: number): void {
+  node.generation++;
+  for (const bitmap of node.bitmaps) bitmap.mark(start, end);
+  if (node.writeThresholdBytes > 0 && end > node.writeThresholdBytes) {
+    node.onThreshold?.(end - node.writeThresholdBytes);
+  }
+}
+
+/** Copies what a reader of `from` sees into `to`. */
+export function copyRange(from: BlockNode, to: BlockNode, start: number, end: number): void {
+  for (let offset = start; offset < end; ) {
+    const span = readAt(from, offset, end);
+    writeTo(to, offset, span.end, span.tag);
+    offset = span.end;
+  }
+}
+
+/** Whether a flush would have anything to do. */
+export function needsFlush(node: BlockNode): boolean {
+  const below = node.filtered?.child ?? node.file?.child;
+  return node.generation !== node.flushedGeneration || (below !== undefined && needsFlush(below));
+}
+
+/** Makes everything written to a node last. */
+export function flushNode(node: BlockNode): void {
+  const below = node.filtered?.child ?? node.file?.child;
+  node.driver.flush(node);
+  node.flushedGeneration = node.generation;
+  if (below) flushNode(below);
+}

@@ -1,0 +1,174 @@
+/** The drivers of nodes, as a table. */
+import { assert } from '../../../src/util/assert.ts';
+import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
+import { fileSizeBytes, type ImageFile } from '../images.ts';
+import { readAt, writeTo } from './data.ts';
+import type { BlockDriver, BlockNode, Edge } from './node.ts';
+
+const imageOf = (node: BlockNode): ImageFile => {
+  assert(node.image, `node ${node.name} has no image`);
+  return node.image;
+};
+
+const childOf = (edge: Edge | undefined): BlockNode => {
+  assert(edge, 'a filter or format node without its child');
+  return edge.child;
+};
+
+/** The bytes of a file as they are. A hole reads as zeroes, so nothing is ever absent at this level. */
+const file: BlockDriver = {
+  name: 'file',
+  kind: 'protocol',
+  supportsBacking: false,
+  lengthBytes: (node) => fileSizeBytes(imageOf(node)),
+  at(node, offset, limit) {
+    const span = imageOf(node).extents.at(offset, limit);
+    return span.tag === ABSENT ? { end: span.end, tag: 0 } : span;
+  },
+  write: (node, start, end, tag) => imageOf(node).extents.set(start, end, tag),
+  discard: (node, start, end) => imageOf(node).extents.clear(start, end),
+  flush: (node) => imageOf(node).save(),
+  truncate(node, lengthBytes) {
+    const image = imageOf(node);
+    image.extents.truncate(lengthBytes);
+    image.virtualSizeBytes = lengthBytes;
+  },
+};
+
+/** Passes everything on, byte for byte. */
+const raw: BlockDriver = {
+  name: 'raw',
+  kind: 'format',
+  supportsBacking: false,
+  lengthBytes: (node) => childOf(node.file).lengthBytes,
+  at: (node, offset, limit) => readAt(childOf(node.file), offset, limit),
+  write: (node, start, end, tag) => writeTo(childOf(node.file), start, end, tag),
+  discard(node, start, end) {
+    const child = childOf(node.file);
+    child.driver.discard(child, start, end);
+  },
+  flush: () => undefined,
+  truncate(node, lengthBytes) {
+    const child = childOf(node.file);
+    child.driver.truncate(child, lengthBytes);
+  },
+};
+
+/**
+ * Clusters, backing files, and metadata that stays in the process until a flush: a cluster that was allocated since is
+ * lost with the process, one that was there before is written in place.
+ */
+const qcow2: BlockDriver = {
+  name: 'qcow2',
+  kind: 'format',
+  supportsBacking: true,
+  lengthBytes: (node) => imageOf(node).virtualSizeBytes,
+  at(node, offset, limit) {
+    const pending = node.pending?.at(offset, limit) ?? { end: limit, tag: ABSENT };
+    return pending.tag === ABSENT ? imageOf(node).extents.at(offset, pending.end) : pending;
+  },
+  write: writeClusters,
+  discard(node, start, end) {
+    // A discarded cluster must not let the backing file show through.
+    const tag: Tag = node.backing ? 0 : ABSENT;
+    const { clusterSizeBytes } = imageOf(node).header;
+    const from = Math.ceil(start / clusterSizeBytes) * clusterSizeBytes;
+    const to = Math.floor(end / clusterSizeBytes) * clusterSizeBytes;
+    node.pending?.clear(from, to);
+    if (from < to) imageOf(node).extents.set(from, to, tag);
+  },
+  flush(node) {
+    const image = imageOf(node);
+    for (const { start, end, tag } of node.pending?.extents ?? []) image.extents.set(start, end, tag);
+    node.pending?.truncate(0);
+  },
+  truncate(node, lengthBytes) {
+    qcow2.flush(node);
+    const image = imageOf(node);
+    image.extents.truncate(lengthBytes);
+    image.virtualSizeBytes = lengthBytes;
+  },
+};
+
+function writeClusters(node: BlockNode, start: number, end: number, tag: Tag): void {
+  const image = imageOf(node);
+  const cluster = image.header.clusterSizeBytes;
+  fillCluster(node, Math.floor(start / cluster) * cluster, start);
+  fillCluster(node, end, Math.min(Math.ceil(end / cluster) * cluster, image.virtualSizeBytes));
+  const { pending } = node;
+  if (pending === undefined) {
+    image.extents.set(start, end, tag);
+    return;
+  }
+  for (let offset = start; offset < end; ) {
+    const span = image.extents.at(offset, end);
+    const into: ExtentMap = span.tag === ABSENT ? pending : image.extents;
+    into.set(offset, span.end, tag);
+    offset = span.end;
+  }
+}
+
+// Copy on write: the part of a new cluster that the guest did not write comes from below.
+function fillCluster(node: BlockNode, start: number, end: number): void {
+  for (let offset = start; offset < end; ) {
+    const own: Span = qcow2.at(node, offset, end);
+    if (own.tag === ABSENT) {
+      for (let at = offset; at < own.end; ) {
+        const below = node.backing ? readAt(node.backing.child, at, own.end) : { end: own.end, tag: 0 };
+        (node.pending ?? imageOf(node).extents).set(at, below.end, below.tag);
+        at = below.end;
+      }
+    }
+    offset = own.end;
+  }
+}
+
+/** Swallows writes, reads as zeroes. */
+const nullCo: BlockDriver = {
+  name: 'null-co',
+  kind: 'protocol',
+  supportsBacking: false,
+  lengthBytes: (node) => node.fixedSizeBytes,
+  at: (_node, _offset, limit) => ({ end: limit, tag: 0 }),
+  write: () => undefined,
+  discard: () => undefined,
+  flush: () => undefined,
+  truncate(node, lengthBytes) {
+    node.fixedSizeBytes = lengthBytes;
+  },
+};
+
+const filter = (name: string): BlockDriver => ({
+  name,
+  kind: 'filter',
+  supportsBacking: false,
+  lengthBytes: (node) => childOf(node.filtered).lengthBytes,
+  at(node, offset, limit) {
+    const child = childOf(node.filtered);
+    return child.driver.at(child, offset, limit);
+  },
+  write: (node, start, end, tag) => writeTo(childOf(node.filtered), start, end, tag),
+  discard: () => undefined,
+  flush: () => undefined,
+  truncate(node, lengthBytes) {
+    const child = childOf(node.filtered);
+    child.driver.truncate(child, lengthBytes);
+  },
+});
+
+/** Every driver a node can have, by its QAPI name. */
+export const DRIVERS = {
+  file,
+  host_device: { ...file, name: 'host_device' },
+  raw,
+  qcow2,
+  'null-co': nullCo,
+  'null-aio': { ...nullCo, name: 'null-aio' },
+  mirror_top: filter('mirror_top'),
+  commit_top: filter('commit_top'),
+  'copy-on-read': filter('copy-on-read'),
+  'copy-before-write': filter('copy-before-write'),
+} as const satisfies Record<string, BlockDriver>;
+
+/** The QAPI name of a driver. */
+export type DriverName = keyof typeof DRIVERS;

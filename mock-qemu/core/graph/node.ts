@@ -1,0 +1,126 @@
+/** The block graph's vocabulary: nodes, the edges that hold them, and what a driver of nodes does. */
+import type { ExtentMap, Span, Tag } from '../extents.ts';
+import type { ImageFile } from '../images.ts';
+import type { BlockBackend } from './backend.ts';
+import type { DirtyBitmap } from './bitmap.ts';
+
+/** Operations that something may block on a node (QEMU's op blockers, as far as commands check them). */
+export type BlockedOp =
+  | 'stream'
+  | 'commit-source'
+  | 'commit-target'
+  | 'mirror-source'
+  | 'mirror-target'
+  | 'backup-source'
+  | 'backup-target'
+  | 'external-snapshot'
+  | 'resize'
+  | 'change'
+  | 'drive-del'
+  | 'eject';
+
+/** Why operations on a node are refused, and which ones are allowed all the same. */
+export interface OpBlocker {
+  /** Ends the sentence `Node 'x' is busy: ...`; asked when needed, for it names another node. */
+  readonly reason: () => string;
+  readonly except: readonly BlockedOp[];
+}
+
+/** What a child is to its parent node. */
+export type ChildRole = 'file' | 'backing' | 'filtered';
+
+/** Who holds a node. */
+export type Parent =
+  | { readonly kind: 'node'; readonly node: BlockNode }
+  | { readonly kind: 'backend'; readonly backend: BlockBackend }
+  /** A job that writes to the node through a backend of its own (a mirror's target). */
+  | { readonly kind: 'job-backend'; readonly jobId: string }
+  /** A job that must not lose the node. */
+  | { readonly kind: 'job'; readonly jobId: string };
+
+/** One reference to a node. */
+export interface Edge {
+  readonly parent: Parent;
+  readonly role: ChildRole | 'root';
+  child: BlockNode;
+}
+
+/** What a filter's job wants to know of the writes that pass it. */
+export interface WriteHooks {
+  beforeWrite?(start: number, end: number): void;
+  afterWrite?(start: number, end: number, tag: Tag): void;
+}
+
+/** What a kind of node does with bytes. All of it takes no time: time is paid by whoever asks. */
+export interface BlockDriver {
+  readonly name: string;
+  readonly kind: 'protocol' | 'format' | 'filter';
+  /** Can be an overlay. */
+  readonly supportsBacking: boolean;
+  lengthBytes(node: BlockNode): number;
+  /** What this layer alone holds at `offset`; ABSENT: ask the backing node. */
+  at(node: BlockNode, offset: number, limit: number): Span;
+  write(node: BlockNode, start: number, end: number, tag: Tag): void;
+  discard(node: BlockNode, start: number, end: number): void;
+  /** Makes what was written last. */
+  flush(node: BlockNode): void;
+  truncate(node: BlockNode, lengthBytes: number): void;
+}
+
+/** One node of the graph. */
+export class BlockNode {
+  readonly name: string;
+  readonly driver: BlockDriver;
+  readOnly: boolean;
+  /** Made by blockdev-add: only blockdev-del lets it go. */
+  monitorOwned: boolean;
+  /** A filter that its job inserted unasked: hidden from query-block. */
+  readonly implicit: boolean;
+  /** discard=unmap: discards reach the image, zeroes may be unmapped. */
+  readonly unmap: boolean;
+  file: Edge | undefined;
+  backing: Edge | undefined;
+  filtered: Edge | undefined;
+  readonly parents: Edge[] = [];
+  /** Newest last. */
+  readonly blockers: OpBlocker[] = [];
+  readonly bitmaps: DirtyBitmap[] = [];
+  /** The file below, for protocol and format nodes. */
+  image: ImageFile | undefined;
+  /** Written but not flushed: lost with the process. Only formats that cache their metadata have it. */
+  pending: ExtentMap | undefined;
+  hooks: WriteHooks | undefined;
+  /** Guest requests are held back while above 0. */
+  drains = 0;
+  /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */
+  generation = 0;
+  flushedGeneration = 0;
+  /** BLOCK_WRITE_THRESHOLD; 0: off. */
+  writeThresholdBytes = 0;
+  /** Told once when a write goes past the threshold. */
+  onThreshold: ((exceededBytes: number) => void) | undefined;
+  /** Opened with a backing node other than its header's. */
+  backingFromOptions = false;
+  /** Size of a node without a file (null-co). */
+  fixedSizeBytes = 0;
+
+  constructor(options: {
+    readonly name: string;
+    readonly driver: BlockDriver;
+    readonly readOnly: boolean;
+    readonly monitorOwned?: boolean;
+    readonly implicit?: boolean;
+    readonly unmap?: boolean;
+  }) {
+    this.name = options.name;
+    this.driver = options.driver;
+    this.readOnly = options.readOnly;
+    this.monitorOwned = options.monitorOwned ?? false;
+    this.implicit = options.implicit ?? false;
+    this.unmap = options.unmap ?? false;
+  }
+
+  get lengthBytes(): number {
+    return this.driver.lengthBytes(this);
+  }
+}

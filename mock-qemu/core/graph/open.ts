@@ -1,0 +1,146 @@
+/** Opening nodes from BlockdevOptions. */
+
+import type { Data, Value } from '../data.ts';
+import { HostError, strerror } from '../errno.ts';
+import { CommandError, refuse } from '../errors.ts';
+import { type ImageFile, type ImageStore, resolveBacking } from '../images.ts';
+import { DRIVERS, type DriverName } from './drivers.ts';
+import { type BlockGraph, lock } from './graph.ts';
+import type { BlockNode } from './node.ts';
+
+/** What opening needs. */
+export interface OpenContext {
+  readonly graph: BlockGraph;
+  readonly images: ImageStore;
+}
+
+/** Whose node it is. */
+export interface OpenHints {
+  /** Made by blockdev-add. */
+  readonly monitorOwned?: boolean;
+  /** Passed down from the parent where the options do not say. */
+  readonly readOnly?: boolean;
+}
+
+const isObject = (value: Value | undefined): value is Data =>
+  typeof value === 'object' && value !== null && !Array.isArray(value);
+
+// A key=value command line has `on` where JSON has true.
+const isOn = (value: Value | undefined): boolean => value === true || value === 'on';
+
+/** Opens a file of the host; refuses with the text QEMU has for it. */
+export function openFile(images: ImageStore, path: string): ImageFile {
+  try {
+    return images.open(path);
+  } catch (error) {
+    if (error instanceof HostError) refuse(`Could not open '${path}': ${strerror(error.code)}`);
+    throw error;
+  }
+}
+
+/** The format that probing finds: qcow2 has a magic, everything else is raw. */
+export const probeFormat = (images: ImageStore, path: string): string => openFile(images, path).format;
+
+/** Opens a node and all below it; on a refusal nothing of it stays open. */
+export function openNode(context: OpenContext, options: Data, hints: OpenHints = {}): BlockNode {
+  const { graph } = context;
+  const driverName = String(options.driver ?? 'raw');
+  if (!Object.hasOwn(DRIVERS, driverName)) refuse(`Unknown driver '${driverName}'`);
+  const driver = DRIVERS[driverName as DriverName];
+  if (driver.kind === 'filter') refuse(`Driver '${driverName}' is not supported by the simulation`);
+  const name = options['node-name'];
+  const node = graph.add({
+    name: typeof name === 'string' ? name : undefined,
+    driver,
+    readOnly: options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']),
+    monitorOwned: true,
+    unmap: options.discard === 'unmap' || options.discard === 'on',
+  });
+  try {
+    if (driver.kind === 'protocol') openProtocol(context, node, options);
+    else openFormat(context, node, options);
+    lock(node);
+  } catch (error) {
+    // Never locked, so there is nothing to unlock or to flush.
+    node.image = undefined;
+    node.readOnly = true;
+    node.monitorOwned = false;
+    graph.collect(node);
+    throw error;
+  }
+  node.monitorOwned = hints.monitorOwned ?? false;
+  return node;
+}
+
+function openProtocol(context: OpenContext, node: BlockNode, options: Data): void {
+  if (node.driver.name.startsWith('null-')) {
+    const size = options.size;
+    node.fixedSizeBytes = typeof size === 'number' ? size : 2 ** 30;
+    return;
+  }
+  node.image = openFile(context.images, String(options.filename ?? ''));
+}
+
+function openFormat(context: OpenContext, node: BlockNode, options: Data): void {
+  const { graph } = context;
+  const child = openChild(context, options.file, node.readOnly);
+  graph.adopt(node, 'file', child);
+  node.image = imageBelow(child);
+  if (node.driver.name === 'raw') return;
+  const image = node.image;
+  if (image?.format !== node.driver.name) {
+    node.image = undefined;
+    refuse(`Image is not in ${node.driver.name} format`);
+  }
+  openBacking(context, node, image, options.backing);
+}
+
+function openBacking(
+  context: OpenContext,
+  node: BlockNode,
+  image: ImageFile,
+  option: Value | undefined,
+): void {
+  const named = image.header.backingName;
+  if (option !== undefined) {
+    if (option !== null) {
+      const backing = openChild(context, option, true);
+      context.graph.adopt(node, 'backing', backing);
+    }
+    node.backingFromOptions =
+      (node.backing?.child.image?.path ?? '') !==
+      (named === undefined ? '' : resolveBacking(image.path, named));
+    return;
+  }
+  if (named !== undefined) attachHeaderBacking(context, node);
+}
+
+/** Opens what an image's header names as its backing file and puts it below; refuses if that cannot be opened. */
+export function attachHeaderBacking(context: OpenContext, node: BlockNode): void {
+  const image = node.image;
+  const named = image?.header.backingName;
+  if (image === undefined || named === undefined || node.backing) return;
+  const path = resolveBacking(image.path, named);
+  try {
+    const format = image.header.backingFormat ?? probeFormat(context.images, path);
+    const file = { driver: 'file', filename: path, 'read-only': true };
+    const backing = openNode(context, { driver: format, file }, { readOnly: true });
+    context.graph.adopt(node, 'backing', backing);
+  } catch (error) {
+    if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
+    throw error;
+  }
+}
+
+function openChild(context: OpenContext, option: Value | undefined, readOnly: boolean): BlockNode {
+  if (typeof option === 'string') return context.graph.findNodeReference(option);
+  if (isObject(option)) return openNode(context, option, { readOnly });
+  return refuse('A block device must be specified for "file"');
+}
+
+/** The file at the bottom of a node's own storage. */
+export function imageBelow(node: BlockNode): ImageFile | undefined {
+  let at: BlockNode = node;
+  for (let next = at.filtered ?? at.file; next; next = at.filtered ?? at.file) at = next.child;
+  return at.image;
+}

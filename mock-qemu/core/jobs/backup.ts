@@ -1,0 +1,132 @@
+/** blockdev-backup: copies a node as it was when the job started. */
+import type { Errno } from '../errno.ts';
+import { ExtentMap } from '../extents.ts';
+import type { DirtyBitmap } from '../graph/bitmap.ts';
+import { allocatedAbove, backingOf, copyRange, flushNode } from '../graph/data.ts';
+import type { BlockNode } from '../graph/node.ts';
+import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { ErrorPolicy, Job, JobTask } from './job.ts';
+
+/** QAPI MirrorSyncMode, as a backup takes it. */
+export type BackupSync = 'full' | 'top' | 'none' | 'bitmap';
+
+/** A backup's parameters. */
+export interface BackupOptions {
+  readonly source: BlockNode;
+  readonly target: BlockNode;
+  /** The copy-before-write filter, above the source. */
+  readonly filter: BlockNode;
+  readonly sync: BackupSync;
+  readonly bitmap: DirtyBitmap | undefined;
+  readonly bitmapMode: 'on-success' | 'never' | 'always';
+  readonly onSourceError: ErrorPolicy;
+  readonly onTargetError: ErrorPolicy;
+}
+
+const CHUNK_BYTES = 1 << 20;
+const CLUSTER_BYTES = 64 << 10;
+
+/** One running backup. */
+export class BackupTask implements JobTask {
+  readonly options: BackupOptions;
+  /** What is still to be copied. */
+  readonly #left = new ExtentMap();
+  readonly #sizeBytes: number;
+  #succeeded = false;
+
+  constructor(options: BackupOptions) {
+    this.options = options;
+    this.#sizeBytes = options.source.lengthBytes;
+    this.#markInitial();
+    options.filter.hooks = { beforeWrite: (start, end) => this.#saveOld(start, end) };
+    if (options.bitmap) options.bitmap.busy = true;
+  }
+
+  *run(job: Job): JobRun {
+    const { sync } = this.options;
+    job.len = sync === 'full' ? this.#sizeBytes : this.#left.coveredBytes;
+    if (sync === 'none') {
+      while (!job.cancelled) yield { type: 'idle', tickNs: 1 };
+      return undefined;
+    }
+    for (;;) {
+      yield { type: 'pause-point' };
+      const next = this.#left.nextFrom(0);
+      if (next === undefined || job.cancelled) break;
+      const end = Math.min(next.end, next.start + CHUNK_BYTES);
+      const failed = yield* this.#copy(job, next.start, end);
+      if (failed === 'retry') continue;
+      if (failed) return failed;
+      job.offset = job.len - this.#left.coveredBytes;
+      const delayNs = job.limit.delayNs(job.host.clock.now(), end - next.start);
+      yield { type: 'sleep', ns: delayNs };
+    }
+    return undefined;
+  }
+
+  *#copy(
+    job: Job,
+    start: number,
+    end: number,
+  ): Generator<Effect, undefined | 'retry' | JobFailure, Errno | undefined> {
+    const { source, target, onSourceError, onTargetError } = this.options;
+    const at = { type: 'io', offset: start, bytes: end - start } as const;
+    const read = yield { ...at, at: 'backup.source-read', op: 'read', node: source };
+    const error = read ?? (yield { ...at, at: 'backup.target-write', op: 'write', node: target });
+    if (error === undefined) {
+      this.#move(start, end);
+      return undefined;
+    }
+    const operation = read === undefined ? 'write' : 'read';
+    const policy = read === undefined ? onTargetError : onSourceError;
+    return job.handleError(policy, operation, error) === 'report' ? { code: error } : 'retry';
+  }
+
+  /** Copies what is left of a range. */
+  #move(start: number, end: number): void {
+    for (let left = this.#left.nextFrom(start); left && left.start < end; left = this.#left.nextFrom(start)) {
+      const from = Math.max(start, left.start);
+      const to = Math.min(end, left.end);
+      copyRange(this.options.source, this.options.target, from, Math.min(to, this.#sizeBytes));
+      this.#left.clear(from, to);
+    }
+  }
+
+  #saveOld(start: number, end: number): void {
+    const from = Math.floor(start / CLUSTER_BYTES) * CLUSTER_BYTES;
+    this.#move(from, Math.ceil(end / CLUSTER_BYTES) * CLUSTER_BYTES);
+  }
+
+  #markInitial(): void {
+    const { sync, source, bitmap } = this.options;
+    if (sync === 'full' || sync === 'none') this.#left.set(0, this.#sizeBytes, 1);
+    else if (bitmap) for (const { start, end } of bitmap.ranges.extents) this.#left.set(start, end, 1);
+    else this.#markAllocated(source);
+  }
+
+  #markAllocated(source: BlockNode): void {
+    for (let offset = 0; offset < this.#sizeBytes; ) {
+      const { end, allocated } = allocatedAbove(source, backingOf(source), offset, this.#sizeBytes);
+      if (allocated) this.#left.set(offset, end, 1);
+      offset = end;
+    }
+  }
+
+  prepare(): undefined {
+    this.#succeeded = true;
+    flushNode(this.options.target);
+    return undefined;
+  }
+
+  clean(job: Job): void {
+    const { filter, bitmap, bitmapMode } = this.options;
+    if (bitmap) {
+      bitmap.busy = false;
+      const forget = bitmapMode === 'always' || (bitmapMode === 'on-success' && this.#succeeded);
+      if (forget) bitmap.ranges.truncate(0);
+      for (const { start, end } of forget && !this.#succeeded ? this.#left.extents : [])
+        bitmap.force(start, end);
+    }
+    job.host.graph.removeFilter(filter);
+  }
+}

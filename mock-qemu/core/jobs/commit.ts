@@ -1,0 +1,96 @@
+/** block-commit of an image that is not the top: merges it down, then takes it out of the chain. */
+import type { Errno } from '../errno.ts';
+import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
+import { reopen } from '../graph/graph.ts';
+import type { BlockNode } from '../graph/node.ts';
+import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import { rewriteBacking } from './stream.ts';
+import { nextWork } from './walk.ts';
+
+/** A commit's parameters. */
+export interface CommitOptions {
+  /** The image right above `top`. */
+  readonly overlay: BlockNode;
+  readonly top: BlockNode;
+  readonly base: BlockNode;
+  /** What the overlay's header names afterwards; undefined: the base's own name. */
+  readonly backingName: string | undefined;
+  /** The commit_top filter, above `top`. */
+  readonly filter: BlockNode;
+  readonly onError: ErrorPolicy;
+  /** The base was read-only before the job. */
+  readonly baseWasReadOnly: boolean;
+}
+
+/** One running intermediate commit. */
+export class CommitTask implements JobTask {
+  readonly options: CommitOptions;
+
+  constructor(options: CommitOptions) {
+    this.options = options;
+  }
+
+  *run(job: Job): JobRun {
+    const { top, base } = this.options;
+    const sizeBytes = top.lengthBytes;
+    job.len = sizeBytes;
+    if (base.lengthBytes < sizeBytes) base.driver.truncate(base, sizeBytes);
+    let delayNs = 0;
+    for (let offset = 0; offset < sizeBytes; ) {
+      yield { type: 'sleep', ns: delayNs };
+      if (job.cancelled) break;
+      const work = nextWork(offset, sizeBytes, (at, limit) => {
+        const { end, allocated } = allocatedAbove(top, base, at, limit);
+        return { end, copy: allocated };
+      });
+      delayNs = 0;
+      if (work.copy) {
+        const failed = yield* this.#copy(job, offset, work.end);
+        if (failed === 'retry') continue;
+        if (failed) return failed;
+        delayNs = job.limit.delayNs(job.host.clock.now(), work.end - offset);
+      }
+      job.offset += work.end - offset;
+      offset = work.end;
+    }
+    return undefined;
+  }
+
+  *#copy(
+    job: Job,
+    offset: number,
+    end: number,
+  ): Generator<Effect, undefined | 'retry' | JobFailure, Errno | undefined> {
+    const { top, base, onError } = this.options;
+    const bytes = end - offset;
+    const read = yield { type: 'io', at: 'commit.read', op: 'read', node: top, offset, bytes };
+    const error = read ?? (yield { type: 'io', at: 'commit.write', op: 'write', node: base, offset, bytes });
+    if (error === undefined) {
+      copyRange(top, base, offset, end);
+      return undefined;
+    }
+    // Ignoring means trying the same block again, as stopping does after the resume.
+    const action = job.handleError(onError, read === undefined ? 'write' : 'read', error);
+    return action === 'report' ? { code: error } : 'retry';
+  }
+
+  prepare(job: Job): JobFailure | undefined {
+    const { overlay, base, filter, backingName } = this.options;
+    const { graph } = job.host;
+    graph.removeFilter(filter);
+    flushNode(base);
+    if (backingOf(overlay) !== skipFilters(base)) {
+      graph.letGo(overlay.backing);
+      graph.adopt(overlay, 'backing', base);
+    }
+    rewriteBacking(overlay, base, backingName);
+    return undefined;
+  }
+
+  clean(job: Job): void {
+    const { filter, base, baseWasReadOnly } = this.options;
+    if (filter.filtered) job.host.graph.removeFilter(filter);
+    if (baseWasReadOnly) reopen(base, true);
+  }
+}

@@ -1,0 +1,71 @@
+/** blockdev-create: formats an image. */
+import { HostError, strerror } from '../errno.ts';
+import { CommandError } from '../errors.ts';
+import type { BlockNode } from '../graph/node.ts';
+import type { ImageFile, ImageHeader } from '../images.ts';
+import type { JobRun } from './effects.ts';
+import type { Job, JobTask } from './job.ts';
+
+/** What becomes of the file. */
+export interface CreateOptions {
+  /** A file to create, or a node to format. */
+  readonly where: { readonly path: string } | { readonly node: () => BlockNode };
+  readonly format: 'raw' | 'qcow2';
+  readonly sizeBytes: number;
+  readonly header: ImageHeader;
+}
+
+/** One image creation. */
+export class CreateTask implements JobTask {
+  readonly options: CreateOptions;
+
+  constructor(options: CreateOptions) {
+    this.options = options;
+  }
+
+  *run(job: Job): JobRun {
+    const { where } = this.options;
+    job.len = 1;
+    try {
+      if ('node' in where) {
+        const node = where.node();
+        const error = yield { type: 'io', at: 'create.write', op: 'write', node, offset: 0, bytes: 0 };
+        if (error !== undefined) return { code: error, text: `Could not create image: ${strerror(error)}` };
+        const image = imageOf(node);
+        if (image) format(image, this.options);
+      } else {
+        format(job.host.images.create(where.path), this.options);
+        yield { type: 'settle' };
+      }
+    } catch (error) {
+      return explain(error);
+    }
+    job.offset = 1;
+    return undefined;
+  }
+}
+
+function explain(error: unknown): { readonly code: 'EINVAL'; readonly text: string } {
+  if (error instanceof HostError) {
+    return { code: 'EINVAL', text: `Could not create '${error.path}': ${strerror(error.code)}` };
+  }
+  if (error instanceof CommandError) return { code: 'EINVAL', text: error.message };
+  throw error;
+}
+
+function imageOf(node: BlockNode): ImageFile | undefined {
+  const below = node.filtered ?? node.file;
+  return below ? imageOf(below.child) : node.image;
+}
+
+/** Makes an empty image of a file. */
+export function format(
+  image: ImageFile,
+  options: Pick<CreateOptions, 'format' | 'sizeBytes' | 'header'>,
+): void {
+  image.extents.truncate(0);
+  image.format = options.format;
+  image.virtualSizeBytes = options.sizeBytes;
+  image.header = options.header;
+  image.save();
+}

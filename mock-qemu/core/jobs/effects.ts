@@ -1,0 +1,56 @@
+/**
+ * What a job asks of its surroundings. A job is a generator that yields these, one at a time; each is a named place
+ * where a fault can be put.
+ */
+import type { Errno } from '../errno.ts';
+import type { BlockNode } from '../graph/node.ts';
+
+/** The places where jobs do input and output. */
+export type IoPoint =
+  | 'mirror.source-read'
+  | 'mirror.target-write'
+  | 'mirror.target-flush'
+  | 'stream.read'
+  | 'stream.write'
+  | 'commit.read'
+  | 'commit.write'
+  | 'backup.source-read'
+  | 'backup.target-write'
+  | 'create.write';
+
+/** One effect of a job. */
+export type Effect =
+  /** Waits; a pause point. Cut short when somebody wants the job's attention. */
+  | { readonly type: 'sleep'; readonly ns: number }
+  /** Waits until poked, then until the next multiple of `tickNs` since the wait began; a pause point. */
+  | { readonly type: 'idle'; readonly tickNs: number }
+  /** A chance to be paused. */
+  | { readonly type: 'pause-point' }
+  /** Lets requests in flight settle; no pause point. */
+  | { readonly type: 'settle' }
+  /** One request; resumes with the error it met, or undefined. The data is moved by the job itself, afterwards. */
+  | {
+      readonly type: 'io';
+      readonly at: IoPoint;
+      readonly op: 'read' | 'write' | 'zero' | 'flush';
+      readonly node: BlockNode;
+      readonly offset: number;
+      readonly bytes: number;
+    };
+
+/** A job's course: yields effects, is resumed with an I/O error or nothing, returns why it failed or nothing. */
+export type JobRun = Generator<Effect, JobFailure | undefined, Errno | undefined>;
+
+/** Why a job failed: a system error, and its text where it is not strerror's. */
+export interface JobFailure {
+  readonly code: Errno;
+  readonly text?: string;
+}
+
+/** Device speeds of the simulation. */
+export interface DeviceSpeed {
+  /** Cost of any request. */
+  readonly requestNs: number;
+  /** Cost of its bytes on top. */
+  readonly bytesPerSecond: number;
+}

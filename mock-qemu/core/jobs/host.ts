@@ -1,0 +1,27 @@
+/** What a job needs of the machine that it runs in. */
+import type { Clock } from '../clock.ts';
+import type { Data } from '../data.ts';
+import type { Errno } from '../errno.ts';
+import type { BlockGraph } from '../graph/graph.ts';
+import type { OpenContext } from '../graph/open.ts';
+import type { Effect } from './effects.ts';
+import type { Job } from './job.ts';
+
+/** One request of a job. */
+export type IoEffect = Extract<Effect, { readonly type: 'io' }>;
+
+/** The job's side of a machine. */
+export interface JobHost extends OpenContext {
+  readonly clock: Clock;
+  readonly graph: BlockGraph;
+  /** Sends an event to every monitor. */
+  emit(event: string, data?: Data): void;
+  /** Runs something in the main loop, before any reply and before time moves. */
+  soon(run: () => void): void;
+  /** How long a request takes. */
+  costNs(effect: IoEffect): number;
+  /** Which error a request meets, if any. */
+  ioError(effect: IoEffect): Errno | undefined;
+  /** The job's generator has ended. */
+  jobEnded(job: Job): void;
+}

@@ -1,0 +1,342 @@
+/** One job: its state, its verbs, and the runner that carries out the effects of its generator. */
+import { assert, unreachable } from '../../../src/util/assert.ts';
+import type { Timer } from '../clock.ts';
+import { type Errno, strerror } from '../errno.ts';
+import { refuse } from '../errors.ts';
+import type { IoStatus } from '../graph/backend.ts';
+import type { Edge, OpBlocker } from '../graph/node.ts';
+import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { JobHost } from './host.ts';
+import { RateLimit } from './ratelimit.ts';
+import { type JobStatus, type JobVerb, TRANSITIONS, VERBS } from './states.ts';
+import type { JobTransaction } from './transaction.ts';
+
+/** QAPI JobType, as far as jobs are simulated. */
+export type JobType = 'stream' | 'commit' | 'mirror' | 'backup' | 'create';
+
+/** QAPI BlockdevOnError. */
+export type ErrorPolicy = 'report' | 'ignore' | 'enospc' | 'stop' | 'auto';
+
+/** QAPI BlockErrorAction. */
+export type ErrorAction = 'report' | 'ignore' | 'stop';
+
+/** What a kind of job does; the rest is common to all. */
+export interface JobTask {
+  run(job: Job): JobRun;
+  /** The last step that may fail; graph changes belong here. */
+  prepare?(job: Job): JobFailure | undefined;
+  /** Called when the job, after all, does not succeed. */
+  abort?(job: Job): void;
+  /** Called at the end in any case. */
+  clean?(job: Job): void;
+  /** Whether a cancel is a hard one; left out: always. */
+  cancelsHard?(job: Job, force: boolean): boolean;
+  /** Left out: the job cannot be completed by hand. */
+  complete?(job: Job): void;
+}
+
+/** What every start command can say. */
+export interface JobOptions {
+  readonly id: string;
+  readonly type: JobType;
+  readonly autoFinalize?: boolean | undefined;
+  readonly autoDismiss?: boolean | undefined;
+}
+
+type Wait = 'nothing' | 'sleep' | 'idle' | 'io' | 'settle' | 'paused';
+
+const IS_BLOCK_JOB: Readonly<Record<JobType, boolean>> = {
+  stream: true,
+  commit: true,
+  mirror: true,
+  backup: true,
+  create: false,
+};
+
+// A yield to the main loop: the reply of the command that started the job gets out first.
+const YIELD_NS = 1_000;
+
+/** A job, from created to null. */
+export class Job {
+  readonly id: string;
+  readonly type: JobType;
+  readonly isBlockJob: boolean;
+  readonly autoFinalize: boolean;
+  readonly autoDismiss: boolean;
+  readonly host: JobHost;
+  readonly task: JobTask;
+  readonly limit = new RateLimit();
+  transaction: JobTransaction | undefined;
+  status: JobStatus = 'undefined';
+  /** Above 0: to be paused at the next pause point. */
+  pauseCount = 0;
+  userPaused = false;
+  /** A soft or a hard cancel came. */
+  cancelRequested = false;
+  /** The job is to end without success. */
+  cancelled = false;
+  failure: JobFailure | undefined;
+  /** Bytes done, and done plus known to be left. */
+  offset = 0;
+  len = 0;
+  speedBytesPerSecond = 0;
+  ioStatus: IoStatus = 'ok';
+  /** The coroutine has ended; the rest happens in the main loop. */
+  deferred = false;
+  readonly edges: Edge[] = [];
+  readonly blocker: OpBlocker;
+  /** Told when the job stands still: a drained section waits for this. */
+  onQuiescent: (() => void) | undefined;
+  #run: JobRun | undefined;
+  #wait: Wait = 'nothing';
+  #timer: Timer | undefined;
+  #idleSinceNs = 0;
+  #tickNs = 0;
+
+  constructor(host: JobHost, options: JobOptions, task: JobTask) {
+    this.host = host;
+    this.id = options.id;
+    this.type = options.type;
+    this.task = task;
+    this.isBlockJob = IS_BLOCK_JOB[options.type];
+    this.autoFinalize = options.autoFinalize ?? true;
+    this.autoDismiss = options.autoDismiss ?? true;
+    this.blocker = { reason: () => `block device is in use by block job: ${this.type}`, except: [] };
+    this.transition('created');
+  }
+
+  get ready(): boolean {
+    return this.status === 'ready' || this.status === 'standby';
+  }
+
+  /** Why the job failed, in words. */
+  get error(): string | undefined {
+    return this.failure && (this.failure.text ?? strerror(this.failure.code));
+  }
+
+  /** Whether nothing of the job is moving. */
+  get quiescent(): boolean {
+    return this.#wait === 'paused' || this.deferred || this.#run === undefined;
+  }
+
+  /** Changes state and says so. */
+  transition(to: JobStatus): void {
+    if (this.status === to) return;
+    const legal: readonly JobStatus[] = TRANSITIONS[this.status];
+    assert(legal.includes(to), `job ${this.id} cannot go from ${this.status} to ${to}`);
+    this.status = to;
+    this.host.emit('JOB_STATUS_CHANGE', { status: to, id: this.id });
+  }
+
+  /** Refuses a verb that the present state does not accept. */
+  checkVerb(verb: JobVerb): void {
+    if (VERBS[verb].includes(this.status)) return;
+    refuse(`Job '${this.id}' in state '${this.status}' cannot accept command verb '${verb}'`);
+  }
+
+  /** Starts the generator; it runs up to the first effect that takes time. */
+  start(): void {
+    this.transition('running');
+    this.#run = this.task.run(this);
+    if (!this.#pauseHere()) this.#continue(undefined);
+  }
+
+  /** BLOCK_JOB_READY: announced once, the first time everything is copied. */
+  becomeReady(): void {
+    this.transition('ready');
+    this.emitBlockEvent('BLOCK_JOB_READY');
+  }
+
+  /** Sends a BLOCK_JOB_* event with the job's numbers. */
+  emitBlockEvent(name: string, error?: string): void {
+    if (!this.isBlockJob) return;
+    const { type, id, len, offset, speedBytesPerSecond: speed } = this;
+    const data = { type, device: id, len, offset, speed };
+    this.host.emit(name, error === undefined ? data : { ...data, error });
+  }
+
+  /** Bytes per second, 0 for unlimited. A faster speed wakes a job that sleeps off its debt. */
+  setSpeed(bytesPerSecond: number): void {
+    const before = this.speedBytesPerSecond;
+    this.limit.set(bytesPerSecond);
+    this.speedBytesPerSecond = bytesPerSecond;
+    if (bytesPerSecond !== 0 && bytesPerSecond <= before) return;
+    if (this.#wait === 'sleep') this.poke();
+  }
+
+  /** Asks for a pause; it happens at the next pause point, at once if the job waits at one. */
+  pause(): void {
+    this.pauseCount++;
+    if (this.#wait === 'sleep' || this.#wait === 'idle') this.poke();
+  }
+
+  /** Takes one pause back. */
+  resume(): void {
+    assert(this.pauseCount > 0, `job ${this.id} is not paused`);
+    this.pauseCount--;
+    if (this.pauseCount === 0) this.poke();
+  }
+
+  /** Gets a waiting job's attention: sleep ends, a pause that nobody wants any more ends. */
+  poke(): void {
+    switch (this.#wait) {
+      case 'sleep':
+      case 'idle':
+        this.#stopWaiting();
+        if (!this.#pauseHere()) this.#continue(undefined);
+        return;
+      case 'paused':
+        if (this.pauseCount > 0 && !this.cancelled) return;
+        this.#wait = 'nothing';
+        this.transition(this.status === 'standby' ? 'ready' : 'running');
+        this.#continue(undefined);
+        return;
+      case 'nothing':
+      case 'io':
+      case 'settle':
+        return;
+      default:
+        unreachable(this.#wait);
+    }
+  }
+
+  /** There is something to do for an idle job: it sees it at its next tick. */
+  nudge(): void {
+    if (this.#wait !== 'idle' || this.#timer !== undefined) return;
+    const { clock } = this.host;
+    const ticks = Math.floor((clock.now() - this.#idleSinceNs) / this.#tickNs) + 1;
+    const atNs = this.#idleSinceNs + ticks * this.#tickNs;
+    this.#timer = clock.after(atNs - clock.now(), () => this.poke());
+  }
+
+  /** Marks the job as cancelled, softly where its kind knows how; what follows is up to the caller. */
+  markCancelled(force: boolean): void {
+    if (this.userPaused) {
+      this.ioStatus = 'ok';
+      this.userPaused = false;
+      this.pauseCount--;
+    }
+    const hard = this.task.cancelsHard?.(this, force) ?? true;
+    this.cancelRequested = true;
+    this.cancelled ||= hard;
+  }
+
+  /** Ends the generator where it stands: the process is going away. */
+  abandon(): void {
+    this.#stopWaiting();
+    if (this.#run === undefined || this.deferred) return;
+    this.#run.return(undefined);
+    this.#end(undefined);
+  }
+
+  /** Applies an error policy to an I/O error: says so, stops if wanted. */
+  handleError(policy: ErrorPolicy, operation: 'read' | 'write', code: Errno): ErrorAction {
+    const action = actionFor(policy, code);
+    this.host.emit('BLOCK_JOB_ERROR', { device: this.id, operation, action });
+    if (action === 'stop') {
+      if (!this.userPaused) this.pauseCount++;
+      this.userPaused = true;
+      if (this.ioStatus === 'ok') this.ioStatus = code === 'ENOSPC' ? 'nospace' : 'failed';
+    }
+    return action;
+  }
+
+  #continue(result: Errno | undefined): void {
+    let value = result;
+    for (;;) {
+      const step = (this.#run as JobRun).next(value);
+      if (step.done) {
+        this.#end(step.value);
+        return;
+      }
+      value = undefined;
+      if (!this.#perform(step.value)) return;
+    }
+  }
+
+  /** Carries out an effect; true: it is over already. */
+  #perform(effect: Effect): boolean {
+    switch (effect.type) {
+      case 'sleep':
+        return this.#waitFor('sleep', Math.max(YIELD_NS, effect.ns), () => this.poke());
+      case 'idle':
+        return this.#idle(effect.tickNs);
+      case 'pause-point':
+        return !this.#pauseHere();
+      case 'settle':
+        return this.#waitFor('settle', YIELD_NS, () => this.#finishIo(undefined));
+      case 'io':
+        return this.#waitFor('io', this.host.costNs(effect), () => {
+          this.#finishIo(this.host.ioError(effect));
+        });
+      default:
+        return unreachable(effect);
+    }
+  }
+
+  #waitFor(wait: Wait, ns: number, then: () => void): false {
+    // A pause that was asked for while the job worked shows as soon as it would sleep.
+    if (wait === 'sleep' && this.#pauseHere()) return false;
+    if (wait === 'sleep' && this.cancelled) {
+      this.#wait = wait;
+      this.#timer = this.host.clock.after(0, then);
+      return false;
+    }
+    this.#wait = wait;
+    this.#timer = this.host.clock.after(ns, then);
+    return false;
+  }
+
+  #idle(tickNs: number): boolean {
+    if (this.cancelled) return true;
+    if (this.#pauseHere()) return false;
+    this.#wait = 'idle';
+    this.#idleSinceNs = this.host.clock.now();
+    this.#tickNs = tickNs;
+    return false;
+  }
+
+  #finishIo(error: Errno | undefined): void {
+    this.#stopWaiting();
+    this.#continue(error);
+  }
+
+  #stopWaiting(): void {
+    this.#timer?.cancel();
+    this.#timer = undefined;
+    this.#wait = 'nothing';
+  }
+
+  /** Pauses if somebody wants that. */
+  #pauseHere(): boolean {
+    if (this.pauseCount === 0 || this.cancelled) return false;
+    this.#wait = 'paused';
+    this.transition(this.status === 'ready' ? 'standby' : 'paused');
+    this.#tellQuiescent();
+    return true;
+  }
+
+  #end(failure: JobFailure | undefined): void {
+    this.#stopWaiting();
+    this.deferred = true;
+    this.failure ??= failure;
+    this.#tellQuiescent();
+    this.host.soon(() => this.host.jobEnded(this));
+  }
+
+  #tellQuiescent(): void {
+    const tell = this.onQuiescent;
+    this.onQuiescent = undefined;
+    tell?.();
+  }
+}
+
+const POLICY_ACTIONS: Readonly<Record<ErrorPolicy, (code: Errno) => ErrorAction>> = {
+  report: () => 'report',
+  ignore: () => 'ignore',
+  stop: () => 'stop',
+  enospc: (code) => (code === 'ENOSPC' ? 'stop' : 'report'),
+  auto: (code) => (code === 'ENOSPC' ? 'stop' : 'report'),
+};
+
+const actionFor = (policy: ErrorPolicy, code: Errno): ErrorAction => POLICY_ACTIONS[policy](code);

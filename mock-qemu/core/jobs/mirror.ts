@@ -1,0 +1,338 @@
+/** The mirror job: copies a node while it is written to, then, on completion, puts the copy in its place. */
+import type { Errno } from '../errno.ts';
+import { ABSENT } from '../extents.ts';
+import { DirtyBitmap } from '../graph/bitmap.ts';
+import {
+  allocatedAbove,
+  backingOf,
+  copyRange,
+  flushNode,
+  needsFlush,
+  readAt,
+  skipFilters,
+  writeTo,
+} from '../graph/data.ts';
+import { reopen } from '../graph/graph.ts';
+import type { BlockNode } from '../graph/node.ts';
+import { attachHeaderBacking } from '../graph/open.ts';
+import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import { SLICE_NS } from './ratelimit.ts';
+
+/** What is copied at the start. */
+export type MirrorSync = 'full' | 'top' | 'none';
+
+/** What becomes of the target's backing file on completion. */
+export type MirrorBacking = 'leave' | 'source-chain' | 'open-from-header';
+
+/** A mirror's parameters, defaults filled in. */
+export interface MirrorOptions {
+  readonly source: BlockNode;
+  readonly target: BlockNode;
+  /** The filter above the source. */
+  readonly filter: BlockNode;
+  readonly sync: MirrorSync;
+  /** The image that an active commit merges into; undefined: a copy. */
+  readonly commitBase: BlockNode | undefined;
+  readonly granularityBytes: number;
+  readonly bufSizeBytes: number;
+  readonly onSourceError: ErrorPolicy;
+  readonly onTargetError: ErrorPolicy;
+  readonly writeBlocking: boolean;
+  /** The target reads as zeroes, so only what is allocated needs copying. */
+  readonly targetIsZero: boolean;
+  readonly backing: MirrorBacking;
+  /** The node that completion replaces; undefined: the source. */
+  readonly replaces: string | undefined;
+}
+
+const MAX_REQUEST_BYTES = 1 << 20;
+
+type Step = Generator<Effect, 'ok' | JobFailure, Errno | undefined>;
+
+/** One running mirror. */
+export class MirrorTask implements JobTask {
+  readonly options: MirrorOptions;
+  readonly #bitmap: DirtyBitmap;
+  readonly #requestBytes: number;
+  #shouldComplete = false;
+  #drained = false;
+  #nextOffset = 0;
+  #writeBlocking: boolean;
+  /** In write-blocking mode: source and target have been equal since. */
+  activelySynced = false;
+
+  constructor(options: MirrorOptions) {
+    this.options = options;
+    this.#writeBlocking = options.writeBlocking;
+    this.#bitmap = new DirtyBitmap({ granularityBytes: options.granularityBytes });
+    this.#requestBytes = Math.max(MAX_REQUEST_BYTES, Math.floor(options.bufSizeBytes / 16));
+    options.source.bitmaps.push(this.#bitmap);
+  }
+
+  get writeBlocking(): boolean {
+    return this.#writeBlocking;
+  }
+
+  /** From now on guest writes wait for the target too; there is no way back. */
+  blockWrites(): void {
+    this.#writeBlocking = true;
+  }
+
+  *run(job: Job): JobRun {
+    const { filter } = this.options;
+    filter.hooks = { afterWrite: (start, end, tag) => this.#passOn(job, start, end, tag) };
+    this.#bitmap.onMark = () => job.nudge();
+    const outcome = yield* this.#copyUntilDone(job);
+    if (!this.#drained) {
+      yield { type: 'settle' };
+      this.#drain(job);
+    }
+    return outcome === 'ok' ? undefined : outcome;
+  }
+
+  *#copyUntilDone(job: Job): Step {
+    const { source, target, commitBase } = this.options;
+    const sizeBytes = source.lengthBytes;
+    if (commitBase) {
+      if (target.lengthBytes < sizeBytes) target.driver.truncate(target, sizeBytes);
+    } else if (target.lengthBytes !== sizeBytes) {
+      return { code: 'EINVAL', text: 'Source and target image have different sizes' };
+    }
+    this.#markInitial(sizeBytes);
+    for (;;) {
+      yield { type: 'pause-point' };
+      if (job.cancelled) return 'ok';
+      job.len = job.offset + this.#bitmap.countBytes;
+      if (this.#bitmap.countBytes > 0) {
+        const outcome = yield* this.#iterate(job, sizeBytes);
+        if (outcome !== 'ok') return outcome;
+        continue;
+      }
+      const flushed = yield* this.#flush(job);
+      if (flushed === 'retry') continue;
+      if (flushed !== 'ok') return flushed;
+      if (!job.ready) {
+        if (this.#writeBlocking) this.activelySynced = true;
+        job.becomeReady();
+      }
+      if (this.#shouldComplete || job.cancelRequested) {
+        if (yield* this.#finalPass(job)) return 'ok';
+        continue;
+      }
+      yield { type: 'idle', tickNs: SLICE_NS };
+    }
+  }
+
+  /** Drains the source and looks once more; true: nothing came in between. */
+  *#finalPass(job: Job): Generator<Effect, boolean, Errno | undefined> {
+    yield { type: 'settle' };
+    if (job.cancelled) return true;
+    if (this.#bitmap.countBytes > 0 || needsFlush(this.options.target)) return false;
+    this.#drain(job);
+    return true;
+  }
+
+  #markInitial(sizeBytes: number): void {
+    const { source, sync, commitBase, targetIsZero } = this.options;
+    if (sync === 'none') return;
+    const base = commitBase ?? (sync === 'top' ? backingOf(source) : undefined);
+    if (base === undefined && !targetIsZero) {
+      this.#bitmap.force(0, sizeBytes);
+      return;
+    }
+    for (let offset = 0; offset < sizeBytes; ) {
+      const { end, allocated } = allocatedAbove(source, base, offset, sizeBytes);
+      if (allocated) this.#bitmap.force(offset, end);
+      offset = end;
+    }
+  }
+
+  /** Copies one contiguous dirty stretch of at most buf-size, then sleeps off what that cost. */
+  *#iterate(job: Job, sizeBytes: number): Step {
+    const dirty = this.#bitmap.ranges.nextFrom(this.#nextOffset) ?? this.#bitmap.ranges.nextFrom(0);
+    if (dirty === undefined) return 'ok';
+    const start = dirty.end > this.#nextOffset ? Math.max(dirty.start, this.#nextOffset) : dirty.start;
+    const end = Math.min(dirty.end, start + this.options.bufSizeBytes);
+    this.#bitmap.reset(start, end);
+    this.#nextOffset = end;
+    const dataEnd = Math.min(end, sizeBytes);
+    const failed = yield* this.#copy(job, start, dataEnd);
+    // The last chunk of a disk counts whole.
+    if (failed === undefined) job.offset += end - start;
+    else if (failed !== 'ok') return failed;
+    const freeOfCharge = this.options.target.unmap && isZero(this.options.source, start, dataEnd);
+    const delayNs = job.limit.delayNs(job.host.clock.now(), freeOfCharge ? 0 : end - start);
+    job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
+    if (delayNs > 0) yield { type: 'sleep', ns: delayNs };
+    return 'ok';
+  }
+
+  /** Undefined: all of it copied. 'ok': some requests failed and are dirty again. Else: why the job fails. */
+  *#copy(
+    job: Job,
+    start: number,
+    end: number,
+  ): Generator<Effect, undefined | 'ok' | JobFailure, Errno | undefined> {
+    const { source, target } = this.options;
+    const bytes = end - start;
+    const zero = isZero(source, start, end);
+    const read = yield {
+      type: 'io',
+      at: 'mirror.source-read',
+      op: 'read',
+      node: source,
+      offset: start,
+      bytes,
+    };
+    if (read !== undefined) return this.#failed(job, 'read', read, start, end);
+    const op = zero ? 'zero' : 'write';
+    const write = yield { type: 'io', at: 'mirror.target-write', op, node: target, offset: start, bytes };
+    if (write !== undefined) return this.#failed(job, 'write', write, start, end);
+    copyRange(source, target, start, end);
+    return undefined;
+  }
+
+  #failed(job: Job, operation: 'read' | 'write', code: Errno, start: number, end: number): 'ok' | JobFailure {
+    const { onSourceError, onTargetError, source, target } = this.options;
+    this.activelySynced = false;
+    const failedEnd = Math.min(end, start + this.#requestBytes);
+    // The other requests in flight still finish: only the failed one is dirty again.
+    this.#bitmap.force(start, failedEnd);
+    copyRange(source, target, failedEnd, end);
+    job.offset += end - failedEnd;
+    const policy = operation === 'read' ? onSourceError : onTargetError;
+    return job.handleError(policy, operation, code) === 'report' ? { code } : 'ok';
+  }
+
+  *#flush(job: Job): Generator<Effect, 'ok' | 'retry' | JobFailure, Errno | undefined> {
+    const { target, onTargetError } = this.options;
+    if (!needsFlush(target)) return 'ok';
+    // After READY the target is flushed only when the job ends: mirrored writes are not durable.
+    if (job.ready && !this.#shouldComplete && !job.cancelRequested) return 'ok';
+    const error = yield {
+      type: 'io',
+      at: 'mirror.target-flush',
+      op: 'flush',
+      node: target,
+      offset: 0,
+      bytes: 0,
+    };
+    if (error === undefined) {
+      flushNode(target);
+      return this.#bitmap.countBytes > 0 ? 'retry' : 'ok';
+    }
+    return job.handleError(onTargetError, 'write', error) === 'report' ? { code: error } : 'retry';
+  }
+
+  /** In write-blocking mode a guest write reaches the target before it is done. */
+  #passOn(job: Job, start: number, end: number, tag: number): void {
+    if (!this.#writeBlocking || tag === ABSENT) return;
+    const { target, source } = this.options;
+    const error = job.host.ioError({
+      type: 'io',
+      at: 'mirror.target-write',
+      op: 'write',
+      node: target,
+      offset: start,
+      bytes: end - start,
+    });
+    if (error !== undefined) {
+      this.#bitmap.force(start, end);
+      this.activelySynced = false;
+      job.handleError(this.options.onTargetError, 'write', error);
+      return;
+    }
+    const chunk = this.options.granularityBytes;
+    const whole = { start: Math.ceil(start / chunk) * chunk, end: Math.floor(end / chunk) * chunk };
+    writeTo(target, start, end, tag);
+    if (whole.start < whole.end) this.#bitmap.reset(whole.start, whole.end);
+    if (this.activelySynced) {
+      copyRange(source, target, start, end);
+      this.#bitmap.reset(start, end);
+    }
+    job.offset += end - start;
+    job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
+  }
+
+  cancelsHard(job: Job, force: boolean): boolean {
+    return force || !job.ready;
+  }
+
+  complete(job: Job): void {
+    const { replaces } = this.options;
+    if (replaces !== undefined) job.host.graph.findNode(replaces);
+    this.#shouldComplete = true;
+    job.poke();
+  }
+
+  // The guest's requests wait from here until the job has been settled, and so, formally, does the job.
+  #drain(job: Job): void {
+    this.#drained = true;
+    this.options.source.drains++;
+    job.pauseCount++;
+  }
+
+  /** The pivot: after this the guest works on the target. */
+  prepare(job: Job): JobFailure | undefined {
+    const { source, target, backing, commitBase, replaces } = this.options;
+    const { graph } = job.host;
+    this.#dropBitmap();
+    if (commitBase === undefined && !target.backing) {
+      const error = this.#attachBacking(job, backing);
+      if (error) return error;
+    }
+    if (!this.#shouldComplete) return undefined;
+    const replaced = replaces === undefined ? source : graph.findNode(replaces);
+    if (target.readOnly !== replaced.readOnly) reopen(target, replaced.readOnly);
+    // The filter's parents are the source's: they get the target instead when the filter goes.
+    this.options.filter.hooks = undefined;
+    if (replaced === source) graph.removeFilter(this.options.filter, target);
+    else graph.replace(replaced, target);
+    return undefined;
+  }
+
+  #attachBacking(job: Job, backing: MirrorBacking): JobFailure | undefined {
+    const { source, sync, target } = this.options;
+    if (backing === 'source-chain') {
+      const below = sync === 'none' ? skipFilters(source) : backingOf(source);
+      if (sync !== 'full' && below && target.driver.supportsBacking)
+        job.host.graph.adopt(target, 'backing', below);
+    } else if (backing === 'open-from-header') {
+      try {
+        attachHeaderBacking(job.host, target);
+      } catch {
+        return { code: 'EPERM' };
+      }
+    }
+    return undefined;
+  }
+
+  clean(job: Job): void {
+    this.#dropBitmap();
+    const { filter, source } = this.options;
+    if (filter.filtered) job.host.graph.removeFilter(filter);
+    if (this.#drained) {
+      this.#drained = false;
+      source.drains--;
+      job.pauseCount--;
+    }
+  }
+
+  #dropBitmap(): void {
+    this.#bitmap.onMark = undefined;
+    const { bitmaps } = this.options.source;
+    const index = bitmaps.indexOf(this.#bitmap);
+    if (index >= 0) bitmaps.splice(index, 1);
+  }
+}
+
+/** Whether a stretch reads as zeroes throughout. */
+function isZero(node: BlockNode, start: number, end: number): boolean {
+  for (let offset = start; offset < end; ) {
+    const span = readAt(node, offset, end);
+    if (span.tag !== 0) return false;
+    offset = span.end;
+  }
+  return true;
+}

@@ -1,0 +1,138 @@
+/** All jobs of one machine, and the verbs that act on them. */
+import { refuse } from '../errors.ts';
+import { isIdentifier } from '../graph/graph.ts';
+import type { BlockNode } from '../graph/node.ts';
+import type { JobHost } from './host.ts';
+import { Job, type JobOptions, type JobTask } from './job.ts';
+import { JobTransaction, releaseNodes } from './transaction.ts';
+
+/** A new job, with what it holds. */
+export interface NewJob extends JobOptions {
+  readonly task: JobTask;
+  readonly speedBytesPerSecond?: number | undefined;
+  /** Nodes that the job uses and blocks for others. */
+  readonly nodes: readonly BlockNode[];
+  /** A node that the job writes to through a backend of its own. */
+  readonly target?: BlockNode;
+  readonly transaction?: JobTransaction | undefined;
+}
+
+/** The jobs of a machine. */
+export class JobRegistry {
+  /** Newest first, as queries list them. */
+  readonly jobs: Job[] = [];
+  readonly #host: JobHost;
+
+  constructor(host: JobHost) {
+    this.#host = host;
+  }
+
+  find(id: string): Job | undefined {
+    return this.jobs.find((job) => job.id === id);
+  }
+
+  /** Creates a job; refuses a bad id, then a bad speed. It does not run yet. */
+  create(options: NewJob): Job {
+    const { id } = options;
+    if (!isIdentifier(id)) refuse(`Invalid job ID '${id}'`);
+    if (this.find(id)) refuse(`Job ID '${id}' already in use`);
+    const job = new Job(this.#host, options, options.task);
+    const speed = options.speedBytesPerSecond ?? 0;
+    if (speed < 0) {
+      job.transition('null');
+      refuse("Parameter 'speed' expects a non-negative value");
+    }
+    job.setSpeed(speed);
+    this.jobs.unshift(job);
+    (options.transaction ?? this.newTransaction()).add(job);
+    for (const node of options.nodes) this.#use(job, node);
+    if (options.target) {
+      job.edges.push(this.#host.graph.hold({ kind: 'job-backend', jobId: id }, 'root', options.target));
+      options.target.blockers.push(job.blocker);
+    }
+    return job;
+  }
+
+  newTransaction(): JobTransaction {
+    return new JobTransaction((job) => this.#remove(job));
+  }
+
+  /** block-job-pause, job-pause. */
+  userPause(job: Job): void {
+    job.checkVerb('pause');
+    if (job.userPaused) refuse('Job is already paused');
+    job.userPaused = true;
+    job.pause();
+  }
+
+  /** block-job-resume, job-resume. */
+  userResume(job: Job): void {
+    if (!job.userPaused || job.pauseCount <= 0) refuse("Can't resume a job that was not paused");
+    job.checkVerb('resume');
+    job.ioStatus = 'ok';
+    job.userPaused = false;
+    job.resume();
+  }
+
+  /** block-job-cancel, job-cancel. */
+  userCancel(job: Job, force: boolean): void {
+    job.checkVerb('cancel');
+    job.markCancelled(force);
+    if (!job.deferred) job.poke();
+    else if (job.cancelled) job.transaction?.abort(job);
+  }
+
+  /** block-job-complete, job-complete. */
+  userComplete(job: Job): void {
+    job.checkVerb('complete');
+    if (job.cancelRequested || job.task.complete === undefined) {
+      refuse(`The active block job '${job.id}' cannot be completed`);
+    }
+    job.task.complete(job);
+  }
+
+  /** block-job-finalize, job-finalize. */
+  userFinalize(job: Job): void {
+    job.checkVerb('finalize');
+    job.transaction?.finalize();
+  }
+
+  /** block-job-dismiss, job-dismiss. */
+  userDismiss(job: Job): void {
+    job.checkVerb('dismiss');
+    job.transition('null');
+    this.#remove(job);
+  }
+
+  /** block-job-set-speed. */
+  userSetSpeed(job: Job, bytesPerSecond: number): void {
+    job.checkVerb('set-speed');
+    if (bytesPerSecond < 0) refuse("Parameter 'speed' expects a non-negative value");
+    job.setSpeed(bytesPerSecond);
+  }
+
+  /** The process ends: every job is cancelled, concluded ones go. */
+  cancelAll(): void {
+    for (const job of [...this.jobs]) {
+      if (job.status === 'concluded') this.userDismiss(job);
+      else if (job.deferred) {
+        job.markCancelled(true);
+        job.transaction?.abort(job);
+      } else {
+        job.cancelled = true;
+        job.cancelRequested = true;
+        job.abandon();
+      }
+    }
+  }
+
+  #use(job: Job, node: BlockNode): void {
+    job.edges.push(this.#host.graph.hold({ kind: 'job', jobId: job.id }, 'root', node));
+    node.blockers.push(job.blocker);
+  }
+
+  #remove(job: Job): void {
+    releaseNodes(job);
+    this.jobs.splice(this.jobs.indexOf(job), 1);
+  }
+}

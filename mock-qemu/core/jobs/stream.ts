@@ -1,0 +1,121 @@
+/** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
+import type { Errno } from '../errno.ts';
+import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
+import type { BlockNode } from '../graph/node.ts';
+import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import { nextWork } from './walk.ts';
+
+/** A stream's parameters. */
+export interface StreamOptions {
+  /** What is filled. */
+  readonly top: BlockNode;
+  /** What stays below it; undefined: nothing. */
+  readonly base: BlockNode | undefined;
+  /** What the header names as backing file afterwards; undefined: the base's own name. */
+  readonly backingName: string | undefined;
+  /** The copy-on-read filter. */
+  readonly filter: BlockNode;
+  readonly onError: ErrorPolicy;
+}
+
+/** One running stream. */
+export class StreamTask implements JobTask {
+  readonly options: StreamOptions;
+  #ignored: JobFailure | undefined;
+
+  constructor(options: StreamOptions) {
+    this.options = options;
+  }
+
+  *run(job: Job): JobRun {
+    const { top, base } = this.options;
+    const image = skipFilters(top);
+    if (backingOf(image) === undefined) return undefined;
+    if (base !== undefined && backingOf(image) === skipFilters(base)) return undefined;
+    const sizeBytes = image.lengthBytes;
+    job.len = sizeBytes;
+    let delayNs = 0;
+    for (let offset = 0; offset < sizeBytes && !job.cancelled; ) {
+      yield { type: 'sleep', ns: delayNs };
+      if (job.cancelled) break;
+      const work = nextWork(offset, sizeBytes, (at, limit) => needsCopy(image, base, at, limit));
+      delayNs = 0;
+      if (work.copy) {
+        const error = yield* this.#populate(image, offset, work.end);
+        if (error !== undefined) {
+          const action = job.handleError(this.options.onError, 'read', error);
+          if (action === 'report') return { code: error };
+          if (action === 'stop') continue;
+          this.#ignored ??= { code: error };
+        } else {
+          delayNs = job.limit.delayNs(job.host.clock.now(), work.end - offset);
+        }
+      }
+      job.offset += work.end - offset;
+      offset = work.end;
+    }
+    return this.#ignored;
+  }
+
+  *#populate(
+    node: BlockNode,
+    offset: number,
+    end: number,
+  ): Generator<Effect, Errno | undefined, Errno | undefined> {
+    const bytes = end - offset;
+    const read = yield { type: 'io', at: 'stream.read', op: 'read', node, offset, bytes };
+    if (read !== undefined) return read;
+    const write = yield { type: 'io', at: 'stream.write', op: 'write', node, offset, bytes };
+    if (write === undefined) copyRange(node, node, offset, end);
+    return write;
+  }
+
+  prepare(job: Job): JobFailure | undefined {
+    const { top, base, filter, backingName } = this.options;
+    const { graph } = job.host;
+    graph.removeFilter(filter);
+    const image = skipFilters(top);
+    const below = image.backing;
+    if (below === undefined) return undefined;
+    const keep = base && skipFilters(base);
+    if (backingOf(image) !== keep) {
+      graph.letGo(below);
+      if (base) graph.adopt(image, 'backing', base);
+    }
+    rewriteBacking(image, keep, backingName);
+    return undefined;
+  }
+
+  clean(job: Job): void {
+    if (this.options.filter.filtered) job.host.graph.removeFilter(this.options.filter);
+  }
+}
+
+/** Records a new backing file in an image's header; durable at once. */
+export function rewriteBacking(
+  overlay: BlockNode,
+  base: BlockNode | undefined,
+  name: string | undefined,
+): void {
+  const { image } = overlay;
+  if (image === undefined || !overlay.driver.supportsBacking) return;
+  flushNode(overlay);
+  const { clusterSizeBytes } = image.header;
+  const backingName = base && (name ?? base.image?.path);
+  image.header =
+    base && backingName !== undefined
+      ? { clusterSizeBytes, backingName, backingFormat: base.driver.name }
+      : { clusterSizeBytes };
+  overlay.backingFromOptions = false;
+  image.save();
+}
+
+function needsCopy(image: BlockNode, base: BlockNode | undefined, offset: number, limit: number) {
+  const own = allocatedAbove(image, backingOf(image), offset, limit);
+  if (own.allocated) return { end: own.end, copy: false };
+  const below = backingOf(image);
+  if (below === undefined) return { end: own.end, copy: false };
+  const { end, allocated } = allocatedAbove(below, base, offset, own.end);
+  return { end, copy: allocated };
+}

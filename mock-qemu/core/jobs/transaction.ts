@@ -1,0 +1,95 @@
+/** How jobs end: alone or as a group, by themselves or by hand. */
+import type { Job } from './job.ts';
+
+/** Jobs that succeed or fail together. A job without company is in a transaction of its own. */
+export class JobTransaction {
+  /** Newest first: the order in which members are settled. */
+  readonly members: Job[] = [];
+  #aborting = false;
+  readonly #gone: (job: Job) => void;
+
+  /** @param gone called when a job is dismissed. */
+  constructor(gone: (job: Job) => void) {
+    this.#gone = gone;
+  }
+
+  add(job: Job): void {
+    this.members.unshift(job);
+    job.transaction = this;
+  }
+
+  /** A member's generator has ended. */
+  ended(job: Job): void {
+    if (job.failure === undefined && job.cancelled) job.failure = { code: 'ECANCELED' };
+    if (this.#aborting) this.#settle(job);
+    else if (job.failure) this.abort(job);
+    else this.#succeeded(job);
+  }
+
+  /** Finishes every member that is pending; job-finalize. */
+  finalize(): void {
+    for (const job of [...this.members]) {
+      const failure = job.task.prepare?.(job);
+      if (failure) {
+        job.failure = failure;
+        this.abort(job);
+        return;
+      }
+    }
+    for (const job of [...this.members]) this.#settle(job);
+  }
+
+  /** One member fails: all others are cancelled, and settled as soon as they stand still. */
+  abort(first: Job): void {
+    if (this.#aborting) return;
+    this.#aborting = true;
+    const others = this.members.filter((job) => job !== first);
+    for (const job of others) job.markCancelled(true);
+    this.#settle(first);
+    for (const job of others) {
+      if (job.deferred) this.#settle(job);
+      else job.poke();
+    }
+  }
+
+  #succeeded(job: Job): void {
+    job.transition('waiting');
+    if (this.members.some((member) => member.status !== 'waiting')) return;
+    for (const member of [...this.members]) {
+      member.transition('pending');
+      if (!member.autoFinalize && member.isBlockJob) {
+        member.host.emit('BLOCK_JOB_PENDING', { type: member.type, id: member.id });
+      }
+    }
+    if (this.members.every((member) => member.autoFinalize)) this.finalize();
+  }
+
+  #settle(job: Job): void {
+    if (job.failure === undefined && job.cancelled) job.failure = { code: 'ECANCELED' };
+    if (job.failure) {
+      job.transition('aborting');
+      job.task.abort?.(job);
+    }
+    job.task.clean?.(job);
+    releaseNodes(job);
+    if (job.cancelled) job.emitBlockEvent('BLOCK_JOB_CANCELLED');
+    else job.emitBlockEvent('BLOCK_JOB_COMPLETED', job.error);
+    this.members.splice(this.members.indexOf(job), 1);
+    job.transition('concluded');
+    if (job.autoDismiss) this.#dismiss(job);
+  }
+
+  #dismiss(job: Job): void {
+    job.transition('null');
+    this.#gone(job);
+  }
+}
+
+/** Gives back every node that a job held and blocked. */
+export function releaseNodes(job: Job): void {
+  for (const edge of job.edges) {
+    const index = edge.child.blockers.indexOf(job.blocker);
+    if (index >= 0) edge.child.blockers.splice(index, 1);
+  }
+  for (const edge of job.edges.splice(0)) job.host.graph.letGo(edge);
+}
