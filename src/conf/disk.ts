@@ -194,7 +194,8 @@ export function liveDiskToXml(live: LiveDiskDescription): XmlElement {
 
 /** The persistent `<disk>` after its active image has changed: a new source and a chain that is known to end there. */
 export function switchedDiskToXml(written: XmlElement, chain: readonly DiskSource[]): XmlElement {
-  const [top, ...below] = chain;
+  // Indexes belong to one run of the domain and must not get into what outlives it.
+  const [top, ...below] = chain.map(({ type, path, format }): DiskSource => ({ type, path, format }));
   const driver = childOf(written, 'driver');
   const rest = written.children.filter((child) => typeof child === 'string' || !REPLACED.has(child.name));
   return {

@@ -1,0 +1,166 @@
+/** A driver whose machine does what the test tells it, so that every order of replies and events can be had. */
+import type {
+  DriverEvent,
+  HypervisorDriver,
+  ImageRef,
+  JobRequest,
+  JobSnapshot,
+  Machine,
+  MachineSpec,
+  TargetSpec,
+  VolumeInfo,
+} from '../../../src/driver.ts';
+import type { Timers } from '../../../src/util/timers.ts';
+
+/** Timers that fire when the test says so. */
+export class ManualTimers implements Timers {
+  #now = 0;
+  #pending: { at: number; callback: () => void }[] = [];
+
+  now(): number {
+    return this.#now;
+  }
+
+  after(delayMs: number, callback: () => void): () => void {
+    const timer = { at: this.#now + delayMs, callback };
+    this.#pending.push(timer);
+    return () => {
+      this.#pending = this.#pending.filter((other) => other !== timer);
+    };
+  }
+
+  /** Moves time on and fires what falls due. */
+  advance(ms: number): void {
+    this.#now += ms;
+    const due = this.#pending.filter(({ at }) => at <= this.#now);
+    this.#pending = this.#pending.filter(({ at }) => at > this.#now);
+    for (const { callback } of due) callback();
+  }
+}
+
+/** What was asked of the fake machine, in order. */
+export interface Call {
+  readonly name: string;
+  readonly argument: unknown;
+}
+
+/** One running fake machine. */
+export class FakeMachine implements Machine {
+  readonly capabilities = {
+    hypervisor: 'fake 1.0',
+    version: 1_000_000,
+    pull: true,
+    commit: true,
+    activeCommit: true,
+    copy: true,
+    synchronousWrites: true,
+    readyEvent: true,
+  };
+  readonly calls: Call[] = [];
+  readonly spec: MachineSpec;
+  /** Replaces the answer to a call: may emit events first, may throw. */
+  readonly on: Partial<Record<string, (argument: unknown) => unknown>> = {};
+  snapshots: JobSnapshot[] = [];
+  readonly #listeners = new Set<(event: DriverEvent) => void>();
+
+  constructor(spec: MachineSpec) {
+    this.spec = spec;
+  }
+
+  emit(event: DriverEvent): void {
+    for (const listener of this.#listeners) listener(event);
+  }
+
+  async #call<T>(name: string, argument: unknown, fallback: T): Promise<T> {
+    this.calls.push({ name, argument });
+    return ((await this.on[name]?.(argument)) as T | undefined) ?? fallback;
+  }
+
+  prepareTarget(spec: TargetSpec) {
+    return this.#call('prepareTarget', spec, { image: spec.image });
+  }
+  discardTarget(target: unknown) {
+    return this.#call<void>('discardTarget', target, undefined);
+  }
+  startJob(request: JobRequest) {
+    return this.#call<void>('startJob', request, undefined);
+  }
+  concludeJob(id: string, how: 'pivot' | 'abort') {
+    return this.#call<void>('concludeJob', { id, how }, undefined);
+  }
+  setJobSpeed(id: string, bytesPerSecond: number | bigint) {
+    return this.#call<void>('setJobSpeed', { id, bytesPerSecond }, undefined);
+  }
+  jobs() {
+    return this.#call('jobs', undefined, this.snapshots);
+  }
+  chains() {
+    return this.#call('chains', undefined, []);
+  }
+  releaseImages(images: readonly ImageRef[]) {
+    return this.#call<void>('releaseImages', images, undefined);
+  }
+  async pause() {
+    await this.#call<void>('pause', undefined, undefined);
+    this.emit({ type: 'paused', reason: 'user' });
+  }
+  async resume() {
+    await this.#call<void>('resume', undefined, undefined);
+    this.emit({ type: 'resumed' });
+  }
+  powerdown() {
+    return this.#call<void>('powerdown', undefined, undefined);
+  }
+  async destroy() {
+    await this.#call<void>('destroy', undefined, undefined);
+    this.emit({ type: 'gone', reason: 'destroyed' });
+  }
+  monitorCommand(command: string, hmp: boolean) {
+    return this.#call('monitorCommand', { command, hmp }, '');
+  }
+  onEvent(listener: (event: DriverEvent) => void) {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+}
+
+/** A driver with images that exist by name only. */
+export class FakeDriver implements HypervisorDriver {
+  readonly name = 'fake';
+  readonly timers = new ManualTimers();
+  readonly machines: FakeMachine[] = [];
+  readonly images = new Map<string, VolumeInfo>();
+  readonly files = new Map<string, { kind: 'file' | 'block'; sizeBytes: number }>();
+  closed = 0;
+
+  /** Makes a chain of qcow2 images, active first. */
+  chain(...paths: string[]): void {
+    paths.forEach((path, position) => {
+      const below = paths[position + 1];
+      const backing = below ? { path: below, name: below, format: 'qcow2' } : undefined;
+      this.images.set(path, { path, format: 'qcow2', capacityBytes: 1_048_576, ...(backing && { backing }) });
+      this.files.set(path, { kind: 'file', sizeBytes: 1 });
+    });
+  }
+
+  readonly volumes = {
+    create: async () => undefined,
+    inspect: async (path: string) => {
+      const info = this.images.get(path);
+      if (!info) throw new Error(`no image ${path}`);
+      return info;
+    },
+    stat: async (path: string) => this.files.get(path),
+    remove: async (path: string) => void this.files.delete(path),
+  };
+
+  async start(spec: MachineSpec): Promise<FakeMachine> {
+    const machine = new FakeMachine(spec);
+    this.machines.push(machine);
+    return machine;
+  }
+
+  async close(): Promise<void> {
+    this.closed += 1;
+  }
+}
