@@ -53,12 +53,17 @@ export function parseXml(text: string, what: string): XmlElement {
     if (again instanceof Object && again !== root)
       failure ??= new Error('Extra content at the end of the document');
   };
-  parser.parseString(text, (error: Error | null, result: unknown) => {
-    if (error) failure ??= error;
-    else root = result as RawNode;
-    parser.on('end', extra);
-    parser.on('error', extra);
-  });
+  try {
+    parser.parseString(text, (error: Error | null, result: unknown) => {
+      if (error) failure ??= error;
+      else root = result as RawNode;
+      parser.on('end', extra);
+      parser.on('error', extra);
+    });
+  } catch (error) {
+    // A second mistake in one text is thrown instead of handed over: the first one is what counts.
+    failure ??= error instanceof Error ? error : new Error(String(error));
+  }
   if (failure) throw malformed(what, lineOf(failure), firstLineOf(failure), failure);
   if (!root || typeof root !== 'object') throw malformed(what, 1, 'Document has no root element');
   return toElement(root, what, 0);

@@ -1,7 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { domainFromXml, domainToXml } from '../../../src/conf/domain.ts';
-import { formatXml, parseXml, type XmlElement } from '../../../src/conf/xml.ts';
+import { formatXml, parseXml, type XmlElement, type XmlNode } from '../../../src/conf/xml.ts';
 import { VirtError } from '../../../src/errors.ts';
 
 const NAME = fc.stringMatching(/^[a-z][a-z0-9-]{0,6}$/);
@@ -10,15 +10,15 @@ const TEXT = fc
   .string({ unit: 'grapheme', minLength: 1, maxLength: 8 })
   .filter((text) => !/[\p{Cc}]/u.test(text));
 const ATTRIBUTES = fc.dictionary(NAME, TEXT, { maxKeys: 3, noNullPrototype: true });
-const tree = fc.letrec<{ element: XmlElement }>((tie) => ({
+const tree: fc.Arbitrary<XmlElement> = fc.letrec<{ element: XmlElement }>((tie) => ({
   element: fc.record({
     name: NAME,
     attributes: ATTRIBUTES,
     children: fc.oneof(
       { depthSize: 'small', withCrossShrink: true },
-      fc.constant([]),
-      fc.array(tie('element'), { maxLength: 3 }),
-      TEXT.filter((text) => text.trim() === text).map((text) => [text]),
+      fc.constant<XmlNode[]>([]),
+      fc.array<XmlNode>(tie('element'), { maxLength: 3 }),
+      TEXT.filter((text) => text.trim() === text).map((text): XmlNode[] => [text]),
     ),
   }),
 })).element;
@@ -62,6 +62,7 @@ describe('XML', () => {
     ['text after the root', '<a/>x'],
     ['an entity of its own', '<!DOCTYPE a [<!ENTITY x "y">]><a>&x;</a>'],
     ['absurd depth', `${'<a>'.repeat(5000)}${'</a>'.repeat(5000)}`],
+    ['two mistakes in one text', '<a<</>'],
     ['nothing', ' \n '],
   ])('%s is refused', (_what, text) => {
     expect(refused(text).code).toBe(35);
