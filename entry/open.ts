@@ -1,0 +1,104 @@
+/** `open`: from a URI to a connection with a driver and a backend behind it. */
+import { mkdirSync } from 'node:fs';
+import { isAbsolute } from 'node:path';
+import { createQemuDriver } from '../drivers/qemu/driver.ts';
+import { createProcessHost } from '../drivers/qemu/launch.ts';
+import { createWorld } from '../mock-qemu/shells/world.ts';
+import {
+  type Connection,
+  ErrorCode,
+  ErrorDomain,
+  type HypervisorDriver,
+  openConnection,
+  VirtError,
+} from '../src/index.ts';
+import { createMockHost } from './mock-host.ts';
+
+/** Makes a driver from the parameters of a URI, which have been checked against the scheme's list. */
+export type DriverFactory = (parameters: URLSearchParams) => HypervisorDriver;
+
+/** How `open` may be extended. */
+export interface OpenOptions {
+  /** Drivers of your own by URI scheme (`xen` for `xen:///embed`); they come before the ready-made ones. */
+  readonly drivers?: Readonly<Record<string, DriverFactory>>;
+}
+
+interface Scheme {
+  readonly parameters: readonly string[];
+  readonly make: DriverFactory;
+}
+
+const DEFAULT_PROFILE = 'qemu-7.2';
+
+const SCHEMES: Readonly<Record<string, Scheme>> = {
+  mock: { parameters: ['profile', 'seed'], make: mockDriver },
+  qemu: { parameters: ['root', 'emulator'], make: realDriver },
+};
+
+/**
+ * Opens a connection (libvirt: virConnectOpen).
+ *
+ * - `mock:///embed?profile=qemu-7.2&seed=1`: simulated QEMUs in this process, in virtual time
+ * - `qemu:///embed?root=DIR&emulator=PATH`: real QEMUs, their sockets below DIR
+ *
+ * @throws VirtError NO_CONNECT for an unknown scheme, INVALID_ARG for an unknown path or parameter
+ */
+export async function open(uri: string, options: OpenOptions = {}): Promise<Connection> {
+  const url = parseUri(uri);
+  const name = url.protocol.slice(0, -1);
+  const own = options.drivers?.[name];
+  if (own) return openConnection({ uri, driver: own(url.searchParams) });
+  const scheme = SCHEMES[name];
+  if (!scheme)
+    throw new VirtError(ErrorCode.NO_CONNECT, `${uri}; use one of ${readyMade()}`, {
+      domain: ErrorDomain.NONE,
+    });
+  if (url.hostname !== '' || url.pathname !== '/embed') {
+    throw invalid(
+      `${uri} is not served here: the only path is ${name}:///embed, which runs its domains in this process`,
+    );
+  }
+  const unknown = [...url.searchParams.keys()].find((parameter) => !scheme.parameters.includes(parameter));
+  if (unknown)
+    throw invalid(`unknown parameter '${unknown}' in ${uri}; valid ones are ${scheme.parameters.join(', ')}`);
+  return openConnection({ uri, driver: scheme.make(url.searchParams) });
+}
+
+const invalid = (detail: string): VirtError =>
+  new VirtError(ErrorCode.INVALID_ARG, detail, { domain: ErrorDomain.NONE });
+
+const readyMade = (): string =>
+  Object.keys(SCHEMES)
+    .map((name) => `${name}:///embed`)
+    .join(', ');
+
+function parseUri(uri: string): URL {
+  const url = URL.canParse(uri) ? new URL(uri) : undefined;
+  if (!url) throw invalid(`'${uri}' is not a URI; use one of ${readyMade()}`);
+  return url;
+}
+
+function mockDriver(parameters: URLSearchParams): HypervisorDriver {
+  const seed = parameters.get('seed') ?? '0';
+  if (!/^\d{1,15}$/.test(seed)) throw invalid(`seed must be a whole number below 10^15, not '${seed}'`);
+  const world = createWorld({ seed: Number(seed) });
+  return createQemuDriver({ host: createMockHost(world, parameters.get('profile') ?? DEFAULT_PROFILE) });
+}
+
+function realDriver(parameters: URLSearchParams): HypervisorDriver {
+  const root = parameters.get('root');
+  if (!root || !isAbsolute(root)) {
+    throw invalid('qemu:///embed needs root=DIR, an absolute directory for its sockets');
+  }
+  try {
+    mkdirSync(root, { recursive: true, mode: 0o700 });
+  } catch (cause) {
+    throw new VirtError(
+      ErrorCode.SYSTEM_ERROR,
+      `cannot create root directory ${root}: ${(cause as Error).message}`,
+      { cause },
+    );
+  }
+  const emulator = parameters.get('emulator') ?? undefined;
+  return createQemuDriver({ host: createProcessHost({ runtimeDir: root, emulator }) });
+}
