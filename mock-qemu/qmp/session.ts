@@ -201,11 +201,16 @@ class QmpMonitor implements Monitor {
 
   #execute(session: Session, echo: Echo, request: Request): void {
     const checked = this.#checker.check(request.command, request.args);
-    if (!checked.ok) return this.#refuse(session, echo, checked.error);
-    if (request.command === 'qmp_capabilities') return this.#negotiate(session, echo, checked.args);
+    if (!checked.ok) this.#refuse(session, echo, checked.error);
+    else if (request.command === 'qmp_capabilities')
+      this.#reply(session, echo, this.#negotiate(session, checked.args));
+    else this.#run(session, echo, request, checked.args);
+  }
+
+  #run(session: Session, echo: Echo, request: Request, args: JsonObject): void {
     if (!request.oob) this.#executing = session;
     let replied = false;
-    this.#options.commands.execute(request.command, checked.args, (result) => {
+    this.#options.commands.execute(request.command, args, (result) => {
       assert(!replied, `${request.command} replied twice`);
       replied = true;
       if (!request.oob) this.#executing = undefined;
@@ -214,18 +219,18 @@ class QmpMonitor implements Monitor {
     });
   }
 
-  #negotiate(session: Session, echo: Echo, args: JsonObject): void {
-    if (session.negotiated) return this.#refuse(session, echo, this.#repeatedNegotiation());
+  #negotiate(session: Session, args: JsonObject): CommandResult {
+    if (session.negotiated) return { ok: false, error: this.#repeatedNegotiation() };
     const enable = (args.enable ?? []) as readonly string[];
     const offered = this.#profile.introspection.greeting.capabilities;
     const missing = enable.filter((capability) => !offered.includes(capability));
     if (missing.length > 0) {
       const desc = `Capability ${missing.join(', ')} not available`;
-      return this.#refuse(session, echo, { class: 'GenericError', desc });
+      return { ok: false, error: { class: 'GenericError', desc } };
     }
     session.negotiated = true;
     session.oob = enable.includes('oob');
-    this.#reply(session, echo, { ok: true, value: {} });
+    return { ok: true, value: {} };
   }
 
   #expectingNegotiation(command: string): QmpErrorBody {
