@@ -11,6 +11,11 @@ export class DeadlineViolation extends Violation {
   override name = 'DeadlineViolation';
 }
 
+/** The domain of a case could not be made, so that nothing can be said about the contract. */
+export class SetupFailure extends Error {
+  override name = 'SetupFailure';
+}
+
 /** Breaks the contract with `message` unless `condition` holds. */
 export function expect(condition: unknown, message: string): asserts condition {
   if (!condition) throw new Violation(message);

@@ -13,10 +13,15 @@ export function alterCommand(
   });
 }
 
-/** Sends another command in one's place; the reply goes to the driver as if it were the asked one's. */
+/**
+ * Sends another command in one's place, where `replacement` gives one; the reply goes to the driver as if it were the
+ * asked one's.
+ */
 export function replaceCommand(
   execute: string,
-  replacement: (args: WireMessage) => { readonly execute: string; readonly arguments: WireMessage },
+  replacement: (
+    args: WireMessage,
+  ) => { readonly execute: string; readonly arguments: WireMessage } | undefined,
 ): WireMutation {
   return onCommand(execute, (message, port) =>
     port.forward({ ...message, ...replacement(objectAt(message, 'arguments')) }),
@@ -110,10 +115,10 @@ export function commandOnEvent(
 /** Which jobs run, as seen on the wire: fed by the events that pass through it. */
 export function jobsSeen(): {
   readonly mutation: WireMutation;
-  status(jobId: string): string | undefined;
+  status(jobId: WireValue): string | undefined;
   any(): boolean;
 } {
-  const statuses = new Map<string, string>();
+  const statuses = new Map<WireValue, string>();
   const mutation = onEvent('JOB_STATUS_CHANGE', (data, message, port) => {
     if (typeof data.id === 'string' && typeof data.status === 'string' && !data.id.startsWith('create-')) {
       if (data.status === 'null' || data.status === 'concluded') statuses.delete(data.id);

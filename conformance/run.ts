@@ -2,7 +2,7 @@
 import type { Canary } from './canary.ts';
 import { isBackendsFault, runCase } from './case.ts';
 import type { Contract, Finding } from './contract.ts';
-import { DeadlineViolation } from './expect.ts';
+import { DeadlineViolation, SetupFailure } from './expect.ts';
 import type { CanaryReport, ContractReport, ContractResult, Report } from './report.ts';
 import type { Availability, Target } from './target.ts';
 
@@ -169,7 +169,9 @@ async function exploreContract(run: ContractRun): Promise<Finding> {
 function describeFailure({ error, counterexample, path }: NonNullable<Finding['failure']>): string {
   const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
   return [
-    isBackendsFault(error) ? text : `the suite itself broke: ${error instanceof Error ? error.stack : text}`,
+    isBackendsFault(error) || error instanceof SetupFailure
+      ? text
+      : `the suite itself broke: ${error instanceof Error ? error.stack : text}`,
     ...(counterexample === undefined ? [] : [`counterexample: ${counterexample}`]),
     ...(path === undefined ? [] : [`path: ${path}`]),
   ].join('\n');

@@ -2,7 +2,7 @@
 import type { Connection, Timers } from '../src/index.ts';
 import { EventId } from '../src/index.ts';
 import type { DiskPlan } from './arbitraries.ts';
-import { DeadlineViolation } from './expect.ts';
+import { DeadlineViolation, SetupFailure } from './expect.ts';
 import { DiskModel } from './model.ts';
 import type { Session } from './target.ts';
 import { Vm } from './vm.ts';
@@ -47,6 +47,15 @@ export class World {
 
   /** Makes the images, and starts a transient domain with this one disk (`vda`, virtio). */
   async start(plan: DiskPlan): Promise<Vm> {
+    try {
+      return await this.#start(plan);
+    } catch (cause) {
+      const text = cause instanceof Error ? cause.message : String(cause);
+      throw new SetupFailure(`the domain of the case could not be started: ${text}`, { cause });
+    }
+  }
+
+  async #start(plan: DiskPlan): Promise<Vm> {
     const number = ++this.#vms;
     const model = new DiskModel(plan.capacityBytes);
     const paths: string[] = [];

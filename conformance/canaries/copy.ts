@@ -32,11 +32,13 @@ export const copyCanaries: readonly Canary[] = [
     id: 'abort-becomes-pivot',
     contract: 'api/abort-keeps-source',
     title: 'block-job-cancel switches a ready mirror to its destination',
-    wire: () =>
-      replaceCommand('block-job-cancel', (args) => ({
-        execute: 'job-complete',
-        arguments: { id: args.device ?? null },
-      })),
+    wire: () => {
+      const jobs = jobsSeen();
+      const pivot = replaceCommand('block-job-cancel', ({ device = null }) =>
+        jobs.status(device) === 'ready' ? { execute: 'job-complete', arguments: { id: device } } : undefined,
+      );
+      return composeMutations(pivot, jobs.mutation);
+    },
   },
   {
     id: 'copy-starts-empty',

@@ -7,9 +7,6 @@ import { canonicalRuns } from '../../conformance/index.ts';
 
 const execute = promisify(execFile);
 
-/** What has to be installed for them, as a command. */
-export const IMAGE_TOOLS_INSTALL = 'apt-get install qemu-utils';
-
 /** The tools that cannot be run, by name. */
 export async function missingImageTools(): Promise<string[]> {
   const tools = ['qemu-img', 'qemu-io'];

@@ -1,0 +1,30 @@
+#!/usr/bin/env node
+/** The command `mockvirt`. */
+import { conformanceCli, ExitCode } from '../conformance/cli.ts';
+import { targetChoices } from './targets/index.ts';
+
+const COMMANDS: { readonly [name: string]: (argv: readonly string[]) => Promise<ExitCode> } = {
+  conformance: (argv) =>
+    conformanceCli(argv, { targets: targetChoices, stdout: process.stdout, stderr: process.stderr }),
+};
+
+const HELP = `Usage: mockvirt COMMAND [options]
+
+  conformance   hold simulated and real QEMUs to the same contracts
+
+'mockvirt COMMAND --help' tells a command's options.
+`;
+
+async function main([name, ...argv]: readonly string[]): Promise<ExitCode> {
+  if (name === '--help' || name === '-h') {
+    process.stdout.write(HELP);
+    return ExitCode.OK;
+  }
+  const command = name !== undefined && Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
+  if (command) return command(argv);
+  const what = name === undefined ? 'a command is missing' : `unknown command '${name}'`;
+  process.stderr.write(`mockvirt: ${what}; valid commands: ${Object.keys(COMMANDS).join(', ')}\n`);
+  return ExitCode.USAGE;
+}
+
+process.exitCode = await main(process.argv.slice(2));

@@ -1,0 +1,25 @@
+/** The targets that the command line offers, in the order of the matrix. */
+import type { TargetChoice } from '../../conformance/cli.ts';
+import { foundQemuTargets, qemuTargets } from './qemu.ts';
+import { simTarget } from './sim.ts';
+import { simProcessTarget } from './sim-process.ts';
+
+/** Every target; `qemu` takes the path of an emulator. */
+export const targetChoices: readonly TargetChoice[] = [
+  {
+    name: 'sim',
+    help: 'a simulated QEMU inside this process, on virtual time',
+    make: async () => [simTarget()],
+  },
+  {
+    name: 'sim-process',
+    help: 'simulated QEMUs as processes of their own, over a unix socket',
+    make: async () => [simProcessTarget()],
+  },
+  {
+    name: 'qemu',
+    argument: 'PATH',
+    help: 'a real QEMU; every one that is found where no other is named',
+    make: (emulator) => (emulator === undefined ? foundQemuTargets() : qemuTargets([emulator])),
+  },
+];

@@ -1,0 +1,49 @@
+/** The target of a simulated QEMU inside this process, on virtual time. */
+import type { Target } from '../../conformance/index.ts';
+import { createQemuDriver } from '../../drivers/qemu/driver.ts';
+import { profiles } from '../../mock-qemu/profiles/index.ts';
+import { createWorld } from '../../mock-qemu/shells/world.ts';
+import { assert } from '../../src/util/assert.ts';
+import { createMockHost } from '../mock-host.ts';
+import { probeDriver } from './probe.ts';
+import { openSession } from './session.ts';
+import { createStoreImage, storeContents } from './store-images.ts';
+
+/** In a world of its own every case may use the same directory, which keeps traces equal. */
+const DIRECTORY = '/images';
+
+/** The simulated QEMU of the first profile. */
+export function simTarget(): Target {
+  const [profile] = profiles;
+  assert(profile, 'there is a profile');
+  const hostOf = (seed: number) => {
+    const world = createWorld({ seed });
+    return { world, host: createMockHost(world, profile.name) };
+  };
+  return {
+    id: 'sim',
+    title: 'simulated QEMU, in process',
+    runs: 100,
+    shrinks: 200,
+    // Virtual: an hour of it costs nothing, and nothing that works takes a minute.
+    caseDeadlineMs: 600_000,
+    async available() {
+      const probed = await probeDriver(createQemuDriver({ host: hostOf(0).host }));
+      return probed.ok ? { ...probed, version: `simulated ${probed.version}` } : probed;
+    },
+    async open(options) {
+      const { world, host } = hostOf(options.seed);
+      return openSession(
+        {
+          uri: 'mock:///embed',
+          host,
+          directory: DIRECTORY,
+          createImage: async (spec) => createStoreImage(world.store, spec),
+          contents: async (path) => storeContents(world.store, path),
+          cleanUp: async () => world.close(),
+        },
+        options,
+      );
+    },
+  };
+}
