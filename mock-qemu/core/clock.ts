@@ -57,8 +57,8 @@ export class Clock {
     return head?.atNs;
   }
 
-  /** Moves time forward and runs what falls due, each at its own instant. */
-  advance(deltaNs: number): void {
+  /** Moves time forward and runs what falls due, each at its own instant; calls `afterEach` behind each. */
+  advance(deltaNs: number, afterEach?: () => void): void {
     const untilNs = this.#nowNs + deltaNs;
     for (let at = this.nextAt(); at !== undefined && at <= untilNs; at = this.nextAt()) {
       const timer = this.#pop();
@@ -66,6 +66,7 @@ export class Clock {
       const run = timer?.run;
       timer?.cancel();
       run?.();
+      afterEach?.();
     }
     this.#nowNs = untilNs;
   }

@@ -39,7 +39,7 @@ export interface ImageFile {
 }
 
 // A fresh qcow2 file has a header, a refcount table and block and an L1 table: three clusters and a bit.
-const QCOW2_OVERHEAD_BYTES = 196_616;
+const QCOW2_OVERHEAD_BYTES = 197_120;
 
 /** How long a file is on its host: a raw image is its size, a qcow2 image what is allocated plus its metadata. */
 export const fileSizeBytes = (file: ImageFile): number =>

@@ -1,17 +1,6 @@
 /** Reading an image's chain from its files alone, as qemu-img would after every process is gone. */
 import { ABSENT, type BlobTable, type Span } from '../core/extents.ts';
-import type { ImageFile, Run } from '../core/images.ts';
-
-/** A backing name as its overlay means it: relative names start at the overlay's directory. */
-export function resolveBacking(overlayPath: string, name: string): string {
-  if (name.startsWith('/')) return name;
-  const parts = overlayPath.split('/').slice(0, -1);
-  for (const part of name.split('/')) {
-    if (part === '..') parts.pop();
-    else if (part !== '.') parts.push(part);
-  }
-  return parts.join('/');
-}
+import { type ImageFile, type Run, resolveBacking } from '../core/images.ts';
 
 /** The files of a chain, the given one first. */
 function chainOf(path: string, open: (path: string) => ImageFile): ImageFile[] {

@@ -1,7 +1,14 @@
 /** The image store that lives in this process: nothing is left of it at the end. */
 import { HostError } from '../core/errno.ts';
 import { BlobTable, ExtentMap } from '../core/extents.ts';
-import type { FileStat, ImageFile, ImageHeader, ImageStore, Run } from '../core/images.ts';
+import {
+  type FileStat,
+  fileSizeBytes,
+  type ImageFile,
+  type ImageHeader,
+  type ImageStore,
+  type Run,
+} from '../core/images.ts';
 import { chainContents, digestRuns } from './content.ts';
 
 /** Where files may be. */
@@ -111,14 +118,6 @@ class MemoryStore implements ImageStore {
       throw new HostError(path.endsWith('/') ? 'EISDIR' : 'EACCES', path);
     }
   }
-}
-
-// A fresh qcow2 file has a header, a refcount table and block and an L1 table: three clusters and a bit.
-const QCOW2_OVERHEAD_BYTES = 196_616;
-
-/** How long a file is on its host: a raw image is its size, a qcow2 image what is allocated plus its metadata. */
-export function fileSizeBytes(file: ImageFile): number {
-  return file.format === 'raw' ? file.virtualSizeBytes : QCOW2_OVERHEAD_BYTES + file.extents.coveredBytes;
 }
 
 /** An image store in memory, empty at first. */

@@ -129,6 +129,12 @@ export class BlockGraph {
     return this.nodes.get(name) ?? refuse(`Cannot find device='${name}' nor node-name='${name}'`);
   }
 
+  /** The node that an argument means which may name a backend, too; says so in words of its own. */
+  findNodeOrDevice(name: string): BlockNode {
+    const backend = this.backends.find((each) => each.name !== '' && each.name === name);
+    return backend?.node ?? this.findNodeReference(name);
+  }
+
   /** The node that a reference in BlockdevOptions means. */
   findNodeReference(name: string): BlockNode {
     return this.nodes.get(name) ?? refuse(`Cannot find device='${name}' nor node-name='${name}'`);

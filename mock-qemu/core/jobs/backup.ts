@@ -5,6 +5,7 @@ import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { allocatedAbove, backingOf, copyRange, flushNode } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { JobHost } from './host.ts';
 import type { ErrorPolicy, Job, JobTask } from './job.ts';
 
 /** QAPI MirrorSyncMode, as a backup takes it. */
@@ -118,7 +119,7 @@ export class BackupTask implements JobTask {
     return undefined;
   }
 
-  clean(job: Job): void {
+  clean(host: JobHost): void {
     const { filter, bitmap, bitmapMode } = this.options;
     if (bitmap) {
       bitmap.busy = false;
@@ -127,6 +128,6 @@ export class BackupTask implements JobTask {
       for (const { start, end } of forget && !this.#succeeded ? this.#left.extents : [])
         bitmap.force(start, end);
     }
-    job.host.graph.removeFilter(filter);
+    host.graph.removeFilter(filter);
   }
 }

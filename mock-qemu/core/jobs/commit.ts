@@ -4,6 +4,7 @@ import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '..
 import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { JobHost } from './host.ts';
 import type { ErrorPolicy, Job, JobTask } from './job.ts';
 import { rewriteBacking } from './stream.ts';
 import { nextWork } from './walk.ts';
@@ -88,9 +89,9 @@ export class CommitTask implements JobTask {
     return undefined;
   }
 
-  clean(job: Job): void {
+  clean(host: JobHost): void {
     const { filter, base, baseWasReadOnly } = this.options;
-    if (filter.filtered) job.host.graph.removeFilter(filter);
+    if (filter.filtered) host.graph.removeFilter(filter);
     if (baseWasReadOnly) reopen(base, true);
   }
 }

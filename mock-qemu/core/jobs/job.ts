@@ -27,8 +27,8 @@ export interface JobTask {
   prepare?(job: Job): JobFailure | undefined;
   /** Called when the job, after all, does not succeed. */
   abort?(job: Job): void;
-  /** Called at the end in any case. */
-  clean?(job: Job): void;
+  /** Takes back what the start put into the graph; called at the end in any case, also if the job never ran. */
+  clean?(host: JobHost): void;
   /** Whether a cancel is a hard one; left out: always. */
   cancelsHard?(job: Job, force: boolean): boolean;
   /** Left out: the job cannot be completed by hand. */
@@ -79,7 +79,7 @@ export class Job {
   /** Bytes done, and done plus known to be left. */
   offset = 0;
   len = 0;
-  speedBytesPerSecond = 0;
+  speedBytesPerSecond: number | bigint = 0;
   ioStatus: IoStatus = 'ok';
   /** The coroutine has ended; the rest happens in the main loop. */
   deferred = false;
@@ -156,11 +156,11 @@ export class Job {
   }
 
   /** Bytes per second, 0 for unlimited. A faster speed wakes a job that sleeps off its debt. */
-  setSpeed(bytesPerSecond: number): void {
+  setSpeed(bytesPerSecond: number | bigint): void {
     const before = this.speedBytesPerSecond;
-    this.limit.set(bytesPerSecond);
+    this.limit.set(Number(bytesPerSecond));
     this.speedBytesPerSecond = bytesPerSecond;
-    if (bytesPerSecond !== 0 && bytesPerSecond <= before) return;
+    if (Number(bytesPerSecond) !== 0 && bytesPerSecond <= before) return;
     if (this.#wait === 'sleep') this.poke();
   }
 

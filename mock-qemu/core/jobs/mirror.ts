@@ -16,6 +16,7 @@ import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { JobHost } from './host.ts';
 import type { ErrorPolicy, Job, JobTask } from './job.ts';
 import { SLICE_NS } from './ratelimit.ts';
 
@@ -56,7 +57,8 @@ export class MirrorTask implements JobTask {
   readonly #bitmap: DirtyBitmap;
   readonly #requestBytes: number;
   #shouldComplete = false;
-  #drained = false;
+  /** This job, while it holds the source's requests back. */
+  #drained: Job | undefined;
   #nextOffset = 0;
   #writeBlocking: boolean;
   /** In write-blocking mode: source and target have been equal since. */
@@ -268,7 +270,7 @@ export class MirrorTask implements JobTask {
 
   // The guest's requests wait from here until the job has been settled, and so, formally, does the job.
   #drain(job: Job): void {
-    this.#drained = true;
+    this.#drained = job;
     this.options.source.drains++;
     job.pauseCount++;
   }
@@ -308,15 +310,14 @@ export class MirrorTask implements JobTask {
     return undefined;
   }
 
-  clean(job: Job): void {
+  clean(host: JobHost): void {
     this.#dropBitmap();
     const { filter, source } = this.options;
-    if (filter.filtered) job.host.graph.removeFilter(filter);
-    if (this.#drained) {
-      this.#drained = false;
-      source.drains--;
-      job.pauseCount--;
-    }
+    if (filter.filtered) host.graph.removeFilter(filter);
+    if (this.#drained === undefined) return;
+    this.#drained.pauseCount--;
+    this.#drained = undefined;
+    source.drains--;
   }
 
   #dropBitmap(): void {

@@ -9,7 +9,7 @@ import { JobTransaction, releaseNodes } from './transaction.ts';
 /** A new job, with what it holds. */
 export interface NewJob extends JobOptions {
   readonly task: JobTask;
-  readonly speedBytesPerSecond?: number | undefined;
+  readonly speedBytesPerSecond?: number | bigint | undefined;
   /** Nodes that the job uses and blocks for others. */
   readonly nodes: readonly BlockNode[];
   /** A node that the job writes to through a backend of its own. */
@@ -105,7 +105,7 @@ export class JobRegistry {
   }
 
   /** block-job-set-speed. */
-  userSetSpeed(job: Job, bytesPerSecond: number): void {
+  userSetSpeed(job: Job, bytesPerSecond: number | bigint): void {
     job.checkVerb('set-speed');
     if (bytesPerSecond < 0) refuse("Parameter 'speed' expects a non-negative value");
     job.setSpeed(bytesPerSecond);
@@ -129,6 +129,13 @@ export class JobRegistry {
   #use(job: Job, node: BlockNode): void {
     job.edges.push(this.#host.graph.hold({ kind: 'job', jobId: job.id }, 'root', node));
     node.blockers.push(job.blocker);
+  }
+
+  /** Drops a job that was never started, after it has been marked as gone. */
+  forget(job: Job): void {
+    const members = job.transaction?.members ?? [];
+    members.splice(members.indexOf(job), 1);
+    this.#remove(job);
   }
 
   #remove(job: Job): void {

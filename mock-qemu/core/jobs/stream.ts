@@ -3,6 +3,7 @@ import type { Errno } from '../errno.ts';
 import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
+import type { JobHost } from './host.ts';
 import type { ErrorPolicy, Job, JobTask } from './job.ts';
 import { nextWork } from './walk.ts';
 
@@ -87,8 +88,8 @@ export class StreamTask implements JobTask {
     return undefined;
   }
 
-  clean(job: Job): void {
-    if (this.options.filter.filtered) job.host.graph.removeFilter(this.options.filter);
+  clean(host: JobHost): void {
+    if (this.options.filter.filtered) host.graph.removeFilter(this.options.filter);
   }
 }
 

@@ -70,7 +70,7 @@ export class JobTransaction {
       job.transition('aborting');
       job.task.abort?.(job);
     }
-    job.task.clean?.(job);
+    job.task.clean?.(job.host);
     releaseNodes(job);
     if (job.cancelled) job.emitBlockEvent('BLOCK_JOB_CANCELLED');
     else job.emitBlockEvent('BLOCK_JOB_COMPLETED', job.error);

@@ -1,0 +1,75 @@
+/** Guest devices: what -device and device_add make, and how they go. */
+import type { Data } from './data.ts';
+import { refuse } from './errors.ts';
+import type { BlockBackend } from './graph/backend.ts';
+import { hasBackend } from './graph/graph.ts';
+import type { Device, Vm } from './vm.ts';
+
+// A virtio-pci device is a proxy: the block device is its child, and queries name that.
+const BACKEND_SUFFIX: Readonly<Record<string, string>> = {
+  'virtio-blk-pci': '/virtio-backend',
+  'virtio-blk-device': '',
+};
+
+const DISK_DRIVERS = new Set([
+  'virtio-blk-pci',
+  'virtio-blk-device',
+  'ide-hd',
+  'scsi-hd',
+  'ide-cd',
+  'scsi-cd',
+]);
+
+/** Plugs a device; refuses an unknown or a busy drive, a used id. */
+export function addDevice(vm: Vm, options: Data): Device {
+  const driver = String(options.driver ?? '');
+  const id = typeof options.id === 'string' ? options.id : undefined;
+  if (id !== undefined && vm.devices.some((device) => device.id === id)) {
+    refuse(`Duplicate device ID '${id}'`);
+  }
+  const anonymous = vm.devices.filter((device) => device.id === undefined).length;
+  const path =
+    id === undefined ? `/machine/peripheral-anon/device[${anonymous}]` : `/machine/peripheral/${id}`;
+  const backend = DISK_DRIVERS.has(driver) ? openDrive(vm, driver, options) : undefined;
+  if (backend) {
+    const suffix = BACKEND_SUFFIX[driver];
+    backend.qdev = suffix === undefined ? (id ?? path) : `${path}${suffix}`;
+    backend.deviceId = id;
+    backend.removable = driver.endsWith('-cd');
+    // Devices stop on ENOSPC unless told otherwise, and then track their state.
+    backend.ioStatus = options.werror === 'report' || options.werror === 'ignore' ? undefined : 'ok';
+  }
+  const device: Device = { id, driver, path, backend };
+  vm.devices.push(device);
+  return device;
+}
+
+function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefined {
+  const drive = options.drive;
+  if (typeof drive !== 'string') {
+    return driver.endsWith('-cd') ? vm.addBackend('', undefined) : refuse('drive property not set');
+  }
+  const named = vm.graph.backends.find((backend) => backend.name === drive && drive !== '');
+  if (named) {
+    if (named.qdev !== undefined) refuse(`Drive '${drive}' is already in use by another block device`);
+    return named;
+  }
+  const node = vm.graph.nodes.get(drive);
+  if (!node) return refuse(`Property '${driver}.drive' can't find value '${drive}'`);
+  if (hasBackend(node)) {
+    refuse(`Property '${driver}.drive' can't take value '${drive}', it's in use`);
+  }
+  return vm.addBackend('', node);
+}
+
+/** Completes every unplug that the guest, or the lack of one, has held up. */
+export function finishUnplug(vm: Vm): void {
+  for (const device of vm.unplugging) {
+    vm.devices.splice(vm.devices.indexOf(device), 1);
+    const { backend, path, id } = device;
+    if (backend) vm.removeBackend(backend);
+    if (device.driver === 'virtio-blk-pci') vm.emit('DEVICE_DELETED', { path: `${path}/virtio-backend` });
+    vm.emit('DEVICE_DELETED', id === undefined ? { path } : { device: id, path });
+  }
+  vm.unplugging.clear();
+}

@@ -1,0 +1,130 @@
+/** QEMU's command line, as far as it concerns a simulated machine. */
+import type { JsonObject } from '../../src/qmp/messages.ts';
+
+/** What was asked for, in the order in which it was asked. */
+export type LaunchStep =
+  | { readonly type: 'blockdev' | 'drive' | 'device'; readonly source: string; readonly options: JsonObject }
+  | { readonly type: 'name'; readonly name: string }
+  | { readonly type: 'uuid'; readonly uuid: string }
+  | { readonly type: 'chardev'; readonly label: string; readonly filename: string }
+  | { readonly type: 'paused' | 'no-shutdown' };
+
+/** The steps, or what QEMU prints in refusal. */
+export type ParsedArgv = { readonly steps: readonly LaunchStep[] } | { readonly complaint: string };
+
+const BARE = new Set([
+  '-nodefaults',
+  '-no-user-config',
+  '-nographic',
+  '-daemonize',
+  '-no-acpi',
+  '-no-reboot',
+]);
+const IGNORED = new Set([
+  '-m',
+  '-machine',
+  '-M',
+  '-accel',
+  '-cpu',
+  '-smp',
+  '-display',
+  '-mon',
+  '-object',
+  '-overcommit',
+  '-rtc',
+  '-boot',
+  '-msg',
+  '-sandbox',
+  '-pidfile',
+  '-audiodev',
+  '-netdev',
+  '-global',
+  '-vga',
+  '-serial',
+  '-monitor',
+  '-parallel',
+]);
+
+/** `a=1,b.c=2` as nested options; the first bare word is `implied`'s value; `,,` is a comma. */
+export function parseKeyValues(text: string, implied?: string): JsonObject {
+  const options: Record<string, unknown> = {};
+  const items = text.split(/(?<!,),(?!,)/).map((item) => item.replaceAll(',,', ','));
+  items.forEach((item, index) => {
+    const equals = item.indexOf('=');
+    const bare = equals < 0;
+    const key = bare ? (index === 0 && implied !== undefined ? implied : item) : item.slice(0, equals);
+    const value = bare ? (index === 0 && implied !== undefined ? item : 'on') : item.slice(equals + 1);
+    let into = options;
+    const path = key.split('.');
+    for (const part of path.slice(0, -1)) {
+      into[part] ??= {};
+      into = into[part] as Record<string, unknown>;
+    }
+    into[path.at(-1) ?? ''] = value;
+  });
+  return options as JsonObject;
+}
+
+function parseOptions(text: string, implied?: string): JsonObject | undefined {
+  if (!text.startsWith('{')) return parseKeyValues(text, implied);
+  try {
+    return JSON.parse(text) as JsonObject;
+  } catch {
+    return undefined;
+  }
+}
+
+type Reader = (value: string) => LaunchStep | undefined;
+
+const withOptions =
+  (type: 'blockdev' | 'drive' | 'device', implied?: string): Reader =>
+  (source) => {
+    const options = parseOptions(source, implied);
+    return options && { type, source, options };
+  };
+
+const monitor = (value: string): LaunchStep => ({
+  type: 'chardev',
+  label: 'compat_monitor0',
+  filename: value.replace(',wait=off', ''),
+});
+
+const WITH_VALUE: Readonly<Record<string, Reader>> = {
+  '-blockdev': withOptions('blockdev', 'driver'),
+  '-drive': withOptions('drive'),
+  '-device': withOptions('device', 'driver'),
+  '-name': (value) => {
+    const { guest } = parseKeyValues(value, 'guest');
+    return { type: 'name', name: String(guest ?? '') };
+  },
+  '-uuid': (uuid) => ({ type: 'uuid', uuid }),
+  '-qmp': monitor,
+  '-qmp-pretty': monitor,
+  '-chardev': (value) => {
+    const { id, path, backend } = parseKeyValues(value, 'backend');
+    const filename = backend === 'socket' ? `unix:${String(path ?? '')},server=on` : String(backend ?? '');
+    return { type: 'chardev', label: String(id ?? ''), filename };
+  },
+};
+
+/** Reads a command line without the program's name. */
+export function parseArgv(argv: readonly string[], program: string): ParsedArgv {
+  const steps: LaunchStep[] = [];
+  for (let index = 0; index < argv.length; index++) {
+    const word = (argv[index] ?? '').replace(/^--/, '-');
+    if (BARE.has(word)) continue;
+    if (word === '-S') steps.push({ type: 'paused' });
+    else if (word === '-no-shutdown') steps.push({ type: 'no-shutdown' });
+    else {
+      const reader = WITH_VALUE[word];
+      if (!reader && !IGNORED.has(word)) return { complaint: `${program}: ${argv[index]}: invalid option\n` };
+      const value = argv[++index];
+      if (value === undefined) return { complaint: `${program}: ${word}: requires an argument\n` };
+      const step = reader?.(value);
+      if (step) steps.push(step);
+      else if (reader)
+        return { complaint: `${program}: ${word} ${value}: JSON parse error, expecting value\n` };
+    }
+  }
+  return { steps };
+}

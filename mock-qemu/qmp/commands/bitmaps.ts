@@ -1,0 +1,127 @@
+/** block-dirty-bitmap-*: as commands, and as actions of a transaction. */
+import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
+import { refuse } from '../../core/errors.ts';
+import { DirtyBitmap } from '../../core/graph/bitmap.ts';
+import type { BlockNode } from '../../core/graph/node.ts';
+import type { Vm } from '../../core/vm.ts';
+import { type CommandTable, flag, type Handler, integer, isObject, needText } from './table.ts';
+
+/** Does an action at once; the answer undoes it. */
+export type BitmapAction = (vm: Vm, data: JsonObject) => () => void;
+
+const DEFAULT_GRANULARITY_BYTES = 65536;
+const MAX_NAME_BYTES = 1023;
+
+function find(vm: Vm, data: JsonObject): { readonly node: BlockNode; readonly bitmap: DirtyBitmap } {
+  const node = vm.graph.find(needText(data, 'node'));
+  return { node, bitmap: named(node, needText(data, 'name')) };
+}
+
+function named(node: BlockNode, name: string): DirtyBitmap {
+  const bitmap = node.bitmaps.find((each) => each.name === name);
+  return bitmap ?? refuse(`Dirty bitmap '${name}' not found`);
+}
+
+/** Refuses a bitmap that a job works on. */
+function checkIdle(bitmap: DirtyBitmap): void {
+  if (bitmap.busy) {
+    refuse(`Bitmap '${bitmap.name}' is currently in use by another operation and cannot be used`);
+  }
+}
+
+const add: BitmapAction = (vm, data) => {
+  const node = vm.graph.find(needText(data, 'node'));
+  const name = needText(data, 'name');
+  if (name === '') refuse('Bitmap name cannot be empty');
+  const granularity = integer(data, 'granularity');
+  if (granularity !== undefined && (granularity < 512 || (granularity & (granularity - 1)) !== 0)) {
+    refuse('Granularity must be power of 2 and at least 512');
+  }
+  const persistent = flag(data, 'persistent') ?? false;
+  if (persistent && !node.driver.supportsBacking) {
+    refuse(
+      `Can't make bitmap '${name}' persistent in '${node.name}': Driver '${node.driver.name}' does not support persistent bitmaps`,
+    );
+  }
+  if (node.bitmaps.some((each) => each.name === name)) refuse(`Bitmap already exists: ${name}`);
+  if (name.length > MAX_NAME_BYTES) refuse(`Bitmap name too long: ${name}`);
+  const bitmap = new DirtyBitmap({
+    name,
+    granularityBytes: granularity ?? node.image?.header.clusterSizeBytes ?? DEFAULT_GRANULARITY_BYTES,
+    persistent,
+    enabled: !(flag(data, 'disabled') ?? false),
+  });
+  node.bitmaps.push(bitmap);
+  return () => drop(node, bitmap);
+};
+
+function drop(node: BlockNode, bitmap: DirtyBitmap): void {
+  node.bitmaps.splice(node.bitmaps.indexOf(bitmap), 1);
+}
+
+const remove: BitmapAction = (vm, data) => {
+  const { node, bitmap } = find(vm, data);
+  checkIdle(bitmap);
+  drop(node, bitmap);
+  return () => node.bitmaps.push(bitmap);
+};
+
+const clear: BitmapAction = (vm, data) => {
+  const { bitmap } = find(vm, data);
+  checkIdle(bitmap);
+  const before = bitmap.ranges.extents.slice();
+  bitmap.ranges.truncate(0);
+  return () => {
+    for (const { start, end } of before) bitmap.force(start, end);
+  };
+};
+
+const setEnabled =
+  (enabled: boolean): BitmapAction =>
+  (vm, data) => {
+    const { bitmap } = find(vm, data);
+    checkIdle(bitmap);
+    const before = bitmap.enabled;
+    bitmap.enabled = enabled;
+    return () => {
+      bitmap.enabled = before;
+    };
+  };
+
+const merge: BitmapAction = (vm, data) => {
+  const node = vm.graph.find(needText(data, 'node'));
+  const target = named(node, needText(data, 'target'));
+  checkIdle(target);
+  const sources = Array.isArray(data.bitmaps) ? (data.bitmaps as readonly Json[]) : [];
+  const bitmaps = sources.map((source) =>
+    isObject(source) ? find(vm, source).bitmap : named(node, String(source)),
+  );
+  const before = target.ranges.extents.slice();
+  for (const bitmap of bitmaps) for (const { start, end } of bitmap.ranges.extents) target.force(start, end);
+  return () => {
+    target.ranges.truncate(0);
+    for (const { start, end } of before) target.force(start, end);
+  };
+};
+
+/** The actions by their name, which is the command's and the transaction's. */
+export const bitmapActions: Readonly<Record<string, BitmapAction>> = {
+  'block-dirty-bitmap-add': add,
+  'block-dirty-bitmap-remove': remove,
+  'block-dirty-bitmap-clear': clear,
+  'block-dirty-bitmap-enable': setEnabled(true),
+  'block-dirty-bitmap-disable': setEnabled(false),
+  'block-dirty-bitmap-merge': merge,
+};
+
+const asCommand =
+  (action: BitmapAction): Handler =>
+  ({ vm }, args) => {
+    action(vm, args);
+    return undefined;
+  };
+
+/** The commands. */
+export const bitmapCommands: CommandTable = Object.fromEntries(
+  Object.entries(bitmapActions).map(([name, action]) => [name, asCommand(action)]),
+);

@@ -1,0 +1,228 @@
+/** query-block, query-named-block-nodes, query-blockstats: the graph as a client sees it. */
+import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
+import type { BlockBackend, IoCounters } from '../../core/graph/backend.ts';
+import { backingOf, chainOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
+import type { BlockNode } from '../../core/graph/node.ts';
+import { imageBelow } from '../../core/graph/open.ts';
+import { fileSizeBytes, resolveBacking } from '../../core/images.ts';
+import { type CommandContext, type CommandTable, flag } from './table.ts';
+
+const NO_THROTTLE = { iops_rd: 0, iops_wr: 0, iops: 0, bps_rd: 0, bps_wr: 0, bps: 0 } as const;
+
+/** A file name as QEMU gives it: plain, or `json:` where options override what the header says. */
+export function fileNameOf(node: BlockNode): string {
+  const image = skipFilters(node);
+  const path = imageBelow(image)?.path;
+  if (path === undefined) return image.driver.name.startsWith('null-') ? `${image.driver.name}://` : '';
+  if (!isBackingOverridden(image)) return path;
+  return `json:${spaced(backingOptions(image))}`;
+}
+
+function isBackingOverridden(node: BlockNode): boolean {
+  const { image } = node;
+  if (image === undefined || !node.driver.supportsBacking) return false;
+  const named = image.header.backingName;
+  const expected = named === undefined ? undefined : resolveBacking(image.path, named);
+  const below = backingOf(node);
+  return (below && fileNameOf(below)) !== expected;
+}
+
+function backingOptions(node: BlockNode): JsonObject {
+  const below = backingOf(node);
+  const file = { driver: 'file', filename: imageBelow(node)?.path ?? '' };
+  return {
+    ...(node.driver.supportsBacking && { backing: below ? backingOptions(below) : null }),
+    driver: node.driver.name,
+    file,
+  };
+}
+
+/** JSON as QEMU writes it inside a file name: a blank after each colon and comma. */
+function spaced(value: Json): string {
+  if (Array.isArray(value)) return `[${value.map(spaced).join(', ')}]`;
+  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
+  const members = Object.entries(value as JsonObject).map(([name, each]) => `"${name}": ${spaced(each)}`);
+  return `{${members.join(', ')}}`;
+}
+
+/** QAPI ImageInfo of one node, without its backing image. */
+function imageInfo(node: BlockNode): JsonObject {
+  const file = imageBelow(node);
+  const { image } = node;
+  const isFormat = node.driver.supportsBacking && image !== undefined;
+  const backingName = isFormat ? image.header.backingName : undefined;
+  return {
+    ...(backingName !== undefined &&
+      image?.header.backingFormat !== undefined && {
+        'backing-filename-format': image.header.backingFormat,
+      }),
+    'virtual-size': node.lengthBytes,
+    filename: fileNameOf(node),
+    ...(isFormat && { 'cluster-size': image.header.clusterSizeBytes }),
+    format: node.driver.name,
+    ...(file && { 'actual-size': file.format === 'raw' ? file.extents.coveredBytes : fileSizeBytes(file) }),
+    ...(isFormat && { 'format-specific': QCOW2_SPECIFIC }),
+    ...(backingName !== undefined &&
+      image && {
+        'full-backing-filename': resolveBacking(image.path, backingName),
+        'backing-filename': backingName,
+      }),
+    'dirty-flag': false,
+  };
+}
+
+const QCOW2_SPECIFIC = {
+  type: 'qcow2',
+  data: {
+    compat: '1.1',
+    'compression-type': 'zlib',
+    'lazy-refcounts': false,
+    'refcount-bits': 16,
+    corrupt: false,
+    'extended-l2': false,
+  },
+} as const;
+
+function withBacking(node: BlockNode): JsonObject {
+  const below = backingOf(node);
+  const info = imageInfo(node);
+  return below && 'backing-filename' in info ? { ...info, 'backing-image': withBacking(below) } : info;
+}
+
+function bitmapInfo(node: BlockNode): JsonObject {
+  if (node.bitmaps.length === 0) return {};
+  const list = node.bitmaps.toReversed().map((bitmap) => ({
+    ...(bitmap.name !== undefined && { name: bitmap.name }),
+    recording: bitmap.enabled,
+    persistent: bitmap.persistent,
+    busy: bitmap.busy,
+    granularity: bitmap.granularityBytes,
+    count: bitmap.countBytes,
+  }));
+  return { 'dirty-bitmaps': list };
+}
+
+/** QAPI BlockDeviceInfo. `flat`: without the images below. */
+function deviceInfo({ profile }: CommandContext, node: BlockNode, flat: boolean, depth: number): JsonObject {
+  const { image } = node;
+  const backingName = image?.header.backingName;
+  const below = skipFilters(node).backing && backingOf(node);
+  return {
+    ...NO_THROTTLE,
+    ...(profile.behaviour.inactiveNodes && { active: true }),
+    ...bitmapInfo(node),
+    detect_zeroes: 'off',
+    image: flat ? imageInfo(node) : withBacking(node),
+    ro: node.readOnly,
+    'node-name': node.name,
+    backing_file_depth: depth,
+    drv: node.driver.name,
+    ...(below && image && backingName !== undefined && { backing_file: fileNameOf(below) }),
+    encrypted: false,
+    write_threshold: node.writeThresholdBytes,
+    file: fileNameOf(node),
+    cache: { 'no-flush': false, direct: false, writeback: true },
+  };
+}
+
+function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
+  const node = backend.node && skipImplicit(backend.node);
+  return {
+    ...(backend.ioStatus !== undefined && node && { 'io-status': backend.ioStatus }),
+    device: backend.name,
+    locked: false,
+    removable: backend.removable || backend.qdev === undefined,
+    ...(node && { inserted: deviceInfo(context, node, false, chainOf(node).length - 1) }),
+    ...(backend.qdev !== undefined && { qdev: backend.qdev }),
+    type: 'unknown',
+    ...(backend.removable && { tray_open: false }),
+  };
+}
+
+const NO_COUNTERS: IoCounters = {
+  readBytes: 0,
+  writeBytes: 0,
+  readOperations: 0,
+  writeOperations: 0,
+  flushOperations: 0,
+  writeHighestOffset: 0,
+};
+
+function stats(counters: IoCounters): JsonObject {
+  return {
+    flush_total_time_ns: 0,
+    wr_highest_offset: counters.writeHighestOffset,
+    wr_total_time_ns: 0,
+    failed_wr_operations: 0,
+    failed_rd_operations: 0,
+    wr_merged: 0,
+    wr_bytes: counters.writeBytes,
+    timed_stats: [],
+    failed_unmap_operations: 0,
+    failed_flush_operations: 0,
+    account_invalid: true,
+    rd_total_time_ns: 0,
+    invalid_unmap_operations: 0,
+    flush_operations: counters.flushOperations,
+    wr_operations: counters.writeOperations,
+    unmap_merged: 0,
+    rd_merged: 0,
+    rd_bytes: counters.readBytes,
+    unmap_total_time_ns: 0,
+    invalid_flush_operations: 0,
+    account_failed: true,
+    unmap_operations: 0,
+    unmap_bytes: 0,
+    rd_operations: counters.readOperations,
+    invalid_wr_operations: 0,
+    invalid_rd_operations: 0,
+  };
+}
+
+const idleStats = (): JsonObject => ({
+  ...stats(NO_COUNTERS),
+  account_invalid: false,
+  account_failed: false,
+});
+
+function nodeStats(node: BlockNode, counters?: IoCounters): JsonObject {
+  const image = skipFilters(node);
+  const file = image.file?.child;
+  const below = image.backing?.child;
+  return {
+    ...(below && { backing: nodeStats(below) }),
+    ...(file && { parent: nodeStats(file) }),
+    stats: counters ? stats(counters) : idleStats(),
+    ...(image.driver.name === 'file' && {
+      'driver-specific': {
+        driver: 'file',
+        'discard-nb-failed': 0,
+        'discard-bytes-ok': 0,
+        'discard-nb-ok': 0,
+      },
+    }),
+    'node-name': node.name,
+  };
+}
+
+const backendStats = (backend: BlockBackend): JsonObject => ({
+  ...(backend.node
+    ? nodeStats(skipImplicit(backend.node), backend.counters)
+    : { stats: stats(backend.counters) }),
+  device: backend.name,
+  ...(backend.qdev !== undefined && { qdev: backend.qdev }),
+});
+
+/** Queries of the block graph. */
+export const blockQueryCommands: CommandTable = {
+  'query-block': (context) => context.vm.graph.backends.map((backend) => blockInfo(context, backend)),
+  'query-named-block-nodes': (context, args) => {
+    const nodes = [...context.vm.graph.nodes.values()].reverse();
+    const flat = flag(args, 'flat') ?? false;
+    return nodes.map((node) => deviceInfo(context, node, flat, 0));
+  },
+  'query-blockstats': ({ vm }, args) =>
+    flag(args, 'query-nodes')
+      ? [...vm.graph.nodes.values()].reverse().map((node) => nodeStats(node))
+      : vm.graph.backends.map(backendStats),
+};

@@ -1,0 +1,221 @@
+/** Starting block-stream and block-commit. */
+import type { JsonObject } from '../../../src/qmp/messages.ts';
+import { assert } from '../../../src/util/assert.ts';
+import { refuse } from '../../core/errors.ts';
+import { backingOf, chainOf, skipFilters } from '../../core/graph/data.ts';
+import { backendName, checkNotBlocked, isRoot, reopen } from '../../core/graph/graph.ts';
+import type { BlockNode } from '../../core/graph/node.ts';
+import { resolveBacking } from '../../core/images.ts';
+import { CommitTask } from '../../core/jobs/commit.ts';
+import type { ErrorPolicy } from '../../core/jobs/job.ts';
+import { StreamTask } from '../../core/jobs/stream.ts';
+import type { Vm } from '../../core/vm.ts';
+import { createOverFilter, insertFilter, startMirrorJob } from './copy.ts';
+import { type CommandContext, type CommandTable, choice, needText, text } from './table.ts';
+
+/** The image of a chain that a file name means, as the overlay above it would resolve it. */
+function imageByName(chain: readonly BlockNode[], name: string): BlockNode | undefined {
+  return chain.find((node, index) => {
+    const path = node.image?.path;
+    const overlayPath = chain[index - 1]?.image?.path;
+    return path === name || (overlayPath !== undefined && path === resolveBacking(overlayPath, name));
+  });
+}
+
+/** The base of a stream: by file name, by node, or as the node above it. */
+function streamBase(vm: Vm, device: BlockNode, args: JsonObject): BlockNode | undefined {
+  const chain = chainOf(device);
+  const base = text(args, 'base');
+  if (base !== undefined) {
+    return imageByName(chain.slice(1), base) ?? refuse(`Can't find '${base}' in the backing chain`);
+  }
+  const baseNode = text(args, 'base-node');
+  if (baseNode !== undefined) {
+    const node = vm.graph.findNode(baseNode);
+    if (device === node || !chain.includes(skipFilters(node))) {
+      refuse(`Node '${baseNode}' is not a backing image of '${needText(args, 'device')}'`);
+    }
+    return node;
+  }
+  const bottom = text(args, 'bottom');
+  if (bottom === undefined) return undefined;
+  const node = vm.graph.findNode(bottom);
+  if (node.driver.kind === 'filter')
+    refuse(`Node '${bottom}' is a filter, use a non-filter node as 'bottom'`);
+  if (!chain.includes(node))
+    refuse(`Node '${bottom}' is not in a chain starting from '${needText(args, 'device')}'`);
+  return backingOf(node);
+}
+
+const EXCLUSIVE = [
+  ['base', 'base-node'],
+  ['base', 'bottom'],
+  ['bottom', 'base-node'],
+] as const;
+
+function blockStream({ vm }: CommandContext, args: JsonObject): undefined {
+  for (const [one, other] of EXCLUSIVE) {
+    if (text(args, one) !== undefined && text(args, other) !== undefined) {
+      refuse(`'${one}' and '${other}' cannot be specified at the same time`);
+    }
+  }
+  const device = vm.graph.find(needText(args, 'device'));
+  const base = streamBase(vm, device, args);
+  const chain = chainOf(device);
+  const involved = chain.slice(0, base ? chain.indexOf(skipFilters(base)) : chain.length);
+  // A filter in between is blocked by its own job, and named in the refusal.
+  for (const node of device === chain[0] ? involved : [device, ...involved]) checkNotBlocked(node, 'stream');
+  if (base === undefined && text(args, 'backing-file') !== undefined) {
+    refuse('backing file specified, but streaming the entire chain');
+  }
+  const defaultId = backendName(device);
+  const filter = insertFilterForStream(vm, device, args);
+  const task = new StreamTask({
+    top: device,
+    base,
+    backingName: text(args, 'backing-file'),
+    filter,
+    onError: choice<ErrorPolicy>(args, 'on-error', 'report'),
+  });
+  createOverFilter(vm, {
+    args,
+    defaultId,
+    type: 'stream',
+    task,
+    nodes: [filter, ...involved],
+  }).start();
+  return undefined;
+}
+
+function insertFilterForStream(vm: Vm, device: BlockNode, args: JsonObject): BlockNode {
+  const name = text(args, 'filter-node-name');
+  if (name !== undefined && vm.graph.nodes.has(name)) {
+    refuse(`Could not create node: Duplicate nodes with node-name='${name}'`);
+  }
+  return insertFilter(vm, 'copy-on-read', device, args);
+}
+
+/** The device of a commit: in words of its own, and an empty drive counts as not found. */
+function commitDevice(vm: Vm, args: JsonObject): BlockNode {
+  const name = needText(args, 'device');
+  const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === name);
+  const node = backend ? backend.node : vm.graph.nodes.get(name);
+  if (!node) return refuse(`Device '${name}' not found`, 'DeviceNotFound');
+  if (!isRoot(node)) refuse('Need a root block node');
+  return node;
+}
+
+function commitTop(vm: Vm, device: BlockNode, args: JsonObject): BlockNode {
+  const chain = chainOf(device);
+  const topNode = text(args, 'top-node');
+  const top = text(args, 'top');
+  if (topNode !== undefined && top !== undefined) refuse("'top-node' and 'top' are mutually exclusive");
+  if (topNode !== undefined) {
+    const node = vm.graph.findNode(topNode);
+    if (!chain.includes(skipFilters(node))) refuse(`'${topNode}' is not in this backing file chain`);
+    return node;
+  }
+  if (top === undefined || device.image?.path === top) return device;
+  return imageByName(chain, top) ?? refuse(`Top image file ${top} not found`);
+}
+
+function commitBase(vm: Vm, top: BlockNode, args: JsonObject): BlockNode {
+  const chain = chainOf(top);
+  const baseNode = text(args, 'base-node');
+  const base = text(args, 'base');
+  if (baseNode !== undefined && base !== undefined) refuse("'base-node' and 'base' are mutually exclusive");
+  if (baseNode !== undefined) {
+    const node = vm.graph.findNode(baseNode);
+    if (!chain.includes(skipFilters(node))) refuse(`'${baseNode}' is not in this backing file chain`);
+    return node;
+  }
+  if (base !== undefined) {
+    return imageByName(chain.slice(1), base) ?? refuse(`Can't find '${base}' in the backing chain`);
+  }
+  return chain.at(-1) ?? refuse('There is no backimg image');
+}
+
+function blockCommit({ vm }: CommandContext, args: JsonObject): undefined {
+  const device = commitDevice(vm, args);
+  checkNotBlocked(device, 'commit-source');
+  const top = commitTop(vm, device, args);
+  const base = commitBase(vm, top, args);
+  const chain = chainOf(top);
+  const involved = chain.slice(0, chain.indexOf(skipFilters(base)) + 1);
+  for (const node of involved) checkNotBlocked(node, 'commit-target');
+  if (top === base) refuse('cannot commit an image into itself');
+  const backingName = text(args, 'backing-file');
+  const active = top === device;
+  if (active && backingName !== undefined) refuse("'backing-file' specified, but 'top' is the active layer");
+  const onError = choice<ErrorPolicy>(args, 'on-error', 'report');
+  if (active) startActiveCommit(vm, { args, device, base, onError });
+  else startCommit(vm, { args, device, top, base, involved, backingName, onError });
+  return undefined;
+}
+
+function startActiveCommit(
+  vm: Vm,
+  commit: {
+    readonly args: JsonObject;
+    readonly device: BlockNode;
+    readonly base: BlockNode;
+    readonly onError: ErrorPolicy;
+  },
+): void {
+  const { args, device, base, onError } = commit;
+  const wasReadOnly = base.readOnly;
+  reopen(base, false);
+  try {
+    startMirrorJob(
+      vm,
+      { args, defaultId: backendName(device), type: 'commit' },
+      {
+        source: device,
+        target: base,
+        sync: 'top',
+        commitBase: base,
+        granularityBytes: base.image?.header.clusterSizeBytes ?? 65536,
+        bufSizeBytes: 16 << 20,
+        onSourceError: onError,
+        onTargetError: onError,
+        writeBlocking: false,
+        targetIsZero: true,
+        backing: 'leave',
+        replaces: undefined,
+      },
+    );
+  } catch (error) {
+    if (wasReadOnly) reopen(base, true);
+    throw error;
+  }
+}
+
+function startCommit(
+  vm: Vm,
+  commit: {
+    readonly args: JsonObject;
+    readonly device: BlockNode;
+    readonly top: BlockNode;
+    readonly base: BlockNode;
+    readonly involved: readonly BlockNode[];
+    readonly backingName: string | undefined;
+    readonly onError: ErrorPolicy;
+  },
+): void {
+  const { args, device, top, base, involved, backingName, onError } = commit;
+  const overlay = chainOf(device).find((node) => backingOf(node) === skipFilters(top));
+  assert(overlay, 'an image below the top has an overlay');
+  const baseWasReadOnly = base.readOnly;
+  reopen(base, false);
+  const defaultId = backendName(device);
+  const filter = insertFilter(vm, 'commit_top', top, args);
+  const task = new CommitTask({ overlay, top, base, backingName, filter, onError, baseWasReadOnly });
+  const nodes = [...new Set([device, overlay, filter, ...involved])];
+  createOverFilter(vm, { args, defaultId, type: 'commit', task, nodes }).start();
+}
+
+/** Start commands of jobs on a chain. */
+export const chainCommands: CommandTable = {
+  'block-stream': blockStream,
+  'block-commit': blockCommit,
+};

@@ -1,0 +1,316 @@
+/** Starting mirrors and backups. */
+import type { JsonObject } from '../../../src/qmp/messages.ts';
+import { refuse } from '../../core/errors.ts';
+import { backingOf, chainOf, skipFilters } from '../../core/graph/data.ts';
+import { DRIVERS } from '../../core/graph/drivers.ts';
+import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
+import type { BlockNode } from '../../core/graph/node.ts';
+import { openNode, probeFormat } from '../../core/graph/open.ts';
+import { BackupTask } from '../../core/jobs/backup.ts';
+import type { ErrorPolicy, Job, JobTask, JobType } from '../../core/jobs/job.ts';
+import {
+  type MirrorBacking,
+  type MirrorOptions,
+  type MirrorSync,
+  MirrorTask,
+} from '../../core/jobs/mirror.ts';
+import type { JobTransaction } from '../../core/jobs/transaction.ts';
+import type { Vm } from '../../core/vm.ts';
+import { createImageFile } from './nodes.ts';
+import {
+  type CommandContext,
+  type CommandTable,
+  choice,
+  exactInteger,
+  flag,
+  integer,
+  isObject,
+  needText,
+  text,
+} from './table.ts';
+
+const DEFAULT_BUF_BYTES = 16 << 20;
+const MIN_GRANULARITY = 512;
+const MAX_GRANULARITY = 64 << 20;
+
+/** The granularity for a target whose user did not choose one. */
+const defaultGranularity = (target: BlockNode): number =>
+  Math.min(65536, Math.max(4096, skipFilters(target).image?.header.clusterSizeBytes ?? 65536));
+
+/** Inserts a filter that a job needs above a node; a name that the user gave makes it visible. */
+export function insertFilter(
+  vm: Vm,
+  driver: keyof typeof DRIVERS,
+  above: BlockNode,
+  args: JsonObject,
+): BlockNode {
+  const name = text(args, 'filter-node-name');
+  const filter = vm.graph.add({
+    name,
+    driver: DRIVERS[driver],
+    readOnly: above.readOnly,
+    implicit: name === undefined,
+  });
+  vm.graph.insertAbove(filter, above);
+  return filter;
+}
+
+/** Creates a job whose filter is in place; when that is refused, the filter goes again. */
+export function createOverFilter(
+  vm: Vm,
+  job: {
+    readonly args: JsonObject;
+    readonly defaultId: string;
+    readonly type: JobType;
+    readonly task: JobTask;
+    readonly nodes: readonly BlockNode[];
+    readonly target?: BlockNode;
+    readonly transaction?: JobTransaction | undefined;
+  },
+): Job {
+  const { args, defaultId, ...rest } = job;
+  try {
+    return vm.jobs.create({
+      ...rest,
+      id: text(args, 'job-id') ?? defaultId,
+      autoFinalize: flag(args, 'auto-finalize'),
+      autoDismiss: flag(args, 'auto-dismiss'),
+      speedBytesPerSecond: exactInteger(args, 'speed'),
+    });
+  } catch (error) {
+    job.task.clean?.(vm);
+    throw error;
+  }
+}
+
+function checkGranularity(granularity: number): void {
+  if (granularity !== 0 && (granularity < MIN_GRANULARITY || granularity > MAX_GRANULARITY)) {
+    refuse("Parameter 'granularity' expects a value in range [512B, 64MB]");
+  }
+  if ((granularity & (granularity - 1)) !== 0) refuse("Parameter 'granularity' expects a power of 2");
+}
+
+function checkReplaces(vm: Vm, source: BlockNode, args: JsonObject): void {
+  const replaces = text(args, 'replaces');
+  if (replaces === undefined) return;
+  const node = vm.graph.nodes.get(replaces) ?? refuse(`Failed to find node with node-name='${replaces}'`);
+  if (node !== source && !chainOf(source).includes(node)) {
+    refuse(
+      `Cannot replace '${replaces}' by a node mirrored from '${source.name}', because it cannot be ` +
+        'guaranteed that doing so would not lead to an abrupt change of visible data',
+    );
+  }
+  if (node.lengthBytes !== source.lengthBytes) {
+    refuse('cannot replace image with a mirror image of different size');
+  }
+}
+
+/** What drive-mirror and blockdev-mirror share. */
+function startMirror(
+  vm: Vm,
+  args: JsonObject,
+  how: {
+    readonly source: BlockNode;
+    readonly target: BlockNode;
+    readonly targetIsZero: boolean;
+    readonly backing: MirrorBacking;
+  },
+): undefined {
+  const { source, target } = how;
+  const granularity = integer(args, 'granularity') ?? 0;
+  checkGranularity(granularity);
+  checkNotBlocked(source, 'mirror-source');
+  checkNotBlocked(target, 'mirror-target');
+  checkReplaces(vm, source, args);
+  const mode = needText(args, 'sync');
+  if (mode !== 'full' && mode !== 'top' && mode !== 'none') refuse("Sync mode 'bitmap' not supported");
+  const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : (mode as MirrorSync);
+  const bufSize = integer(args, 'buf-size') ?? 0;
+  if (bufSize < 0) refuse("Invalid parameter 'buf-size'");
+  if (source === target) refuse("Can't mirror node into itself");
+  const granularityBytes = granularity || defaultGranularity(target);
+  const defaultId = backendName(source);
+  startMirrorJob(
+    vm,
+    { args, defaultId, type: 'mirror' },
+    {
+      source,
+      target,
+      sync,
+      commitBase: undefined,
+      granularityBytes,
+      bufSizeBytes: roundUp(bufSize || DEFAULT_BUF_BYTES, granularityBytes),
+      onSourceError: choice<ErrorPolicy>(args, 'on-source-error', 'report'),
+      onTargetError: choice<ErrorPolicy>(args, 'on-target-error', 'report'),
+      writeBlocking: text(args, 'copy-mode') === 'write-blocking',
+      targetIsZero: how.targetIsZero,
+      backing: how.backing,
+      replaces: text(args, 'replaces'),
+    },
+  );
+  return undefined;
+}
+
+const roundUp = (value: number, unit: number): number => Math.ceil(value / unit) * unit;
+
+/** Starts a mirror job, a copy or an active commit. */
+export function startMirrorJob(
+  vm: Vm,
+  job: { readonly args: JsonObject; readonly defaultId: string; readonly type: 'mirror' | 'commit' },
+  options: Omit<MirrorOptions, 'filter'>,
+): void {
+  const { source, target } = options;
+  const driver = job.type === 'commit' ? 'commit_top' : 'mirror_top';
+  const filter = insertFilter(vm, driver === 'commit_top' ? 'mirror_top' : driver, source, job.args);
+  const task = new MirrorTask({ ...options, filter });
+  const between = chainOf(source).slice(1);
+  const inTheWay = between.slice(0, Math.max(0, between.indexOf(target)));
+  createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay], target }).start();
+}
+
+function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
+  const source = vm.graph.find(needText(args, 'device'));
+  if (!isRoot(source)) refuse('Need a root block node');
+  const target = vm.graph.find(needText(args, 'target'));
+  // A target that can unmap is zeroed first; then only what is allocated is copied.
+  return startMirror(vm, args, { source, target, targetIsZero: target.unmap, backing: 'leave' });
+}
+
+/** Opens, and unless it exists creates, the file that drive-mirror and drive-backup write to. */
+function openTargetFile(vm: Vm, source: BlockNode, args: JsonObject): BlockNode {
+  const path = needText(args, 'target');
+  const existing = text(args, 'mode') === 'existing';
+  const driver =
+    text(args, 'format') ?? (existing ? probeFormat(vm.images, path) : skipFilters(source).driver.name);
+  if (!Object.hasOwn(DRIVERS, driver)) refuse(`Unknown file format '${driver}'`);
+  if (!existing) {
+    const sync = needText(args, 'sync');
+    const below = sync === 'none' ? skipFilters(source) : sync === 'top' ? backingOf(source) : undefined;
+    createImageFile(vm, path, {
+      driver,
+      sizeBytes: source.lengthBytes,
+      backing: driver === 'qcow2' ? below : undefined,
+    });
+  }
+  const name = text(args, 'node-name');
+  const file = { driver: 'file', filename: path };
+  return openNode(vm, {
+    driver,
+    file,
+    discard: 'unmap',
+    ...(driver === 'qcow2' && { backing: null }),
+    ...(name !== undefined && { 'node-name': name }),
+  });
+}
+
+function driveMirror({ vm }: CommandContext, args: JsonObject): undefined {
+  const source = vm.graph.find(needText(args, 'device'));
+  if (!isRoot(source)) refuse('Need a root block node');
+  checkNotBlocked(source, 'mirror-source');
+  if (text(args, 'replaces') !== undefined && text(args, 'node-name') === undefined) {
+    refuse('a node-name must be provided when replacing a named node of the graph');
+  }
+  const target = openTargetFile(vm, source, args);
+  const existing = text(args, 'mode') === 'existing';
+  try {
+    return startMirror(vm, args, {
+      source,
+      target,
+      targetIsZero: !existing,
+      backing: existing ? 'open-from-header' : 'source-chain',
+    });
+  } catch (error) {
+    vm.graph.collect(target);
+    throw error;
+  }
+}
+
+/** Checks, and prepares to start, a backup; the answer is the job, not yet started. */
+export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transaction?: JobTransaction): Job {
+  const source = vm.graph.find(needText(args, 'device'));
+  const mode = needText(args, 'sync');
+  const bitmapName = text(args, 'bitmap');
+  if (mode === 'incremental' && bitmapName === undefined) {
+    refuse("must provide a valid bitmap name for 'incremental' sync mode");
+  }
+  const bitmap = source.bitmaps.find((each) => bitmapName !== undefined && each.name === bitmapName);
+  if (bitmapName !== undefined && !bitmap) refuse(`Bitmap '${bitmapName}' could not be found`);
+  const bitmapMode = text(args, 'bitmap-mode');
+  if (bitmap && mode === 'bitmap' && bitmapMode === undefined) {
+    refuse('Bitmap sync mode must be given when providing a bitmap');
+  }
+  if (!bitmap && bitmapMode !== undefined) refuse('Cannot specify bitmap sync mode without a bitmap');
+  if (source === target) refuse('Source and target cannot be the same');
+  if (flag(args, 'compress') && !target.driver.supportsBacking) {
+    refuse(`Compression is not supported for this drive ${target.name}`);
+  }
+  checkNotBlocked(source, 'backup-source');
+  checkNotBlocked(target, 'backup-target');
+  checkPerf(args);
+  if (source.lengthBytes !== target.lengthBytes) refuse('Source and target image have different sizes');
+  const defaultId = backendName(source);
+  const filter = insertFilter(vm, 'copy-before-write', source, args);
+  const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : mode;
+  const task = new BackupTask({
+    source,
+    target,
+    filter,
+    sync: sync === 'incremental' ? 'bitmap' : (sync as 'full' | 'top' | 'none' | 'bitmap'),
+    bitmap,
+    bitmapMode: (bitmapMode ?? 'on-success') as 'on-success' | 'never' | 'always',
+    onSourceError: choice<ErrorPolicy>(args, 'on-source-error', 'report'),
+    onTargetError: choice<ErrorPolicy>(args, 'on-target-error', 'report'),
+  });
+  return createOverFilter(vm, {
+    args,
+    defaultId,
+    type: 'backup',
+    task,
+    nodes: [filter, source],
+    target,
+    transaction,
+  });
+}
+
+function checkPerf(args: JsonObject): void {
+  const perf = isObject(args['x-perf']) ? args['x-perf'] : {};
+  const workers = integer(perf, 'max-workers') ?? 64;
+  if (workers < 1 || workers > 2_147_483_647) refuse('max-workers must be between 1 and 2147483647');
+  if ((integer(perf, 'max-chunk') ?? 0) < 0) {
+    refuse('max-chunk must be zero (which means no limit) or positive');
+  }
+}
+
+/** The target of a backup: a node, or a file that is opened now. */
+export function backupTarget(vm: Vm, args: JsonObject, kind: 'blockdev-backup' | 'drive-backup'): BlockNode {
+  if (kind === 'blockdev-backup') return vm.graph.find(needText(args, 'target'));
+  return openTargetFile(vm, vm.graph.find(needText(args, 'device')), args);
+}
+
+const backup =
+  (kind: 'blockdev-backup' | 'drive-backup') =>
+  ({ vm }: CommandContext, args: JsonObject): undefined => {
+    vm.graph.find(needText(args, 'device'));
+    const target = backupTarget(vm, args, kind);
+    try {
+      startDrained(vm, [createBackup(vm, args, target)]);
+    } finally {
+      vm.graph.collect(target);
+    }
+    return undefined;
+  };
+
+/** Backups start inside a drained section, which shows as a pause right after the start. */
+export function startDrained(vm: Vm, jobs: readonly Job[]): void {
+  for (const job of jobs) job.start();
+  vm.drain(jobs, () => undefined);
+  vm.undrain(jobs);
+}
+
+/** Start commands of copies. */
+export const copyCommands: CommandTable = {
+  'blockdev-mirror': blockdevMirror,
+  'drive-mirror': driveMirror,
+  'blockdev-backup': backup('blockdev-backup'),
+  'drive-backup': backup('drive-backup'),
+};

@@ -1,0 +1,133 @@
+/** human-monitor-command: the few commands of the human monitor that block work uses. */
+import type { JsonObject } from '../../../src/qmp/messages.ts';
+import type { BlockBackend } from '../../core/graph/backend.ts';
+import { chainOf, skipImplicit } from '../../core/graph/data.ts';
+import type { BlockNode } from '../../core/graph/node.ts';
+import type { Vm } from '../../core/vm.ts';
+import { fileNameOf } from './block-query.ts';
+import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
+import { type CommandContext, type CommandTable, type Finish, LATER, needText } from './table.ts';
+
+/** Splits a command line at blanks; quotes hold together, a backslash takes the next character as it is. */
+function words(line: string): string[] {
+  const found: string[] = [];
+  for (const match of line.matchAll(/"((?:[^"\\]|\\.)*)"|(\S+)/g)) {
+    found.push(match[1] === undefined ? (match[2] ?? '') : match[1].replace(/\\(.)/g, '$1'));
+  }
+  return found;
+}
+
+type Place = { readonly node: BlockNode; readonly backend: BlockBackend | undefined };
+
+/** Where qemu-io goes: a device's backend follows filters and pivots, a node name is that node. */
+function placeOf(vm: Vm, name: string, byDevice: boolean): Place | string {
+  if (byDevice) return placeOfDevice(vm, name);
+  const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === name);
+  const node = backend ? backend.node : vm.graph.nodes.get(name);
+  if (node) return { node, backend };
+  return backend
+    ? `Error: Device '${name}' has no medium\r\n`
+    : `Error: Cannot find device='' nor node-name='${name}'\r\n`;
+}
+
+function placeOfDevice(vm: Vm, name: string): Place | string {
+  const device = vm.devices.find(({ id, path }) => id === name || path === name);
+  const backend = vm.graph.backends.find(({ qdev }) => qdev === name);
+  if (!device && !backend) return `Error: Device '${name}' not found\r\n`;
+  if (!backend) return 'Error: Device does not have a block device backend\r\n';
+  if (!backend.node) return `Error: Device '${name}' has no medium\r\n`;
+  return { node: backend.node, backend };
+}
+
+/** Why a node cannot be written to from outside its device. */
+function writeConflict({ node, backend }: Place): string | undefined {
+  if (backend !== undefined || !node.readOnly) return undefined;
+  const overlay = node.parents.find(({ role }) => role === 'backing')?.parent;
+  if (overlay?.kind !== 'node') return 'Block node is read-only\r\n';
+  return (
+    `Permission conflict on node '${node.name}': permissions 'write' are both required by an unnamed block ` +
+    `device (uses node '${node.name}' as 'root' child) and unshared by node '${overlay.node.name}' ` +
+    `(uses node '${node.name}' as 'backing' child).\r\n`
+  );
+}
+
+function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeof LATER {
+  const byDevice = args[0] === '-d';
+  const [name = '', command = ''] = byDevice ? args.slice(1) : args;
+  const place = placeOf(vm, name, byDevice);
+  if (typeof place === 'string') return place;
+  const io = parseIo(command);
+  if (typeof io === 'string') {
+    vm.options.print('stdout', io);
+    return '';
+  }
+  const conflict = io.op === 'read' || io.op === 'flush' ? undefined : writeConflict(place);
+  if (conflict !== undefined) return conflict;
+  vm.whenGuestMay(place.node, () => {
+    vm.clock.after(ioCostNs(vm, io), () => {
+      // The disk may have been drained meanwhile, or have pivoted.
+      vm.whenGuestMay(place.backend?.node ?? place.node, () => {
+        const node = place.backend?.node ?? place.node;
+        vm.options.print('stdout', performIo(vm, node, place.backend, io));
+        finish('');
+      });
+    });
+  });
+  return LATER;
+}
+
+function infoBlock(vm: Vm): string {
+  return vm.graph.backends.map(describeBackend).join('\r\n');
+}
+
+function describeBackend(backend: BlockBackend): string {
+  const node = backend.node && skipImplicit(backend.node);
+  const title = backend.name === '' ? (node?.name ?? '') : `${backend.name}${node ? ` (${node.name})` : ''}`;
+  const attached = backend.qdev === undefined ? [] : [`    Attached to:      ${backend.qdev}`];
+  const removable = backend.removable ? ['    Removable device: not locked, tray closed'] : [];
+  if (!node) return lines([`${title}: [not inserted]`, ...attached, ...removable]);
+  const depth = chainOf(node).length - 1;
+  const below = chainOf(node)[1];
+  return lines([
+    `${title}: ${fileNameOf(node)} (${node.driver.name}${node.readOnly ? ', read-only' : ''})`,
+    ...attached,
+    ...removable,
+    '    Cache mode:       writeback',
+    ...(below ? [`    Backing file:     ${fileNameOf(below)} (chain depth: ${depth})`] : []),
+  ]);
+}
+
+const lines = (list: readonly string[]): string => list.map((line) => `${line}\r\n`).join('');
+
+function infoBlockJobs(vm: Vm): string {
+  const jobs = vm.jobs.jobs.filter((job) => job.isBlockJob);
+  if (jobs.length === 0) return 'No active jobs\r\n';
+  return lines(
+    jobs.map(
+      (job) =>
+        `Type ${job.type}, device ${job.id}: Completed ${job.offset} of ${job.len} bytes, ` +
+        `speed limit ${job.speedBytesPerSecond} bytes/s`,
+    ),
+  );
+}
+
+function infoStatus(vm: Vm): string {
+  const detail = vm.runState === 'paused' || vm.runState === 'running' ? '' : ` (${vm.runState})`;
+  return `VM status: ${vm.running ? 'running' : 'paused'}${detail}\r\n`;
+}
+
+const INFO: Readonly<Record<string, (vm: Vm) => string>> = {
+  block: infoBlock,
+  'block-jobs': infoBlockJobs,
+  status: infoStatus,
+};
+
+function execute({ vm }: CommandContext, args: JsonObject, finish: Finish): string | typeof LATER {
+  const [name = '', ...rest] = words(needText(args, 'command-line'));
+  if (name === 'qemu-io') return qemuIo(vm, rest, finish);
+  const info = name === 'info' ? INFO[rest[0] ?? ''] : undefined;
+  return info ? info(vm) : `unknown command: '${name === 'info' ? rest.join(' ') : name}'\r\n`;
+}
+
+/** The human monitor. */
+export const hmpCommands: CommandTable = { 'human-monitor-command': execute };

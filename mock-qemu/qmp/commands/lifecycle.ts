@@ -1,0 +1,109 @@
+/** The machine as a whole: run state, identity, devices, introspection. */
+import type { JsonObject } from '../../../src/qmp/messages.ts';
+import { addDevice, finishUnplug } from '../../core/devices.ts';
+import { refuse } from '../../core/errors.ts';
+import type { Vm } from '../../core/vm.ts';
+import { type CommandTable, LATER, needText } from './table.ts';
+
+const MIGRATE_CAPABILITIES = [
+  'xbzrle',
+  'auto-converge',
+  'events',
+  'postcopy-ram',
+  'multifd',
+  'dirty-bitmaps',
+];
+
+// Long enough for the reply to leave before the process does.
+const EXIT_NS = 1_000;
+
+function reset(vm: Vm): void {
+  const moving = vm.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded');
+  vm.drain(moving, () => undefined);
+  vm.undrain(moving);
+  vm.emit('RESET', { guest: false, reason: 'host-qmp-system-reset' });
+  if (vm.runState === 'shutdown') vm.runState = 'paused';
+  finishUnplug(vm);
+}
+
+function qomList(vm: Vm, path: string): JsonObject[] {
+  const type = { name: 'type', type: 'string' };
+  if (path === '/machine/peripheral') {
+    const named = vm.devices.filter(({ id }) => id !== undefined);
+    return [type, ...named.map(({ id, driver }) => ({ name: id ?? '', type: `child<${driver}>` }))];
+  }
+  if (path === '/machine' || vm.devices.some((device) => device.path === path)) return [type];
+  return refuse(`Device '${path}' not found`, 'DeviceNotFound');
+}
+
+/** Commands about the machine. */
+export const lifecycleCommands: CommandTable = {
+  'query-status': ({ vm, profile }) => ({
+    status: vm.runState,
+    ...(profile.behaviour.singlestep ? { singlestep: false } : {}),
+    running: vm.running,
+  }),
+  'query-version': ({ profile }) => {
+    const { version, package: packageName } = profile.introspection.greeting;
+    return { qemu: { ...version }, package: packageName };
+  },
+  'query-commands': ({ profile }) => profile.introspection.commands.map((name) => ({ name })),
+  'query-qmp-schema': ({ profile }) => profile.introspection.schema as unknown as JsonObject[],
+  'query-name': ({ vm }) => ({ ...(vm.name !== undefined && { name: vm.name }) }),
+  'query-uuid': ({ vm }) => ({ UUID: vm.uuid }),
+  'query-target': () => ({ arch: 'x86_64' }),
+  'query-kvm': () => ({ enabled: false, present: false }),
+  'query-chardev': ({ chardevs }) => chardevs.map((each) => ({ 'frontend-open': true, ...each })),
+  'query-migrate-capabilities': () =>
+    MIGRATE_CAPABILITIES.map((capability) => ({ capability, state: false })),
+  'migrate-set-capabilities': () => undefined,
+  'query-iothreads': () => [],
+  'query-cpus-fast': () => [
+    {
+      'thread-id': 1,
+      props: { 'core-id': 0, 'thread-id': 0, 'socket-id': 0 },
+      'qom-path': '/machine/unattached/device[0]',
+      'cpu-index': 0,
+      target: 'x86_64',
+    },
+  ],
+  'qom-list': ({ vm }, args) => qomList(vm, needText(args, 'path')),
+  stop: ({ vm }) => {
+    if (vm.running) vm.pause('paused');
+    else if (vm.runState === 'prelaunch') vm.runState = 'paused';
+    return undefined;
+  },
+  cont: ({ vm }) => {
+    if (vm.runState === 'shutdown' || vm.runState === 'guest-panicked') {
+      refuse('Resetting the Virtual Machine is required');
+    }
+    vm.resume();
+    return undefined;
+  },
+  system_reset: ({ vm }) => {
+    reset(vm);
+    return undefined;
+  },
+  system_powerdown: ({ vm }) => {
+    vm.emit('POWERDOWN');
+    return undefined;
+  },
+  quit: ({ vm }, _args, finish) => {
+    vm.shutDown('host-qmp-quit');
+    finish();
+    vm.clock.after(EXIT_NS, () => vm.options.exit(0, null));
+    return LATER;
+  },
+  device_add: ({ vm }, args) => {
+    addDevice(vm, args);
+    return undefined;
+  },
+  device_del: ({ vm }, args) => {
+    const id = needText(args, 'id');
+    const device = vm.devices.find((each) => each.id === id || each.path === id);
+    if (!device) return refuse(`Device '${id}' not found`, 'DeviceNotFound');
+    vm.unplugging.add(device);
+    if (!device.driver.endsWith('-pci')) vm.soonAfterReply(() => finishUnplug(vm));
+    return undefined;
+  },
+};

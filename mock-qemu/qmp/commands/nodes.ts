@@ -1,0 +1,245 @@
+/** blockdev-*, snapshots, resize and what else changes the graph without a job. */
+import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
+import { HostError, strerror } from '../../core/errno.ts';
+import { refuse } from '../../core/errors.ts';
+import { chainOf, flushNode } from '../../core/graph/data.ts';
+import {
+  blockedReason,
+  checkNotBlocked,
+  displayName,
+  hasBackend,
+  isRoot,
+  reopen,
+} from '../../core/graph/graph.ts';
+import type { BlockNode } from '../../core/graph/node.ts';
+import { openNode } from '../../core/graph/open.ts';
+import type { ImageHeader } from '../../core/images.ts';
+import { CreateTask, format } from '../../core/jobs/create.ts';
+import { rewriteBacking } from '../../core/jobs/stream.ts';
+import type { Vm } from '../../core/vm.ts';
+import { type CommandContext, type CommandTable, integer, isObject, needText, text } from './table.ts';
+
+const DEFAULT_CLUSTER_BYTES = 65536;
+
+function blockdevAdd({ vm }: CommandContext, args: JsonObject): undefined {
+  if (text(args, 'node-name') === undefined) refuse("'node-name' must be specified for the root node");
+  openNode(vm, args, { monitorOwned: true });
+  return undefined;
+}
+
+function blockdevDel({ vm }: CommandContext, args: JsonObject): undefined {
+  const name = needText(args, 'node-name');
+  const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
+  if (hasBackend(node)) refuse(`Node ${name} is in use`);
+  checkNotBlocked(node, 'drive-del');
+  if (!node.monitorOwned) refuse(`Node ${name} is not owned by the monitor`);
+  if (node.parents.length > 0) refuse(`Block device ${name} is in use`);
+  node.monitorOwned = false;
+  vm.graph.collect(node);
+  return undefined;
+}
+
+/** The header that creation options ask for. */
+function headerOf(options: JsonObject): ImageHeader {
+  const backingName = text(options, 'backing-file');
+  const backingFormat = text(options, 'backing-fmt');
+  return {
+    clusterSizeBytes: integer(options, 'cluster-size') ?? DEFAULT_CLUSTER_BYTES,
+    ...(backingName !== undefined && { backingName }),
+    ...(backingName !== undefined && backingFormat !== undefined && { backingFormat }),
+  };
+}
+
+function blockdevCreate({ vm }: CommandContext, args: JsonObject): undefined {
+  const options = isObject(args.options) ? args.options : {};
+  const driver = needText(options, 'driver');
+  const sizeBytes = integer(options, 'size') ?? 0;
+  const where = createWhere(vm, driver, options);
+  const task = new CreateTask({
+    where,
+    format: driver === 'qcow2' ? 'qcow2' : 'raw',
+    sizeBytes,
+    header: headerOf(options),
+  });
+  const job = vm.jobs.create({
+    id: needText(args, 'job-id'),
+    type: 'create',
+    autoDismiss: false,
+    nodes: [],
+    task,
+  });
+  job.start();
+  return undefined;
+}
+
+function createWhere(
+  vm: Vm,
+  driver: string,
+  options: JsonObject,
+): { readonly path: string } | { readonly node: () => BlockNode } {
+  if (driver === 'file') return { path: needText(options, 'filename') };
+  if (driver !== 'qcow2' && driver !== 'raw') refuse(`Driver '${driver}' does not support image creation`);
+  const file: Json | undefined = options.file;
+  // A missing node is the job's failure, not the command's.
+  return {
+    node: () =>
+      typeof file === 'string' ? vm.graph.findNodeReference(file) : openNode(vm, isObject(file) ? file : {}),
+  };
+}
+
+/** The node of commands that take `device` or `node-name`. */
+function byDeviceOrNode(vm: Vm, args: JsonObject): BlockNode {
+  const device = text(args, 'device');
+  const nodeName = text(args, 'node-name');
+  const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === device);
+  if (backend) return backend.node ?? refuse(`Device '${device}' has no medium`);
+  const node = vm.graph.nodes.get(nodeName ?? '');
+  return node ?? refuse(`Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`);
+}
+
+function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefined {
+  const node = byDeviceOrNode(vm, args);
+  const sizeBytes = integer(args, 'size') ?? 0;
+  if (sizeBytes < 0) refuse("Parameter 'size' expects a >0 size");
+  const reason = blockedReason(node, 'resize');
+  if (reason !== undefined) {
+    const device = text(args, 'device') ?? '(null)';
+    refuse(profile.behaviour.resizeBusyText === 'node-busy' ? reason : `Device '${device}' is in use`);
+  }
+  if (node.readOnly) refuse('Image is read-only');
+  node.driver.truncate(node, sizeBytes);
+  return undefined;
+}
+
+function changeBackingFile({ vm }: CommandContext, args: JsonObject): undefined {
+  const device = vm.graph.find(needText(args, 'device'));
+  if (!isRoot(device)) refuse('Need a root block node');
+  const name = needText(args, 'image-node-name');
+  const node = vm.graph.findNode(name);
+  if (!chainOf(device).includes(node))
+    refuse(`'${displayName(device)}' and image file are not in the same chain`);
+  checkNotBlocked(device, 'change');
+  const header = node.image?.header;
+  if (header?.backingName === undefined || !node.backing) {
+    refuse('not allowing backing file change on an image without a backing file');
+  }
+  const backingName = needText(args, 'backing-file');
+  if (backingName.length > 1023) {
+    refuse(`Could not change backing file to '${backingName}': Invalid argument`);
+  }
+  rewriteBacking(node, node.backing?.child, backingName);
+  return undefined;
+}
+
+/** Makes an overlay of a file: blockdev-snapshot-sync's and drive-mirror's way to create images. */
+export function createImageFile(
+  vm: Vm,
+  path: string,
+  options: { readonly driver: string; readonly sizeBytes: number; readonly backing?: BlockNode | undefined },
+): void {
+  const { driver, sizeBytes, backing } = options;
+  try {
+    const backingName = backing?.image?.path;
+    format(vm.images.create(path), {
+      format: driver === 'qcow2' ? 'qcow2' : 'raw',
+      sizeBytes,
+      header: {
+        clusterSizeBytes: DEFAULT_CLUSTER_BYTES,
+        ...(backing && backingName !== undefined && { backingName, backingFormat: backing.driver.name }),
+      },
+    });
+  } catch (error) {
+    if (error instanceof HostError) refuse(`Could not create '${path}': ${strerror(error.code)}`);
+    throw error;
+  }
+}
+
+/** One external snapshot, prepared: `commit` cannot fail. */
+export interface PreparedSnapshot {
+  commit(): void;
+  abort(): void;
+}
+
+/** blockdev-snapshot: an overlay that is open already goes on top. */
+export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
+  const node = vm.graph.findNodeOrDevice(needText(data, 'node'));
+  const overlayName = needText(data, 'overlay');
+  const overlay = vm.graph.findNodeReference(overlayName);
+  checkSnapshotSource(node);
+  if (hasBackend(overlay) && !overlay.parents.every(({ parent }) => parent.kind === 'job-backend')) {
+    refuse('The overlay is already in use');
+  }
+  if (overlay === node)
+    refuse(`Making '${overlayName}' a backing child of '${overlayName}' would create a cycle`);
+  if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
+  if (overlay.backing) refuse('The overlay already has a backing image');
+  return appendSnapshot(vm, node, overlay);
+}
+
+/** blockdev-snapshot-sync: creates the overlay's file as well. The file stays behind if the transaction fails. */
+export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot {
+  const node = byDeviceOrNode(vm, data);
+  checkSnapshotSource(node);
+  const path = needText(data, 'snapshot-file');
+  const driver = text(data, 'format') ?? 'qcow2';
+  const name = text(data, 'snapshot-node-name');
+  if (text(data, 'node-name') !== undefined && name === undefined) refuse('New overlay node-name missing');
+  if (name !== undefined && vm.graph.nodes.has(name)) refuse('New overlay node-name already in use');
+  if (text(data, 'mode') !== 'existing') {
+    if (driver === 'raw') refuse("Backing file not supported for file format 'raw'");
+    createImageFile(vm, path, { driver, sizeBytes: node.lengthBytes, backing: node });
+  }
+  const file = { driver: 'file', filename: path };
+  const overlay = openNode(vm, {
+    driver,
+    file,
+    backing: null,
+    ...(name !== undefined && { 'node-name': name }),
+  });
+  return appendSnapshot(vm, node, overlay);
+}
+
+function checkSnapshotSource(node: BlockNode): void {
+  checkNotBlocked(node, 'external-snapshot');
+  if (node.readOnly) return;
+  flushNode(node);
+}
+
+function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSnapshot {
+  return {
+    commit() {
+      vm.graph.replace(node, overlay);
+      vm.graph.adopt(overlay, 'backing', node);
+      reopen(node, true);
+    },
+    abort() {
+      vm.graph.collect(overlay);
+    },
+  };
+}
+
+function setWriteThreshold({ vm }: CommandContext, args: JsonObject): undefined {
+  const name = needText(args, 'node-name');
+  const node = vm.graph.nodes.get(name) ?? refuse(`Device '${name}' not found`);
+  const thresholdBytes = integer(args, 'write-threshold') ?? 0;
+  node.writeThresholdBytes = thresholdBytes;
+  node.onThreshold = (exceededBytes) => {
+    node.writeThresholdBytes = 0;
+    vm.emit('BLOCK_WRITE_THRESHOLD', {
+      'amount-exceeded': exceededBytes,
+      'write-threshold': thresholdBytes,
+      'node-name': name,
+    });
+  };
+  return undefined;
+}
+
+/** Commands that change the graph. */
+export const nodeCommands: CommandTable = {
+  'blockdev-add': blockdevAdd,
+  'blockdev-del': blockdevDel,
+  'blockdev-create': blockdevCreate,
+  block_resize: blockResize,
+  'change-backing-file': changeBackingFile,
+  'block-set-write-threshold': setWriteThreshold,
+};

@@ -1,0 +1,246 @@
+/** A whole simulated QEMU: command line, monitors and commands around one machine. */
+import type { JsonObject } from '../../src/qmp/messages.ts';
+import { Clock } from '../core/clock.ts';
+import { addDevice } from '../core/devices.ts';
+import { CommandError } from '../core/errors.ts';
+import { openNode } from '../core/graph/open.ts';
+import type { ImageStore } from '../core/images.ts';
+import { Random } from '../core/random.ts';
+import type { Input, Output, SimulatedQemu } from '../core/surface.ts';
+import { Vm } from '../core/vm.ts';
+import type { Profile } from '../profiles/profile.ts';
+import { type LaunchStep, parseArgv } from './argv.ts';
+import type { CommandPort, CommandResult } from './command-port.ts';
+import { commands } from './commands/index.ts';
+import { type CommandContext, LATER } from './commands/table.ts';
+import { createMonitor, type Monitor } from './session.ts';
+
+/** How a simulated QEMU is started. */
+export interface MockQemuOptions {
+  readonly profile: Profile;
+  /** Arguments without the program's name. Monitors are the shell's business. */
+  readonly argv: readonly string[];
+  readonly seed: number;
+  readonly images: ImageStore;
+  /** The world's time, in nanoseconds, at which the process starts; 0 when left out. */
+  readonly startedAtNs?: number;
+  /** Gets one line for each input and output. */
+  readonly trace?: (line: string) => void;
+}
+
+const PROGRAM = 'qemu-system-x86_64';
+// What a command costs, so that time passes for a client that polls.
+const COMMAND_NS = 100_000;
+// Virtual time 0 as a date: event timestamps must not depend on the host's clock.
+const EPOCH_NS = 1_700_000_000n * 1_000_000_000n;
+
+const OK: CommandResult = { ok: true, value: {} };
+
+/** One process. */
+export class MockQemu implements SimulatedQemu, CommandPort {
+  /** The machine inside, for tests and fault plans. */
+  readonly vm: Vm;
+  readonly #clock: Clock;
+  readonly #monitor: Monitor;
+  readonly #context: CommandContext;
+  readonly #trace: ((line: string) => void) | undefined;
+  readonly #connections = new Set<number>();
+  readonly #chardevs: { readonly label: string; readonly filename: string }[] = [];
+  #outputs: Output[] = [];
+  #exited = false;
+
+  constructor(options: MockQemuOptions) {
+    this.#clock = new Clock(options.startedAtNs ?? 0);
+    this.#trace = options.trace;
+    this.vm = new Vm({
+      clock: this.#clock,
+      random: new Random(options.seed),
+      images: options.images,
+      emit: (event, data) => this.#monitor.emit(event, data),
+      print: (stream, text) => this.#print(stream, text),
+      exit: (code, signal) => this.#exit(code, signal),
+    });
+    this.#context = { vm: this.vm, profile: options.profile, chardevs: this.#chardevs };
+    this.#monitor = createMonitor({
+      profile: options.profile,
+      commands: this,
+      now: () => EPOCH_NS + BigInt(this.#clock.now()),
+      send: (connection, bytes) => this.#put({ type: 'data', connection, bytes }),
+    });
+    this.#launch(options.argv);
+  }
+
+  step(input: Input): void {
+    if (this.#exited) return;
+    this.#note('>', input);
+    switch (input.type) {
+      case 'connect':
+        this.#connections.add(input.connection);
+        this.#monitor.connect(input.connection);
+        break;
+      case 'data':
+        if (this.#connections.has(input.connection)) this.#monitor.receive(input.connection, input.bytes);
+        break;
+      case 'disconnect':
+        if (this.#connections.delete(input.connection)) this.#monitor.disconnect(input.connection);
+        break;
+      case 'signal':
+        this.#signal(input.signal);
+        break;
+    }
+    this.vm.settle();
+  }
+
+  advance(ns: number): void {
+    this.#clock.advance(ns, () => this.vm.settle());
+  }
+
+  takeOutputs(): Output[] {
+    const outputs = this.#outputs;
+    this.#outputs = [];
+    return outputs;
+  }
+
+  nextTimerAt(): number | undefined {
+    return this.#clock.nextAt();
+  }
+
+  /** Runs a command a moment later, then what the main loop has to do, then answers. */
+  execute(name: string, args: JsonObject, reply: (result: CommandResult) => void): void {
+    this.#clock.after(COMMAND_NS, () => {
+      const answer = (result: CommandResult) => {
+        // What the command set off comes before its reply, unless it needs time.
+        this.vm.soon(() => this.vm.soon(() => reply(result)));
+      };
+      try {
+        const value = this.#run(name, args, answer);
+        if (value !== LATER) answer(value === undefined ? OK : { ok: true, value });
+      } catch (error) {
+        if (!(error instanceof CommandError)) throw error;
+        answer(refusal(error));
+      }
+      this.vm.settle();
+    });
+  }
+
+  #run(name: string, args: JsonObject, answer: (result: CommandResult) => void) {
+    const handler = commands[name];
+    if (!handler) throw new CommandError(`Command ${name} is not supported by the simulation`);
+    return handler(this.#context, args, (value) => {
+      if (value instanceof CommandError) answer(refusal(value));
+      else answer(value === undefined ? OK : { ok: true, value });
+    });
+  }
+
+  #launch(argv: readonly string[]): void {
+    const parsed = parseArgv(argv, PROGRAM);
+    if ('complaint' in parsed) {
+      this.#print('stderr', parsed.complaint);
+      this.#exit(1, null);
+      return;
+    }
+    this.vm.runState = 'running';
+    for (const step of parsed.steps.filter(({ type }) => type !== 'device')) this.#take(step);
+    // Devices come after all drives, wherever they stand.
+    for (const step of parsed.steps.filter(({ type }) => type === 'device')) this.#take(step);
+  }
+
+  #take(step: LaunchStep): void {
+    if (this.#exited) return;
+    switch (step.type) {
+      case 'name':
+        this.vm.name = step.name;
+        break;
+      case 'uuid':
+        this.vm.uuid = step.uuid;
+        break;
+      case 'chardev':
+        this.#chardevs.push({ label: step.label, filename: step.filename });
+        break;
+      case 'paused':
+        this.vm.runState = 'prelaunch';
+        break;
+      case 'no-shutdown':
+        this.vm.noShutdown = true;
+        break;
+      case 'blockdev':
+      case 'drive':
+      case 'device':
+        this.#open(step.type, step.source, step.options);
+        break;
+    }
+  }
+
+  #open(type: 'blockdev' | 'drive' | 'device', source: string, options: JsonObject): void {
+    try {
+      if (type === 'blockdev') openNode(this.vm, options, { monitorOwned: true });
+      else if (type === 'device') addDevice(this.vm, options);
+      else this.#addDrive(options);
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      this.#print('stderr', `${PROGRAM}: -${type} ${source}: ${error.message}\n`);
+      this.vm.closeImages();
+      this.#exit(1, null);
+    }
+  }
+
+  /** -drive: a named backend over nodes that have no names. */
+  #addDrive(options: JsonObject): void {
+    const { id, file, format, readonly: readOnly, 'node-name': nodeName } = options;
+    const path = typeof file === 'string' ? file : undefined;
+    const rights = { 'read-only': readOnly === 'on' };
+    const node =
+      path === undefined
+        ? undefined
+        : openNode(this.vm, {
+            driver: format ?? this.vm.images.open(path).format,
+            file: { driver: 'file', filename: path, ...rights },
+            ...rights,
+            ...(nodeName !== undefined && { 'node-name': nodeName }),
+          });
+    this.vm.addBackend(typeof id === 'string' ? id : '', node);
+  }
+
+  #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
+    if (signal === 'SIGKILL') {
+      this.vm.crash();
+      this.#exit(null, 'SIGKILL');
+      return;
+    }
+    this.#print('stderr', `${PROGRAM}: terminating on signal 15\n`);
+    this.vm.shutDown('host-signal');
+    this.#exit(0, null);
+  }
+
+  #print(stream: 'stdout' | 'stderr', text: string): void {
+    if (text !== '') this.#put({ type: 'print', stream, text });
+  }
+
+  #exit(code: number | null, signal: 'SIGKILL' | 'SIGABRT' | null): void {
+    if (this.#exited) return;
+    for (const connection of this.#connections) this.#put({ type: 'close', connection });
+    this.#put({ type: 'exit', code, signal });
+    this.#exited = true;
+    this.#clock.stop();
+  }
+
+  #put(output: Output): void {
+    if (this.#exited) return;
+    this.#note('<', output);
+    this.#outputs.push(output);
+  }
+
+  #note(direction: '>' | '<', what: Input | Output): void {
+    if (!this.#trace) return;
+    const detail =
+      what.type === 'data'
+        ? `${what.connection} ${new TextDecoder().decode(what.bytes).trimEnd()}`
+        : JSON.stringify({ ...what, type: undefined });
+    this.#trace(`${this.#clock.now()} ${direction} ${what.type} ${detail}`);
+  }
+}
+
+const refusal = (error: CommandError): CommandResult => ({
+  ok: false,
+  error: { class: error.errorClass, desc: error.message },
+});
