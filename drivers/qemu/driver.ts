@@ -5,7 +5,7 @@ import { machineArguments } from './arguments.ts';
 import { connectTo, Helper } from './helper.ts';
 import type { Host } from './host.ts';
 import { QemuMachine } from './machine.ts';
-import { capabilitiesOf } from './probe.ts';
+import { capabilitiesOf, type ProbeCache } from './probe.ts';
 import { createVolumes } from './volumes.ts';
 
 /** What a QEMU driver is made of. */
@@ -13,16 +13,22 @@ export interface QemuDriverOptions {
   readonly host: Host;
   /** Where a machine names no emulator; the host's own default when left out. */
   readonly defaultEmulator?: string;
+  /** Kept by the caller so that drivers of one emulator ask it only once (libvirt: the capabilities cache). */
+  readonly probes?: ProbeCache;
 }
 
 /** Builds a driver. Nothing is started before it is needed; the host is closed with the driver. */
-export function createQemuDriver({ host, defaultEmulator }: QemuDriverOptions): HypervisorDriver {
+export function createQemuDriver({
+  host,
+  defaultEmulator,
+  probes = new Map(),
+}: QemuDriverOptions): HypervisorDriver {
   const helpers = new Map<string | undefined, Helper>();
   const machines = new Set<QemuMachine>();
   let closing: Promise<void> | undefined;
 
   const helperOf = (binary: string | undefined): Helper => {
-    const helper = helpers.get(binary) ?? new Helper(host, binary);
+    const helper = helpers.get(binary) ?? new Helper(host, binary, probes);
     helpers.set(binary, helper);
     return helper;
   };

@@ -9,7 +9,7 @@ import type { Dialect } from './dialects/dialect.ts';
 import { chooseDialect } from './dialects/index.ts';
 import { describeEnd, qmpErrorOf } from './errors.ts';
 import type { Emulator, Host } from './host.ts';
-import { buildOf, type Probe, probe } from './probe.ts';
+import { buildOf, type Probe, type ProbeCache, probe } from './probe.ts';
 import { QmpClient } from './qmp-client.ts';
 import { StepRunner } from './steps.ts';
 
@@ -47,12 +47,14 @@ export async function connectTo<T>(
 export class Helper {
   readonly #host: Host;
   readonly #binary: string | undefined;
+  readonly #probes: ProbeCache;
   #session: Promise<HelperSession> | undefined;
   #emulator: Emulator | undefined;
 
-  constructor(host: Host, binary: string | undefined) {
+  constructor(host: Host, binary: string | undefined, probes: ProbeCache) {
     this.#host = host;
     this.#binary = binary;
+    this.#probes = probes;
   }
 
   /** The running helper; starts it if there is none, also after it has died. */
@@ -88,7 +90,8 @@ export class Helper {
     const emulator = await this.#host.launch(this.#binary, HELPER_ARGUMENTS);
     this.#emulator = emulator;
     return connectTo(this.#host, emulator, async (client) => {
-      const answers = await probe(client);
+      const answers = this.#probes.get(buildOf(client)) ?? (await probe(client));
+      this.#probes.set(answers.build, answers);
       const dialect = chooseDialect(answers);
       return {
         client,

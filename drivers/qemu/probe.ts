@@ -23,6 +23,9 @@ export interface Probe {
   hasFeature(command: string, feature: string): boolean;
 }
 
+/** What emulators answered, by {@link Probe.build}: a build never changes its mind. */
+export type ProbeCache = Map<string, Probe>;
+
 /** Tells one build from another by its greeting. */
 export function buildOf(client: QmpClient): string {
   const { qemu, package: vendor } = client.greeting.QMP.version;

@@ -6,6 +6,7 @@ import { delimiter, join } from 'node:path';
 import type { Availability, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import { createProcessHost } from '../../drivers/qemu/launch.ts';
+import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { createHostImage, hostContents, missingImageTools } from './host-images.ts';
 import { type Probed, probeDriver } from './probe.ts';
 import { openSession } from './session.ts';
@@ -63,6 +64,7 @@ function missingQemu(): Target {
 export async function qemuTarget(emulator: string): Promise<Target> {
   const host = () => createProcessHost({ emulator });
   const probed = await probeDriver(createQemuDriver({ host: host() }));
+  const probes: ProbeCache = new Map();
   const availability = await withTools(probed, emulator);
   return {
     id: probed.ok ? `qemu-${majorMinor(probed.versionNumber)}` : 'qemu',
@@ -77,6 +79,7 @@ export async function qemuTarget(emulator: string): Promise<Target> {
         {
           uri: `qemu:///embed?root=${directory}`,
           host: host(),
+          probes,
           directory,
           createImage: createHostImage,
           contents: hostContents,

@@ -2,6 +2,7 @@
 import type { OpenOptions, Session } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
+import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { openConnection } from '../../src/index.ts';
 import { monitorGuest } from './guest.ts';
 import { tapHost } from './wire.ts';
@@ -10,6 +11,8 @@ import { tapHost } from './wire.ts';
 export interface SessionParts {
   readonly uri: string;
   readonly host: Host;
+  /** What the target's emulators answered before; not used where the wire is broken. */
+  readonly probes: ProbeCache;
   readonly directory: string;
   readonly createImage: Session['createImage'];
   readonly contents: Session['contents'];
@@ -27,7 +30,8 @@ export function openSession(parts: SessionParts, { wire, trace }: OpenOptions): 
           ...(trace ? { onLine: (line) => void lines.push(line) } : {}),
         })
       : parts.host;
-  const connection = openConnection({ uri: parts.uri, driver: createQemuDriver({ host }) });
+  const driver = createQemuDriver(wire ? { host } : { host, probes: parts.probes });
+  const connection = openConnection({ uri: parts.uri, driver });
   return {
     connection,
     directory: parts.directory,

@@ -7,6 +7,7 @@ import type { Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import { createProcessHost } from '../../drivers/qemu/launch.ts';
+import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { createDiskStore } from '../../mock-qemu/images/disk.ts';
 import { probeDriver } from './probe.ts';
 import { openSession } from './session.ts';
@@ -19,6 +20,7 @@ const MOCK_QEMU = fileURLToPath(
 
 /** Simulated QEMUs behind unix sockets, with their images on disk. */
 export function simProcessTarget(): Target {
+  const probes: ProbeCache = new Map();
   return {
     id: 'sim-process',
     title: 'simulated QEMU, over a unix socket',
@@ -36,6 +38,7 @@ export function simProcessTarget(): Target {
         {
           uri: `qemu:///embed?root=${directory}`,
           host: mockQemuHost(),
+          probes,
           directory,
           createImage: async (spec) => createStoreImage(store, spec),
           contents: async (path) => storeContents(createDiskStore(), path),

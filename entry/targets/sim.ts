@@ -1,6 +1,7 @@
 /** The target of a simulated QEMU inside this process, on virtual time. */
 import type { Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
+import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { profiles } from '../../mock-qemu/profiles/index.ts';
 import { createWorld } from '../../mock-qemu/shells/world.ts';
 import { assert } from '../../src/util/assert.ts';
@@ -20,6 +21,7 @@ export function simTarget(): Target {
     const world = createWorld({ seed });
     return { world, host: createMockHost(world, profile.name) };
   };
+  const probes: ProbeCache = new Map();
   return {
     id: 'sim',
     title: 'simulated QEMU, in process',
@@ -37,6 +39,7 @@ export function simTarget(): Target {
         {
           uri: 'mock:///embed',
           host,
+          probes,
           directory: DIRECTORY,
           createImage: async (spec) => createStoreImage(world.store, spec),
           contents: async (path) => storeContents(world.store, path),
