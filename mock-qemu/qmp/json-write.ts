@@ -26,17 +26,30 @@ function quoted(text: string): string {
     : `"${text}"`;
 }
 
-/** C's `%.17g`: 17 significant digits, no trailing zeros, an exponent from 1e17 on and below 1e-4. */
+const SIGNIFICANT_DIGITS = 17;
+
+/** The 17 significant digits of a positive number. Where two are equally near, C takes the even one, JavaScript the larger. */
+function significantDigits(value: number): { readonly digits: string; readonly exponent: number } {
+  const [rounded = '', exponent] = value.toExponential(SIGNIFICANT_DIGITS - 1).split('e');
+  const [precise = ''] = value.toExponential(100).split('e');
+  const isTie = /^50*$/.test(precise.slice(SIGNIFICANT_DIGITS + 1));
+  const isOdd = Number(rounded.at(-1)) % 2 === 1;
+  const digits = isTie && isOdd ? precise.slice(0, SIGNIFICANT_DIGITS + 1) : rounded;
+  return { digits: digits.replace('.', ''), exponent: Number(exponent) };
+}
+
+/** C's `%.17g`: no trailing zeros, an exponent from 1e17 on and below 1e-4. */
 export function formatDouble(value: number): string {
-  if (!Number.isFinite(value)) return Number.isNaN(value) ? 'nan' : value < 0 ? '-inf' : 'inf';
-  if (value === 0) return Object.is(value, -0) ? '-0' : '0';
-  const [mantissa = '', exponentText = ''] = value.toExponential(16).split('e');
-  const exponent = Number(exponentText);
-  if (exponent < -4 || exponent >= 17) {
-    const sign = exponent < 0 ? '-' : '+';
-    return `${withoutTrailingZeros(mantissa)}e${sign}${String(Math.abs(exponent)).padStart(2, '0')}`;
+  if (value < 0 || Object.is(value, -0)) return `-${formatDouble(-value)}`;
+  if (!Number.isFinite(value)) return Number.isNaN(value) ? 'nan' : 'inf';
+  if (value === 0) return '0';
+  const { digits, exponent } = significantDigits(value);
+  if (exponent < -4 || exponent >= SIGNIFICANT_DIGITS) {
+    const mantissa = withoutTrailingZeros(`${digits[0]}.${digits.slice(1)}`);
+    return `${mantissa}e${exponent < 0 ? '-' : '+'}${String(Math.abs(exponent)).padStart(2, '0')}`;
   }
-  return withoutTrailingZeros(value.toFixed(Math.min(100, 16 - exponent)));
+  if (exponent < 0) return withoutTrailingZeros(`0.${'0'.repeat(-exponent - 1)}${digits}`);
+  return withoutTrailingZeros(`${digits.slice(0, exponent + 1)}.${digits.slice(exponent + 1)}`);
 }
 
 function withoutTrailingZeros(digits: string): string {

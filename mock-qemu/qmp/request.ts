@@ -1,5 +1,6 @@
 /** A QMP request: what a client's value must look like before its command is even looked up. */
 import { isWireObject, type WireObject, type WireValue } from './json-value.ts';
+import { inDictionaryOrder } from './member-order.ts';
 import type { ProtocolFault } from './protocol-errors.ts';
 
 /** A well-formed request. */
@@ -14,21 +15,6 @@ export interface Request {
 export type ReadRequest = Request | { readonly fault: ProtocolFault };
 
 const NO_ARGUMENTS: WireObject = new Map();
-const BUCKETS = 512;
-
-/** QEMU's dictionary hash (tdb's), which decides the order in which it looks at members. */
-function dictionaryBucket(name: string): number {
-  let hash = Math.imul(0x238f13af, name.length);
-  for (let at = 0; at < name.length; at++) hash = (hash + (name.charCodeAt(at) << ((at * 5) % 24))) | 0;
-  return ((Math.imul(1103515243, hash) + 12345) >>> 0) % BUCKETS;
-}
-
-/** Members in the order in which QEMU visits a dictionary: by bucket, in one bucket the newest first. */
-function inDictionaryOrder(members: WireObject): (readonly [string, WireValue])[] {
-  const keyed = [...members].reverse().map((member) => ({ member, bucket: dictionaryBucket(member[0]) }));
-  return keyed.sort((left, right) => left.bucket - right.bucket).map(({ member }) => member);
-}
-
 /** Whether a value asks for out-of-band execution, well-formed or not. */
 export function isOutOfBand(value: WireValue): boolean {
   return isWireObject(value) && value.has('exec-oob') && !value.has('execute');
@@ -41,7 +27,8 @@ export function readRequest(value: WireValue, allowOob: boolean): ReadRequest {
   let verb: string | undefined;
   let command = '';
   let args = NO_ARGUMENTS;
-  for (const [name, member] of inDictionaryOrder(value)) {
+  for (const name of inDictionaryOrder(value.keys())) {
+    const member = value.get(name) ?? null;
     if (verbs.includes(name)) {
       if (typeof member !== 'string') return { fault: { kind: 'member-type', name, expected: 'string' } };
       if (verb !== undefined) return { fault: { kind: 'member-clash', name, other: verb } };

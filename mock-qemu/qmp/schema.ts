@@ -7,6 +7,7 @@ import { assert } from '../../src/util/assert.ts';
 import type { IntegerType, Introspection, SchemaEntity, SchemaMember } from '../profiles/introspection.ts';
 import type { Profile } from '../profiles/profile.ts';
 import { isWireArray, isWireObject, plainJson, type WireObject, type WireValue } from './json-value.ts';
+import { firstUnknown } from './member-order.ts';
 import { type ProtocolFault, protocolError } from './protocol-errors.ts';
 
 /** Arguments as the command takes them, or what is wrong with them. */
@@ -178,10 +179,13 @@ export class ArgumentChecker {
   }
 
   #visitInteger(value: WireValue, place: Place, integerKey: string): number | bigint {
-    if (typeof value !== 'number' && typeof value !== 'bigint') return mismatch(place, 'integer');
     const type = this.#introspection.integers[integerKey] ?? 'int64';
-    let integer = BigInt(value);
     const unsigned = type.startsWith('u');
+    if (typeof value !== 'number' && typeof value !== 'bigint') {
+      if (!unsigned) return mismatch(place, 'integer');
+      throw new Refusal({ kind: 'range', name: fullName(place), expected: 'uint64' });
+    }
+    let integer = BigInt(value);
     if (!unsigned && integer > LIMITS.int64[1]) return mismatch(place, 'integer');
     // Unsigned types take a negative number as the 64 bits it is.
     if (unsigned) integer = BigInt.asUintN(64, integer);
@@ -202,11 +206,10 @@ export class ArgumentChecker {
     const result: Members = {};
     const known = new Set<string>();
     this.#visitMembers(type, value, place, result, known);
-    for (const name of value.keys()) {
-      if (known.has(name) || this.#profile.bugs.ignoresUnknownMembers) continue;
-      throw new Refusal({ kind: 'unexpected', name: fullName({ parent: place, name }) });
-    }
-    return result;
+    const unknown = [...value.keys()].some((name) => !known.has(name));
+    if (!unknown || this.#profile.bugs.ignoresUnknownMembers) return result;
+    const name = firstUnknown(value.keys(), [...known]);
+    throw new Refusal({ kind: 'unexpected', name: fullName({ parent: place, name }) });
   }
 
   /** Members of a type, then those of the branch that its discriminator selects. */
