@@ -38,12 +38,27 @@ export interface ImageFile {
   save(): void;
 }
 
-// A fresh qcow2 file has a header, a refcount table and block and an L1 table: three clusters and a bit.
-const QCOW2_OVERHEAD_BYTES = 197_120;
+// Header, refcount table and refcount block take a cluster each, the empty L1 table behind them a sector.
+const QCOW2_METADATA_CLUSTERS = 3;
+const SECTOR_BYTES = 512;
 
-/** How long a file is on its host: a raw image is its size, a qcow2 image what is allocated plus its metadata. */
-export const fileSizeBytes = (file: ImageFile): number =>
-  file.format === 'raw' ? file.virtualSizeBytes : QCOW2_OVERHEAD_BYTES + file.extents.coveredBytes;
+/** How long a file is on its host: a raw image is its size, a qcow2 image its metadata and its data clusters. */
+export function fileSizeBytes(file: ImageFile): number {
+  if (file.format === 'raw') return file.virtualSizeBytes;
+  const cluster = file.header.clusterSizeBytes;
+  const dataBytes = storedBytes(file);
+  if (dataBytes === 0) return QCOW2_METADATA_CLUSTERS * cluster + SECTOR_BYTES;
+  // An L2 table is a cluster of 8-byte entries, one for each data cluster.
+  const tables = Math.ceil(dataBytes / (cluster * (cluster / 8)));
+  return (QCOW2_METADATA_CLUSTERS + 1 + tables) * cluster + dataBytes;
+}
+
+/** How many bytes of content take room: clusters that are known to be zero do not. */
+export function storedBytes(file: ImageFile): number {
+  let bytes = 0;
+  for (const { start, end, tag } of file.extents.extents) if (tag !== 0) bytes += end - start;
+  return bytes;
+}
 
 /** A backing name as its overlay means it: relative names start at the overlay's directory. */
 export function resolveBacking(overlayPath: string, name: string): string {

@@ -4,7 +4,7 @@ import type { BlockBackend, IoCounters } from '../../core/graph/backend.ts';
 import { backingOf, chainOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
-import { fileSizeBytes, resolveBacking } from '../../core/images.ts';
+import { fileSizeBytes, resolveBacking, storedBytes } from '../../core/images.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
 
 const NO_THROTTLE = { iops_rd: 0, iops_wr: 0, iops: 0, bps_rd: 0, bps_wr: 0, bps: 0 } as const;
@@ -51,6 +51,9 @@ function imageInfo(node: BlockNode): JsonObject {
   const { image } = node;
   const isFormat = node.driver.supportsBacking && image !== undefined;
   const backingName = isFormat ? image.header.backingName : undefined;
+  // A filter passes on what the image below it says about clusters.
+  const below = skipFilters(node);
+  const clusters = below.driver.supportsBacking ? below.image : undefined;
   return {
     ...(backingName !== undefined &&
       image?.header.backingFormat !== undefined && {
@@ -58,9 +61,9 @@ function imageInfo(node: BlockNode): JsonObject {
       }),
     'virtual-size': node.lengthBytes,
     filename: fileNameOf(node),
-    ...(isFormat && { 'cluster-size': image.header.clusterSizeBytes }),
+    ...(clusters && { 'cluster-size': clusters.header.clusterSizeBytes }),
     format: node.driver.name,
-    ...(file && { 'actual-size': file.format === 'raw' ? file.extents.coveredBytes : fileSizeBytes(file) }),
+    ...(file && { 'actual-size': file.format === 'raw' ? storedBytes(file) : fileSizeBytes(file) }),
     ...(isFormat && { 'format-specific': QCOW2_SPECIFIC }),
     ...(backingName !== undefined &&
       image && {

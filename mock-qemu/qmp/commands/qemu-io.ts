@@ -78,13 +78,12 @@ export function performIo(vm: Vm, node: BlockNode, backend: BlockBackend | undef
   const { op, offset, bytes } = io;
   if (op === 'flush') {
     flushNode(node);
-    if (backend) backend.counters.flushOperations++;
     return '';
   }
   if (offset + bytes > node.lengthBytes)
     return `${op === 'read' ? 'read' : verb(op)} failed: ${strerror('EIO')}\n`;
   const end = offset + bytes;
-  if (op === 'read') return readBack(vm, node, backend, io);
+  if (op === 'read') return readBack(vm, node, io);
   if (op === 'discard') discardFrom(node, offset, end);
   else writeTo(node, offset, end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
   if (backend && op !== 'discard') {
@@ -96,7 +95,7 @@ export function performIo(vm: Vm, node: BlockNode, backend: BlockBackend | undef
 
 const verb = (op: IoCommand['op']): string => (op === 'discard' ? 'discard' : 'write');
 
-function readBack(vm: Vm, node: BlockNode, _backend: BlockBackend | undefined, io: IoCommand): string {
+function readBack(vm: Vm, node: BlockNode, io: IoCommand): string {
   const { offset, bytes, pattern } = io;
   const end = offset + bytes;
   let verified = true;
