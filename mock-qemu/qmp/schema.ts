@@ -81,11 +81,21 @@ function exact(value: bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : value;
 }
 
+/** A schema is indexed once, not by each of the machines that share its profile. */
+const indexes = new WeakMap<readonly SchemaEntity[], ReadonlyMap<string, SchemaEntity>>();
+
+function entitiesOf(schema: readonly SchemaEntity[]): ReadonlyMap<string, SchemaEntity> {
+  const known = indexes.get(schema);
+  if (known) return known;
+  const index = new Map(schema.map((entity) => [entity.name, entity]));
+  indexes.set(schema, index);
+  return index;
+}
+
 /** Checks arguments of every command of one profile. */
 export class ArgumentChecker {
   readonly #profile: Profile;
   readonly #unchecked: ReadonlySet<string>;
-  #entities: ReadonlyMap<string, SchemaEntity> | undefined;
 
   constructor(profile: Profile) {
     this.#profile = profile;
@@ -118,8 +128,7 @@ export class ArgumentChecker {
   }
 
   #lookup(name: string): SchemaEntity | undefined {
-    this.#entities ??= new Map(this.#introspection.schema.map((entity) => [entity.name, entity]));
-    return this.#entities.get(name);
+    return entitiesOf(this.#introspection.schema).get(name);
   }
 
   #entity(name: string): SchemaEntity {
