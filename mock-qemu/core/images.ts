@@ -62,13 +62,23 @@ export function storedBytes(file: ImageFile): number {
 
 /** A backing name as its overlay means it: relative names start at the overlay's directory. */
 export function resolveBacking(overlayPath: string, name: string): string {
-  if (name.startsWith('/')) return name;
+  if (name.startsWith('/') || name.startsWith('json:')) return name;
   const parts = overlayPath.split('/').slice(0, -1);
   for (const part of name.split('/')) {
     if (part === '..') parts.pop();
     else if (part !== '.') parts.push(part);
   }
   return parts.join('/');
+}
+
+/** The path of a backing file, also where the name is a `json:` of options. */
+export function backingPath(overlayPath: string, name: string): string {
+  const resolved = resolveBacking(overlayPath, name);
+  if (!resolved.startsWith('json:')) return resolved;
+  const options = JSON.parse(resolved.slice('json:'.length)) as {
+    readonly file?: { readonly filename?: string };
+  };
+  return options.file?.filename ?? '';
 }
 
 /** What stat(2) says. */

@@ -82,11 +82,6 @@ export class Vm implements JobHost {
     this.#soon.push(run);
   }
 
-  /** Runs something once the reply of the running command is out. */
-  soonAfterReply(run: () => void): void {
-    this.clock.after(0, run);
-  }
-
   /** Runs what the main loop has to do before it waits. */
   settle(): void {
     if (this.#settling) return;

@@ -1,6 +1,6 @@
 /** Reading an image's chain from its files alone, as qemu-img would after every process is gone. */
 import { ABSENT, type BlobTable, type Span } from '../core/extents.ts';
-import { type ImageFile, type Run, resolveBacking } from '../core/images.ts';
+import { backingPath, type ImageFile, type Run } from '../core/images.ts';
 
 /** The files of a chain, the given one first. */
 function chainOf(path: string, open: (path: string) => ImageFile): ImageFile[] {
@@ -12,7 +12,7 @@ function chainOf(path: string, open: (path: string) => ImageFile): ImageFile[] {
     const file = open(next);
     chain.push(file);
     const name: string | undefined = file.header.backingName;
-    next = name === undefined ? undefined : resolveBacking(next, name);
+    next = name === undefined ? undefined : backingPath(next, name);
   }
   return chain;
 }

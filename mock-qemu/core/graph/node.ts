@@ -99,8 +99,6 @@ export class BlockNode {
   writeThresholdBytes = 0;
   /** Told once when a write goes past the threshold. */
   onThreshold: ((exceededBytes: number) => void) | undefined;
-  /** Opened with a backing node other than its header's. */
-  backingFromOptions = false;
   /** Size of a node without a file (null-co). */
   fixedSizeBytes = 0;
 

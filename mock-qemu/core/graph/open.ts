@@ -3,7 +3,7 @@
 import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
-import { type ImageFile, type ImageStore, resolveBacking } from '../images.ts';
+import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
 import { type BlockGraph, lock } from './graph.ts';
 import type { BlockNode } from './node.ts';
@@ -48,28 +48,39 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   if (!Object.hasOwn(DRIVERS, driverName)) refuse(`Unknown driver '${driverName}'`);
   const driver = DRIVERS[driverName as DriverName];
   if (driver.kind === 'filter') refuse(`Driver '${driverName}' is not supported by the simulation`);
-  const name = options['node-name'];
-  const node = graph.add({
-    name: typeof name === 'string' ? name : undefined,
-    driver,
-    readOnly: options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']),
-    monitorOwned: true,
-    unmap: options.discard === 'unmap' || options.discard === 'on',
-  });
+  const readOnly =
+    options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']);
+  // The child comes first: it is the older node, and its errors come before those of the name.
+  const child = driver.kind === 'format' ? openChild(context, options.file, readOnly) : undefined;
+  let node: BlockNode | undefined;
   try {
-    if (driver.kind === 'protocol') openProtocol(context, node, options);
-    else openFormat(context, node, options);
+    const name = options['node-name'];
+    const unmap = options.discard === 'unmap' || options.discard === 'on';
+    node = graph.add({
+      name: typeof name === 'string' ? name : undefined,
+      driver,
+      readOnly,
+      monitorOwned: true,
+      unmap,
+    });
+    if (child) openFormat(context, node, child, options);
+    else openProtocol(context, node, options);
     lock(node);
   } catch (error) {
-    // Never locked, so there is nothing to unlock or to flush.
-    node.image = undefined;
-    node.readOnly = true;
-    node.monitorOwned = false;
-    graph.collect(node);
+    if (node) discardUnopened(graph, node);
+    if (child) graph.collect(child);
     throw error;
   }
   node.monitorOwned = hints.monitorOwned ?? false;
   return node;
+}
+
+/** Drops a node that was never locked, so there is nothing to unlock or to flush. */
+function discardUnopened(graph: BlockGraph, node: BlockNode): void {
+  node.image = undefined;
+  node.readOnly = true;
+  node.monitorOwned = false;
+  graph.collect(node);
 }
 
 function openProtocol(context: OpenContext, node: BlockNode, options: Data): void {
@@ -81,10 +92,8 @@ function openProtocol(context: OpenContext, node: BlockNode, options: Data): voi
   node.image = openFile(context.images, String(options.filename ?? ''));
 }
 
-function openFormat(context: OpenContext, node: BlockNode, options: Data): void {
-  const { graph } = context;
-  const child = openChild(context, options.file, node.readOnly);
-  graph.adopt(node, 'file', child);
+function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, options: Data): void {
+  context.graph.adopt(node, 'file', child);
   node.image = imageBelow(child);
   if (node.driver.name === 'raw') return;
   const image = node.image;
@@ -92,27 +101,12 @@ function openFormat(context: OpenContext, node: BlockNode, options: Data): void 
     node.image = undefined;
     refuse(`Image is not in ${node.driver.name} format`);
   }
-  openBacking(context, node, image, options.backing);
+  openBacking(context, node, options.backing);
 }
 
-function openBacking(
-  context: OpenContext,
-  node: BlockNode,
-  image: ImageFile,
-  option: Value | undefined,
-): void {
-  const named = image.header.backingName;
-  if (option !== undefined) {
-    if (option !== null) {
-      const backing = openChild(context, option, true);
-      context.graph.adopt(node, 'backing', backing);
-    }
-    node.backingFromOptions =
-      (node.backing?.child.image?.path ?? '') !==
-      (named === undefined ? '' : resolveBacking(image.path, named));
-    return;
-  }
-  if (named !== undefined) attachHeaderBacking(context, node);
+function openBacking(context: OpenContext, node: BlockNode, option: Value | undefined): void {
+  if (option === undefined) attachHeaderBacking(context, node);
+  else if (option !== null) context.graph.adopt(node, 'backing', openChild(context, option, true));
 }
 
 /** Opens what an image's header names as its backing file and puts it below; refuses if that cannot be opened. */
@@ -120,7 +114,7 @@ export function attachHeaderBacking(context: OpenContext, node: BlockNode): void
   const image = node.image;
   const named = image?.header.backingName;
   if (image === undefined || named === undefined || node.backing) return;
-  const path = resolveBacking(image.path, named);
+  const path = backingPath(image.path, named);
   try {
     const format = image.header.backingFormat ?? probeFormat(context.images, path);
     const file = { driver: 'file', filename: path, 'read-only': true };

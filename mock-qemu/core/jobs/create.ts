@@ -24,8 +24,15 @@ export class CreateTask implements JobTask {
   }
 
   *run(job: Job): JobRun {
-    const { where } = this.options;
     job.len = 1;
+    const failure = yield* this.#create(job);
+    // The one step is done, however it ended.
+    job.offset = 1;
+    return failure;
+  }
+
+  *#create(job: Job): JobRun {
+    const { where } = this.options;
     try {
       if ('node' in where) {
         const node = where.node();
@@ -40,7 +47,6 @@ export class CreateTask implements JobTask {
     } catch (error) {
       return explain(error);
     }
-    job.offset = 1;
     return undefined;
   }
 }

@@ -108,7 +108,6 @@ export function rewriteBacking(
     base && backingName !== undefined
       ? { clusterSizeBytes, backingName, backingFormat: base.driver.name }
       : { clusterSizeBytes };
-  overlay.backingFromOptions = false;
   image.save();
 }
 

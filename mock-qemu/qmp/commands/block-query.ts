@@ -1,49 +1,14 @@
 /** query-block, query-named-block-nodes, query-blockstats: the graph as a client sees it. */
-import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
+import type { JsonObject } from '../../../src/qmp/messages.ts';
 import type { BlockBackend, IoCounters } from '../../core/graph/backend.ts';
 import { backingOf, chainOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
+import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
 import { fileSizeBytes, resolveBacking, storedBytes } from '../../core/images.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
 
 const NO_THROTTLE = { iops_rd: 0, iops_wr: 0, iops: 0, bps_rd: 0, bps_wr: 0, bps: 0 } as const;
-
-/** A file name as QEMU gives it: plain, or `json:` where options override what the header says. */
-export function fileNameOf(node: BlockNode): string {
-  const image = skipFilters(node);
-  const path = imageBelow(image)?.path;
-  if (path === undefined) return image.driver.name.startsWith('null-') ? `${image.driver.name}://` : '';
-  if (!isBackingOverridden(image)) return path;
-  return `json:${spaced(backingOptions(image))}`;
-}
-
-function isBackingOverridden(node: BlockNode): boolean {
-  const { image } = node;
-  if (image === undefined || !node.driver.supportsBacking) return false;
-  const named = image.header.backingName;
-  const expected = named === undefined ? undefined : resolveBacking(image.path, named);
-  const below = backingOf(node);
-  return (below && fileNameOf(below)) !== expected;
-}
-
-function backingOptions(node: BlockNode): JsonObject {
-  const below = backingOf(node);
-  const file = { driver: 'file', filename: imageBelow(node)?.path ?? '' };
-  return {
-    ...(node.driver.supportsBacking && { backing: below ? backingOptions(below) : null }),
-    driver: node.driver.name,
-    file,
-  };
-}
-
-/** JSON as QEMU writes it inside a file name: a blank after each colon and comma. */
-function spaced(value: Json): string {
-  if (Array.isArray(value)) return `[${value.map(spaced).join(', ')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const members = Object.entries(value as JsonObject).map(([name, each]) => `"${name}": ${spaced(each)}`);
-  return `{${members.join(', ')}}`;
-}
 
 /** QAPI ImageInfo of one node, without its backing image. */
 function imageInfo(node: BlockNode): JsonObject {
@@ -134,7 +99,7 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
     ...(backend.ioStatus !== undefined && node && { 'io-status': backend.ioStatus }),
     device: backend.name,
     locked: false,
-    removable: backend.removable || backend.qdev === undefined,
+    removable: backend.removable || (backend.qdev === undefined && backend.name !== ''),
     ...(node && { inserted: deviceInfo(context, node, false, chainOf(node).length - 1) }),
     ...(backend.qdev !== undefined && { qdev: backend.qdev }),
     type: 'unknown',
@@ -222,7 +187,7 @@ export const blockQueryCommands: CommandTable = {
   'query-named-block-nodes': (context, args) => {
     const nodes = [...context.vm.graph.nodes.values()].reverse();
     const flat = flag(args, 'flat') ?? false;
-    return nodes.map((node) => deviceInfo(context, node, flat, 0));
+    return nodes.map((node) => deviceInfo(context, node, flat, flat ? 0 : chainOf(node).length - 1));
   },
   'query-blockstats': ({ vm }, args) =>
     flag(args, 'query-nodes')

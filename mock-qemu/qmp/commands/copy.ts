@@ -302,8 +302,10 @@ const backup =
 
 /** Backups start inside a drained section, which shows as a pause right after the start. */
 export function startDrained(vm: Vm, jobs: readonly Job[]): void {
-  for (const job of jobs) job.start();
-  vm.drain(jobs, () => undefined);
+  for (const job of jobs) {
+    job.pause();
+    job.start();
+  }
   vm.undrain(jobs);
 }
 

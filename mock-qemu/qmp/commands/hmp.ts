@@ -2,9 +2,9 @@
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import type { BlockBackend } from '../../core/graph/backend.ts';
 import { chainOf, skipImplicit } from '../../core/graph/data.ts';
+import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import type { Vm } from '../../core/vm.ts';
-import { fileNameOf } from './block-query.ts';
 import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
 import { type CommandContext, type CommandTable, type Finish, LATER, needText } from './table.ts';
 

@@ -3,19 +3,24 @@ import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { addDevice, finishUnplug } from '../../core/devices.ts';
 import { refuse } from '../../core/errors.ts';
 import type { Vm } from '../../core/vm.ts';
+import type { Profile } from '../../profiles/profile.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
 
-const MIGRATE_CAPABILITIES = [
-  'xbzrle',
-  'auto-converge',
-  'events',
-  'postcopy-ram',
-  'multifd',
-  'dirty-bitmaps',
-];
+/** The values of the enum that a command's list of objects has as a member. */
+function enumOfReply({ introspection }: Profile, command: string, member: string): readonly string[] {
+  const entity = (name: string | undefined) => introspection.schema.find((each) => each.name === name);
+  const called = entity(command);
+  const list = called?.['meta-type'] === 'command' ? entity(called['ret-type']) : undefined;
+  const item = list?.['meta-type'] === 'array' ? entity(list['element-type']) : undefined;
+  const members = item?.['meta-type'] === 'object' ? item.members : [];
+  const found = entity(members.find(({ name }) => name === member)?.type);
+  return found?.['meta-type'] === 'enum' ? found.members.map(({ name }) => name) : [];
+}
 
 // Long enough for the reply to leave before the process does.
 const EXIT_NS = 1_000;
+// A device is freed only after a grace period, so its end comes well after the reply.
+const UNPLUG_NS = 20_000_000;
 
 function reset(vm: Vm): void {
   const moving = vm.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded');
@@ -23,7 +28,8 @@ function reset(vm: Vm): void {
   vm.undrain(moving);
   vm.emit('RESET', { guest: false, reason: 'host-qmp-system-reset' });
   if (vm.runState === 'shutdown') vm.runState = 'paused';
-  finishUnplug(vm);
+  for (const { backend } of vm.unplugging) if (backend) backend.qdev = undefined;
+  vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
 }
 
 function qomList(vm: Vm, path: string): JsonObject[] {
@@ -54,8 +60,11 @@ export const lifecycleCommands: CommandTable = {
   'query-target': () => ({ arch: 'x86_64' }),
   'query-kvm': () => ({ enabled: false, present: false }),
   'query-chardev': ({ chardevs }) => chardevs.map((each) => ({ 'frontend-open': true, ...each })),
-  'query-migrate-capabilities': () =>
-    MIGRATE_CAPABILITIES.map((capability) => ({ capability, state: false })),
+  'query-migrate-capabilities': ({ profile }) =>
+    enumOfReply(profile, 'query-migrate-capabilities', 'capability').map((capability) => ({
+      capability,
+      state: false,
+    })),
   'migrate-set-capabilities': () => undefined,
   'query-iothreads': () => [],
   'query-cpus-fast': () => [
@@ -103,7 +112,7 @@ export const lifecycleCommands: CommandTable = {
     const device = vm.devices.find((each) => each.id === id || each.path === id);
     if (!device) return refuse(`Device '${id}' not found`, 'DeviceNotFound');
     vm.unplugging.add(device);
-    if (!device.driver.endsWith('-pci')) vm.soonAfterReply(() => finishUnplug(vm));
+    if (!device.driver.endsWith('-pci')) vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
     return undefined;
   },
 };

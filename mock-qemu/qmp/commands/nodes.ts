@@ -11,6 +11,7 @@ import {
   isRoot,
   reopen,
 } from '../../core/graph/graph.ts';
+import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode } from '../../core/graph/open.ts';
 import type { ImageHeader } from '../../core/images.ts';
@@ -139,7 +140,8 @@ export function createImageFile(
 ): void {
   const { driver, sizeBytes, backing } = options;
   try {
-    const backingName = backing?.image?.path;
+    const backingName = backing && fileNameOf(backing);
+    vm.options.print('stdout', formatting(path, options, backingName));
     format(vm.images.create(path), {
       format: driver === 'qcow2' ? 'qcow2' : 'raw',
       sizeBytes,
@@ -152,6 +154,26 @@ export function createImageFile(
     if (error instanceof HostError) refuse(`Could not create '${path}': ${strerror(error.code)}`);
     throw error;
   }
+}
+
+/** What QEMU says on its standard output when it formats an image. */
+function formatting(
+  path: string,
+  {
+    driver,
+    sizeBytes,
+    backing,
+  }: { readonly driver: string; readonly sizeBytes: number; readonly backing?: BlockNode | undefined },
+  backingName: string | undefined,
+): string {
+  if (driver !== 'qcow2') return `Formatting '${path}', fmt=${driver} size=${sizeBytes}\n`;
+  const below = backing
+    ? ` backing_file=${backingName?.replaceAll(',', ',,')} backing_fmt=${backing.driver.name}`
+    : '';
+  return (
+    `Formatting '${path}', fmt=qcow2 cluster_size=${DEFAULT_CLUSTER_BYTES} extended_l2=off compression_type=zlib ` +
+    `size=${sizeBytes}${below} lazy_refcounts=off refcount_bits=16\n`
+  );
 }
 
 /** One external snapshot, prepared: `commit` cannot fail. */
