@@ -1,0 +1,51 @@
+import { statSync } from 'node:fs';
+import { describe, expect, test } from 'vitest';
+import { profileNamed, profiles } from '../../../../mock-qemu/profiles/index.ts';
+
+test('an unknown name lists the valid ones', () => {
+  const valid = profiles.map(({ name }) => name).join(', ');
+  expect(() => profileNamed('qemu-99')).toThrow(`unknown profile 'qemu-99'; valid profiles: ${valid}`);
+});
+
+describe.each(profiles.map((profile) => [profile.name, profile] as const))('%s', (name, profile) => {
+  const { introspection } = profile;
+  const types = new Map(introspection.schema.map((entity) => [entity.name, entity]));
+
+  test('is found by its name', () => {
+    expect(profileNamed(name)).toBe(profile);
+  });
+
+  test('every command it lists has a schema, and every type that is referred to exists', () => {
+    for (const command of introspection.commands) {
+      expect(types.get(command)?.['meta-type'], command).toBe('command');
+    }
+    const referred = introspection.schema.flatMap((entity) => {
+      switch (entity['meta-type']) {
+        case 'command':
+          return [entity['arg-type'], entity['ret-type']];
+        case 'event':
+          return [entity['arg-type']];
+        case 'array':
+          return [entity['element-type']];
+        case 'alternate':
+          return entity.members.map(({ type }) => type);
+        case 'object':
+          return [...entity.members, ...(entity.variants ?? [])].map(({ type }) => type);
+        default:
+          return [];
+      }
+    });
+    for (const type of referred) expect(types.has(type), type).toBe(true);
+  });
+
+  test('what was found by probing belongs to the schema', () => {
+    for (const key of [...Object.keys(introspection.integers), ...Object.keys(introspection.alternates)]) {
+      expect(types.has(key.split('.')[0] ?? ''), key).toBe(true);
+    }
+  });
+});
+
+test.each(['qemu-7.2', 'qemu-10.0'])('the captured file of %s is small', (name) => {
+  const file = new URL(`../../../../mock-qemu/profiles/captured/${name}.json`, import.meta.url);
+  expect(statSync(file).size).toBeLessThan(300 * 1024);
+});

@@ -1,0 +1,147 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { connect, type Socket } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { afterEach, beforeEach, describe, expect, test } from 'vitest';
+import { profiles } from '../../../../mock-qemu/profiles/index.ts';
+import { parseCommandLine } from '../../../../mock-qemu/shells/options.ts';
+
+describe('command line', () => {
+  const parse = (...words: string[]) => parseCommandLine(words, {});
+
+  test('without arguments: usage', () => {
+    expect(parse()).toMatchObject({ exitCode: 2, refuse: expect.stringContaining('usage: mock-qemu') });
+  });
+
+  const names = profiles.map(({ name }) => name).join(', ');
+  test.each([
+    [['--profile', 'nope'], 2, `mock-qemu: unknown profile 'nope'; valid profiles: ${names}`],
+    [
+      ['--prof', 'x'],
+      2,
+      "mock-qemu: unknown option '--prof'; own options: --profile, --seed, --speed, --trace",
+    ],
+    [['--seed', 'x'], 2, 'mock-qemu: --seed x: a whole number is needed'],
+    [['--speed=0'], 2, 'mock-qemu: --speed 0: a number above 0 is needed'],
+    [['--trace'], 2, 'mock-qemu: --trace needs a value'],
+    [['-qmp', 'tcp:localhost:4444,server=on'], 1, 'only listening unix sockets and stdio are simulated'],
+    [['-mon', 'chardev=c,mode=control'], 1, 'chardev "c" not found'],
+    [['-daemonize'], 1, '-daemonize is not simulated'],
+  ])('%j is refused in one line', (words, exitCode, text) => {
+    const parsed = parse(...words);
+    expect(parsed).toMatchObject({ exitCode, refuse: expect.stringContaining(text) });
+    expect('refuse' in parsed && parsed.refuse.trimEnd()).not.toContain('\n');
+  });
+
+  test('own options and monitors are found among those of QEMU', () => {
+    const words = [
+      '--seed=7',
+      '-S',
+      '-chardev',
+      'socket,id=c,path=/a,b,server=on'.replace(',b', ''),
+      '--speed',
+      '10',
+    ];
+    const monitors = ['-mon', 'chardev=c,mode=control', '-qmp', 'unix:/q,server,nowait', '-pidfile', '/p'];
+    const parsed = parseCommandLine([...words, ...monitors], { MOCK_QEMU_PROFILE: 'qemu-10.0' });
+    expect(parsed).toMatchObject({
+      run: { profile: { name: 'qemu-10.0' }, seed: 7, speed: 10, pidFile: '/p' },
+    });
+    expect('run' in parsed && new Set(parsed.run.endpoints)).toEqual(
+      new Set([
+        { type: 'unix', path: '/a' },
+        { type: 'unix', path: '/q' },
+      ]),
+    );
+  });
+
+  test('--version looks like QEMU', () => {
+    expect(parse('--version')).toEqual({
+      print: expect.stringMatching(/^QEMU emulator version 7\.2\.\d+ \(/),
+    });
+  });
+});
+
+describe('process', () => {
+  const cli = fileURLToPath(new URL('../../../../mock-qemu/shells/cli.ts', import.meta.url));
+  let directory: string;
+  let child: ChildProcess | undefined;
+  beforeEach(() => {
+    directory = mkdtempSync(join(tmpdir(), 'mockvirt-'));
+  });
+  afterEach(() => {
+    child?.kill('SIGKILL');
+    rmSync(directory, { recursive: true });
+  });
+
+  const start = (...argv: string[]) => {
+    child = spawn(process.execPath, [cli, ...argv], { stdio: ['pipe', 'pipe', 'inherit'] });
+    return child;
+  };
+
+  async function reach(path: string): Promise<Socket> {
+    for (;;) {
+      const socket = connect(path);
+      const reached = await new Promise<boolean>((resolve) => {
+        socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+      });
+      if (reached) return socket;
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  }
+
+  /** Waits until text has come. */
+  async function heard(socket: Socket, text: string): Promise<string> {
+    let all = '';
+    while (!all.includes(text)) all += String((await once(socket, 'data'))[0]);
+    return all;
+  }
+
+  test('one client at a time; SIGTERM ends it in order and leaves nothing behind', async () => {
+    const [path, pidFile, trace] = [join(directory, 'qmp'), join(directory, 'pid'), join(directory, 'trace')];
+    const started = start(
+      '-S',
+      '-pidfile',
+      pidFile,
+      '--trace',
+      trace,
+      '-qmp',
+      `unix:${path},server=on,wait=off`,
+    );
+    const exited = once(started, 'exit');
+    const first = await reach(path);
+    await heard(first, 'QMP');
+    expect(readFileSync(pidFile, 'utf8')).toBe(`${started.pid}\n`);
+    const second = await reach(path);
+    const greeting = heard(second, 'QMP');
+    let early = true;
+    void greeting.then(() => expect(early).toBe(false));
+    first.write('{"execute":"qmp_capabilities"}');
+    await heard(first, '{"return": {}}');
+    early = false;
+    first.end();
+    await greeting;
+    second.write('{"execute":"qmp_capabilities"}');
+    await heard(second, '{"return": {}}');
+    started.kill('SIGTERM');
+    expect(await heard(second, 'SHUTDOWN')).toContain('"reason": "host-signal"');
+    expect(await exited).toEqual([0, null]);
+    expect([existsSync(path), existsSync(pidFile)]).toEqual([false, false]);
+    expect(readFileSync(trace, 'utf8')).toContain('SHUTDOWN');
+  });
+
+  test('a monitor on stdio', async () => {
+    const started = start('-qmp', 'stdio');
+    const exited = once(started, 'exit');
+    let text = '';
+    started.stdout?.on('data', (bytes) => {
+      text += bytes;
+    });
+    started.stdin?.write('{"execute":"qmp_capabilities"}{"execute":"quit"}');
+    expect(await exited).toEqual([0, null]);
+    expect(text).toContain('host-qmp-quit');
+  });
+});
