@@ -33,13 +33,15 @@ export class DiskModel {
       if (partial !== undefined) return { offsetBytes: partial, expected: -1, found: run.byte };
       found.write(run);
     }
-    const at = this.#sectors.findIndex((byte, index) => byte !== found.#sectors[index]);
-    if (at < 0) return undefined;
-    return {
-      offsetBytes: at * SECTOR_BYTES,
-      expected: this.#sectors[at] ?? 0,
-      found: found.#sectors[at] ?? 0,
-    };
+    const count = this.#sectors.length;
+    for (let at = 0; at < count; at++)
+      if (this.#sectors[at] !== found.#sectors[at])
+        return {
+          offsetBytes: at * SECTOR_BYTES,
+          expected: this.#sectors[at] ?? 0,
+          found: found.#sectors[at] ?? 0,
+        };
+    return undefined;
   }
 }
 

@@ -75,37 +75,45 @@ async function runColumn(
   availability: Availability,
   counter: { cases: number },
 ): Promise<ContractResult[]> {
-  const results: ContractResult[] = [];
-  for (const [done, contract] of options.contracts.entries()) {
-    const tell = () =>
-      options.onProgress?.({
-        target: target.id,
-        contract: contract.id,
-        done,
-        total: options.contracts.length,
-        cases: counter.cases,
-      });
+  const { contracts, seed, runs, onProgress, onTrace } = options;
+  let done = 0;
+  return inParallel(contracts, target.concurrency ?? 1, async (contract) => {
     const skip = skipReason(contract, availability);
-    if (skip !== undefined) {
-      results.push({ status: 'skip', runs: 0, seed: options.seed, ms: 0, reason: skip });
-      continue;
-    }
+    if (skip !== undefined) return { status: 'skip', runs: 0, seed, ms: 0, reason: skip };
+    const tell = () => {
+      const { cases } = counter;
+      onProgress?.({ target: target.id, contract: contract.id, done, total: contracts.length, cases });
+    };
     tell();
-    results.push(
-      await runContract({
-        target,
-        contract,
-        seed: options.seed,
-        ...(options.runs === undefined ? {} : { runs: options.runs }),
-        ...(options.onTrace ? { onTrace: options.onTrace } : {}),
-        onCase() {
-          counter.cases++;
-          tell();
-        },
-      }),
-    );
-  }
-  return results;
+    const result = await runContract({
+      target,
+      contract,
+      seed,
+      ...(runs === undefined ? {} : { runs }),
+      ...(onTrace ? { onTrace } : {}),
+      onCase() {
+        counter.cases++;
+        tell();
+      },
+    });
+    done++;
+    return result;
+  });
+}
+
+/** Works through a list, `width` items at a time; the results keep the order of the items. */
+async function inParallel<Item, Result>(
+  items: readonly Item[],
+  width: number,
+  work: (item: Item) => Promise<Result>,
+): Promise<Result[]> {
+  const results = new Map<number, Result>();
+  const queue = items.entries();
+  const worker = async () => {
+    for (const [index, item] of queue) results.set(index, await work(item));
+  };
+  await Promise.all(Array.from({ length: width }, worker));
+  return [...results].sort(([left], [right]) => left - right).map(([, result]) => result);
 }
 
 /** Why a contract cannot be run on a target; undefined if it can. */
@@ -190,20 +198,15 @@ async function runCanaries(
     const canRun = contract && skipReason(contract, home.availability) === undefined;
     return canRun ? [{ canary, contract }] : [];
   });
-  const reports: CanaryReport[] = [];
-  for (const [done, { canary, contract }] of planted.entries()) {
-    const { target } = home;
-    const tell = () =>
-      options.onProgress?.({
-        target: target.id,
-        contract: contract.id,
-        canary: canary.id,
-        done,
-        total: planted.length,
-        cases: counter.cases,
-      });
+  let done = 0;
+  return inParallel(planted, home.target.concurrency ?? 1, async ({ canary, contract }) => {
+    const tell = () => {
+      const { target } = home;
+      const position = { done, total: planted.length, cases: counter.cases };
+      options.onProgress?.({ target: target.id, contract: contract.id, canary: canary.id, ...position });
+    };
     const caught = await isCaught({
-      target,
+      target: home.target,
       contract,
       canary,
       seed: options.seed,
@@ -212,9 +215,9 @@ async function runCanaries(
         tell();
       },
     });
-    reports.push({ id: canary.id, contract: contract.id, caught });
-  }
-  return reports;
+    done++;
+    return { id: canary.id, contract: contract.id, caught };
+  });
 }
 
 /** Whether a canary makes its contract fail, and by the backend's fault, not by a mistake in the canary. */

@@ -85,6 +85,8 @@ export interface Target {
   readonly shrinks?: number;
   /** How long one case may take on the session's own clock, in ms; 60,000 when left out. */
   readonly caseDeadlineMs?: number;
+  /** How many cases may run at once; 1 when left out. More than one makes sense where cases wait for processes. */
+  readonly concurrency?: number;
   available(): Promise<Availability>;
   open(options: OpenOptions): Promise<Session>;
 }

@@ -43,6 +43,7 @@ export class Vm {
   /** The images it was started with, active first. */
   readonly chain: readonly string[];
   readonly #guest: Guest;
+  #isSuspended = false;
 
   constructor({ world, domain, model, chain, guest }: VmParts) {
     this.world = world;
@@ -73,7 +74,7 @@ export class Vm {
   /** Starts a copy (virDomainBlockCopy); resolves to the destination's path. */
   async copy(plan: CopyPlan, suffix?: string): Promise<string> {
     const path = this.target(suffix);
-    const speed = plan.held ? HELD_BYTES_PER_SECOND : plan.speedBytesPerSecond;
+    const speed = await this.#startSpeed(plan);
     await this.domain.blockCopy(
       this.disk,
       copyTargetXml(path, plan.format),
@@ -89,12 +90,25 @@ export class Vm {
 
   /** Starts a pull of the whole chain (virDomainBlockPull). */
   async pull(plan: PullPlan): Promise<void> {
-    const speed = plan.held ? HELD_BYTES_PER_SECOND : plan.speedBytesPerSecond;
+    const speed = await this.#startSpeed(plan);
     await this.domain.blockPull(this.disk, speed, BlockPullFlags.BANDWIDTH_BYTES);
   }
 
-  /** Lets a held job go. One that has ended by itself is left alone. */
+  /**
+   * The speed that a job is started with. Before one that is held back the CPUs are stopped: a booting firmware resets
+   * its disks, and in some QEMUs that cuts short the sleep of a throttled job.
+   */
+  async #startSpeed({ held, speedBytesPerSecond }: CopyPlan | PullPlan): Promise<number> {
+    if (!held) return speedBytesPerSecond;
+    if (!this.#isSuspended) await this.domain.suspend();
+    this.#isSuspended = true;
+    return HELD_BYTES_PER_SECOND;
+  }
+
+  /** Lets a held job go, and the CPUs run. A job that has ended by itself is left alone. */
   async letGo(speedBytesPerSecond = 0): Promise<void> {
+    if (this.#isSuspended) await this.domain.resume();
+    this.#isSuspended = false;
     try {
       await this.domain.blockJobSetSpeed(
         this.disk,

@@ -72,6 +72,7 @@ export async function qemuTarget(emulator: string): Promise<Target> {
     runs: 5,
     shrinks: 10,
     caseDeadlineMs: 60_000,
+    concurrency: 3,
     available: async () => availability,
     async open(options) {
       const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));

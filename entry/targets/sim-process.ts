@@ -27,8 +27,9 @@ export function simProcessTarget(): Target {
     runs: 20,
     shrinks: 40,
     caseDeadlineMs: 60_000,
+    concurrency: 3,
     async available() {
-      const probed = await probeDriver(createQemuDriver({ host: mockQemuHost() }));
+      const probed = await probeDriver(createQemuDriver({ host: mockQemuHost(0) }));
       return probed.ok ? { ...probed, version: `simulated ${probed.version}, one process each` } : probed;
     },
     async open(options) {
@@ -37,7 +38,7 @@ export function simProcessTarget(): Target {
       return openSession(
         {
           uri: `qemu:///embed?root=${directory}`,
-          host: mockQemuHost(),
+          host: mockQemuHost(options.seed),
           probes,
           directory,
           createImage: async (spec) => createStoreImage(store, spec),
@@ -51,7 +52,10 @@ export function simProcessTarget(): Target {
 }
 
 /** Runs `mock-qemu` with this Node, so that no shebang and no PATH is needed. */
-function mockQemuHost(): Host {
+function mockQemuHost(seed: number): Host {
   const host = createProcessHost();
-  return { ...host, launch: (_emulator, argv) => host.launch(process.execPath, [MOCK_QEMU, ...argv]) };
+  return {
+    ...host,
+    launch: (_emulator, argv) => host.launch(process.execPath, [MOCK_QEMU, '--seed', String(seed), ...argv]),
+  };
 }

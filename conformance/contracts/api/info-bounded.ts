@@ -54,8 +54,10 @@ class ProgressWatch {
     expect(cur >= 0 && cur <= end, `cur ${cur} is not within 0 and end ${end}`);
     // Below the size of the disk nothing is known yet when end is 0 or 1.
     if (end > 1) {
-      expect(cur >= this.#cur, `cur went back from ${this.#cur} to ${cur}`);
-      this.#cur = cur;
+      // libvirt takes one byte off a job that has copied all and is not ready, whatever it reported before.
+      const isHeldBack = cur === end - 1 && this.#cur === end;
+      expect(cur >= this.#cur || isHeldBack, `cur went back from ${this.#cur} to ${cur}`);
+      this.#cur = Math.max(cur, this.#cur);
     }
     expect(type !== BlockJobType.PULL || cur < end, `a pull shows cur equal to end (${end})`);
     return info;
