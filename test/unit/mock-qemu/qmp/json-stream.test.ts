@@ -62,8 +62,9 @@ describe('values', () => {
         expect(readAll(...chunks)).toEqual(readAll(bytes));
         const [item] = readAll(bytes);
         const read = item && 'value' in item ? plainJson(item.value) : item;
-        // The wire has one zero.
-        expect(JSON.stringify(read)).toEqual(JSON.stringify(value));
+        // Integers that a double holds, but not safely, come as bigints.
+        const asNumber = (_: string, part: unknown) => (typeof part === 'bigint' ? Number(part) : part);
+        expect(JSON.stringify(read, asNumber)).toEqual(JSON.stringify(value));
       }),
     );
   });
@@ -111,7 +112,9 @@ describe('errors', () => {
 
   test('a message of too many tokens is refused', () => {
     const tooMany = `[${'1,'.repeat(1024 * 1024)}1,1`;
-    expect(outcomes(tooMany)[0]).toBe('JSON token count limit exceeded');
+    expect(readAll(new TextEncoder().encode(tooMany))[0]).toEqual({
+      error: 'JSON token count limit exceeded',
+    });
   });
 
   test('a token beyond 64 MiB is refused without being kept', () => {
@@ -127,7 +130,7 @@ describe('errors', () => {
   });
 });
 
-test('100,000 generated streams: no crash, no hang, and the reader is usable after each', () => {
+test('100,000 generated streams: no crash, no hang, usable after each', { timeout: 60_000 }, () => {
   const fragments = [
     ...['{', '}', '[', ']', ':', ',', '"a"', "'b'", '"id"', '1', '-0', '1.5', '1e5', 'true', 'null', 'fals'],
     ...[
