@@ -42,11 +42,14 @@ export interface ImageFile {
 const QCOW2_METADATA_CLUSTERS = 3;
 const SECTOR_BYTES = 512;
 
-/** How long a file is on its host: a raw image is its size, a qcow2 image its metadata and its data clusters. */
-export function fileSizeBytes(file: ImageFile): number {
+/**
+ * How long a file is on its host: a raw image is its size, a qcow2 image its metadata and its data clusters. A cluster that
+ * its process has allocated but not flushed has its place already.
+ */
+export function fileSizeBytes(file: ImageFile, unflushedBytes = 0): number {
   if (file.format === 'raw') return file.virtualSizeBytes;
   const cluster = file.header.clusterSizeBytes;
-  const dataBytes = storedBytes(file);
+  const dataBytes = storedBytes(file) + unflushedBytes;
   if (dataBytes === 0) return QCOW2_METADATA_CLUSTERS * cluster + SECTOR_BYTES;
   // An L2 table is a cluster of 8-byte entries, one for each data cluster.
   const tables = Math.ceil(dataBytes / (cluster * (cluster / 8)));

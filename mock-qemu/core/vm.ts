@@ -4,7 +4,7 @@ import type { Data } from './data.ts';
 import type { Errno } from './errno.ts';
 import { Faults } from './faults.ts';
 import { BlockBackend } from './graph/backend.ts';
-import { BlockGraph } from './graph/graph.ts';
+import { BlockGraph, unlock } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
 import type { ImageStore } from './images.ts';
@@ -215,10 +215,8 @@ export class Vm implements JobHost {
         // QEMU may have written a metadata table back early, for want of memory.
         if (this.random.chance(1 / 4)) node.image?.extents.set(start, end, tag);
       }
-      if (node.image === undefined || node.driver.kind !== 'format') continue;
-      if (node.readOnly) node.image.locks.readers--;
-      else node.image.locks.writers--;
-      node.image.save();
+      node.image?.save();
+      unlock(node);
     }
   }
 }

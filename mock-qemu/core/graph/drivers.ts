@@ -15,12 +15,18 @@ const childOf = (edge: Edge | undefined): BlockNode => {
   return edge.child;
 };
 
+/** What the format node above has allocated in a file and not flushed. */
+function unflushedBytes(node: BlockNode): number {
+  const above = node.parents.find(({ role }) => role === 'file')?.parent;
+  return above?.kind === 'node' ? (above.node.pending?.coveredBytes ?? 0) : 0;
+}
+
 /** The bytes of a file as they are. A hole reads as zeroes, so nothing is ever absent at this level. */
 const file: BlockDriver = {
   name: 'file',
   kind: 'protocol',
   supportsBacking: false,
-  lengthBytes: (node) => fileSizeBytes(imageOf(node)),
+  lengthBytes: (node) => fileSizeBytes(imageOf(node), unflushedBytes(node)),
   at(node, offset, limit) {
     const span = imageOf(node).extents.at(offset, limit);
     return span.tag === ABSENT ? { end: span.end, tag: 0 } : span;

@@ -2,6 +2,7 @@
 import { assert } from '../../../src/util/assert.ts';
 import { refuse } from '../errors.ts';
 import { ExtentMap } from '../extents.ts';
+import type { ImageFile } from '../images.ts';
 import type { Random } from '../random.ts';
 import type { BlockBackend } from './backend.ts';
 import { flushNode } from './data.ts';
@@ -17,6 +18,7 @@ export interface NodeOptions {
   readonly monitorOwned?: boolean;
   readonly implicit?: boolean;
   readonly unmap?: boolean;
+  readonly forceShare?: boolean;
 }
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
@@ -193,10 +195,14 @@ export function checkNotBlocked(node: BlockNode, op: BlockedOp): void {
   if (reason !== undefined) refuse(reason);
 }
 
+/** The image whose locks a node takes: format nodes have them, and not those that share by force. */
+const lockedImage = (node: BlockNode): ImageFile | undefined =>
+  node.driver.kind === 'format' && !node.forceShare ? node.image : undefined;
+
 /** Takes the locks of an image: one writer, or any number of readers. */
 export function lock(node: BlockNode): void {
-  const { image } = node;
-  if (image === undefined || node.driver.kind !== 'format') return;
+  const image = lockedImage(node);
+  if (image === undefined) return;
   if (node.readOnly) {
     if (image.locks.writers > 0) refuse('Failed to get shared "write" lock');
     image.locks.readers++;
@@ -209,19 +215,19 @@ export function lock(node: BlockNode): void {
 
 /** Gives the locks of an image back. */
 export function unlock(node: BlockNode): void {
-  const { image } = node;
-  if (image === undefined || node.driver.kind !== 'format') return;
+  const image = lockedImage(node);
+  node.image = undefined;
+  if (image === undefined) return;
   if (node.readOnly) image.locks.readers--;
   else image.locks.writers--;
-  node.image = undefined;
 }
 
 /** Changes a node between read-only and read-write, its file node with it. */
 export function reopen(node: BlockNode, readOnly: boolean): void {
   if (node.readOnly === readOnly) return;
   if (readOnly) flushNode(node);
-  const { image } = node;
-  if (image && node.driver.kind === 'format') {
+  const image = lockedImage(node);
+  if (image) {
     image.locks.writers += readOnly ? -1 : 1;
     image.locks.readers += readOnly ? 1 : -1;
   }

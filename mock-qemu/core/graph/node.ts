@@ -76,6 +76,8 @@ export class BlockNode {
   monitorOwned: boolean;
   /** A filter that its job inserted unasked: hidden from query-block. */
   readonly implicit: boolean;
+  /** force-share: reads without caring who else writes. */
+  readonly forceShare: boolean;
   /** discard=unmap: discards reach the image, zeroes may be unmapped. */
   readonly unmap: boolean;
   file: Edge | undefined;
@@ -109,6 +111,7 @@ export class BlockNode {
     readonly monitorOwned?: boolean;
     readonly implicit?: boolean;
     readonly unmap?: boolean;
+    readonly forceShare?: boolean;
   }) {
     this.name = options.name;
     this.driver = options.driver;
@@ -116,6 +119,7 @@ export class BlockNode {
     this.monitorOwned = options.monitorOwned ?? false;
     this.implicit = options.implicit ?? false;
     this.unmap = options.unmap ?? false;
+    this.forceShare = options.forceShare ?? false;
   }
 
   get lengthBytes(): number {

@@ -50,6 +50,9 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   if (driver.kind === 'filter') refuse(`Driver '${driverName}' is not supported by the simulation`);
   const readOnly =
     options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']);
+  if (isOn(options['force-share']) && !readOnly) {
+    refuse('force-share=on can only be used with read-only images');
+  }
   // The child comes first: it is the older node, and its errors come before those of the name.
   const child = driver.kind === 'format' ? openChild(context, options.file, readOnly) : undefined;
   let node: BlockNode | undefined;
@@ -62,6 +65,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       readOnly,
       monitorOwned: true,
       unmap,
+      forceShare: isOn(options['force-share']),
     });
     if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);

@@ -11,7 +11,7 @@ import type { ErrorPolicy } from '../../core/jobs/job.ts';
 import { StreamTask } from '../../core/jobs/stream.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createOverFilter, insertFilter, startMirrorJob } from './copy.ts';
-import { type CommandContext, type CommandTable, choice, needText, text } from './table.ts';
+import { type CommandContext, type CommandTable, choice, needText, quoted, text } from './table.ts';
 
 /** The image of a chain that a file name means, as the overlay above it would resolve it. */
 function imageByName(chain: readonly BlockNode[], name: string): BlockNode | undefined {
@@ -43,7 +43,7 @@ function streamBase(vm: Vm, device: BlockNode, args: JsonObject): BlockNode | un
   if (node.driver.kind === 'filter')
     refuse(`Node '${bottom}' is a filter, use a non-filter node as 'bottom'`);
   if (!chain.includes(node))
-    refuse(`Node '${bottom}' is not in a chain starting from '${needText(args, 'device')}'`);
+    refuse(`Node '${bottom}' is not in a chain starting from ${quoted(needText(args, 'device'))}`);
   return backingOf(node);
 }
 

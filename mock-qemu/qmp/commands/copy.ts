@@ -26,6 +26,7 @@ import {
   integer,
   isObject,
   needText,
+  quoted,
   text,
 } from './table.ts';
 
@@ -96,7 +97,7 @@ function checkReplaces(vm: Vm, source: BlockNode, args: JsonObject): void {
   const node = vm.graph.nodes.get(replaces) ?? refuse(`Failed to find node with node-name='${replaces}'`);
   if (node !== source && !chainOf(source).includes(node)) {
     refuse(
-      `Cannot replace '${replaces}' by a node mirrored from '${source.name}', because it cannot be ` +
+      `Cannot replace ${quoted(replaces)} by a node mirrored from ${quoted(source.name)}, because it cannot be ` +
         'guaranteed that doing so would not lead to an abrupt change of visible data',
     );
   }

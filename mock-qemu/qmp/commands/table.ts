@@ -63,6 +63,9 @@ export function choice<T extends string>(args: JsonObject, name: string, otherwi
   return (text(args, name) as T | undefined) ?? otherwise;
 }
 
+/** A name as error texts have it. */
+export const quoted = (name: string): string => `'${name}'`;
+
 /** Whether a value is a JSON object. */
 export const isObject = (value: Json | undefined): value is JsonObject =>
   typeof value === 'object' && value !== null && !Array.isArray(value);
