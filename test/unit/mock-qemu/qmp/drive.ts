@@ -43,7 +43,7 @@ export class Desk {
   /** A connection that has negotiated. */
   negotiated(connection = 1, enable: readonly string[] = []): this {
     this.monitor.connect(connection);
-    this.say(JSON.stringify({ execute: 'qmp_capabilities', arguments: { enable } }), connection);
+    this.say(command('qmp_capabilities', enable.length > 0 ? { enable } : undefined), connection);
     return this;
   }
 }
