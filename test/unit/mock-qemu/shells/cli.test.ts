@@ -96,7 +96,12 @@ describe('process', () => {
   /** Waits until text has come. */
   async function heard(socket: Socket, text: string): Promise<string> {
     let all = '';
-    while (!all.includes(text)) all += String((await once(socket, 'data'))[0]);
+    const collect = (bytes: Uint8Array) => {
+      all += bytes;
+    };
+    socket.on('data', collect);
+    while (!all.includes(text)) await once(socket, 'data');
+    socket.off('data', collect);
     return all;
   }
 
