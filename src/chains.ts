@@ -29,10 +29,11 @@ export async function chainBelow(
     if (terminated) return chain;
     const info = await volumes.inspect(last.path, last.format);
     if (!info.backing) return chain;
-    const { path, format = 'raw' } = info.backing;
+    const { path, name, format = 'raw' } = info.backing;
     if (seen.has(path) || chain.length >= MAX_DEPTH) throw selfReferential(path);
     seen.add(path);
-    chain.push({ type: 'file', path, format });
+    const relative = name.startsWith('/') ? {} : { relativeName: name };
+    chain.push({ type: 'file', path, format, ...relative });
   }
 }
 

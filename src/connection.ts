@@ -40,7 +40,10 @@ export class Connection {
         this.#lastDomainId += 1;
         return this.#lastDomainId;
       },
-      forget: (record) => this.#records.delete(record.uuid),
+      forget: (record) => {
+        record.forgotten = true;
+        this.#records.delete(record.uuid);
+      },
     };
   }
 
@@ -63,7 +66,7 @@ export class Connection {
     const definition = domainFromXml(xml);
     const existing = this.#matching(definition);
     const record = existing ?? this.#enter(definition);
-    const redefined = record.persistent !== undefined;
+    const redefined = existing !== undefined;
     record.persistent = definition;
     emitLifecycle(record, LifecycleEvent.DEFINED, redefined ? 1 : 0);
     return record.handle;
@@ -80,12 +83,14 @@ export class Connection {
     const record = this.#matching(definition) ?? this.#enter(definition);
     await record.locked('DomainCreateXML', async () => {
       if (record.running) {
-        throw new VirtError(ErrorCode.OPERATION_INVALID, `domain is already active as '${record.name}'`);
+        throw new VirtError(ErrorCode.OPERATION_INVALID, `domain '${record.name}' is already active`, {
+          domain: ErrorDomain.DOMAIN,
+        });
       }
       try {
         await startDomain(record, definition);
       } catch (error) {
-        if (!record.persistent) this.#records.delete(record.uuid);
+        if (!record.persistent) this.#services.forget(record);
         throw error;
       }
     });
@@ -157,6 +162,7 @@ export class Connection {
       throw new VirtError(
         ErrorCode.OPERATION_FAILED,
         `domain '${sameUuid.name}' is already defined with uuid ${definition.uuid}`,
+        { domain: ErrorDomain.DOMAIN },
       );
     }
     const sameName = [...this.#records.values()].find((record) => record.name === definition.name);
@@ -164,6 +170,7 @@ export class Connection {
       throw new VirtError(
         ErrorCode.OPERATION_FAILED,
         `domain '${definition.name}' already exists with uuid ${sameName.uuid}`,
+        { domain: ErrorDomain.DOMAIN },
       );
     }
     return sameUuid;

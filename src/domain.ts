@@ -3,6 +3,9 @@ import { blockCommit } from './calls/block-commit.ts';
 import { type BlockCopyParams, blockCopy } from './calls/block-copy.ts';
 import { type BlockJobInfo, blockJobAbort, blockJobSetSpeed, getBlockJobInfo } from './calls/block-job.ts';
 import { blockPull } from './calls/block-pull.ts';
+import { blockRebase } from './calls/block-rebase.ts';
+import { blockResize } from './calls/block-resize.ts';
+import { setBlockThreshold } from './calls/block-threshold.ts';
 import { checkFlags } from './calls/checks.ts';
 import { ErrorCode, VirtError } from './errors.ts';
 import { DomainXMLFlags, LifecycleEvent, MonitorCommandFlags } from './flags.ts';
@@ -112,6 +115,22 @@ export class Domain {
   }
 
   /**
+   * Pulls only what is above `base` and keeps that, or with BlockRebaseFlags.COPY copies the disk to the path `base`
+   * (virDomainBlockRebase). A copy of a persistent domain is always refused: only blockCopy can say TRANSIENT_JOB.
+   * @param base null: as blockPull. Name, path or `vda[N]` of an image of the chain; with COPY an absolute path
+   * @param bandwidth MiB/s, with BlockRebaseFlags.BANDWIDTH_BYTES bytes/s; 0: unlimited
+   * @param flags BlockRebaseFlags; RELATIVE keeps the backing file's name relative
+   */
+  async blockRebase(
+    disk: string,
+    base: string | null = null,
+    bandwidth: number | bigint = 0,
+    flags = 0,
+  ): Promise<void> {
+    await blockRebase(this.#record, disk, base, bandwidth, flags);
+  }
+
+  /**
    * Merges images of the chain downwards (virDomainBlockCommit, QAPI block-commit).
    * @param base name, path or `vda[N]` of the image to commit into; null: the deepest
    * @param top name, path or `vda[N]` of the image to commit; null: the active one, which needs ACTIVE
@@ -162,6 +181,26 @@ export class Domain {
    */
   async blockJobSetSpeed(disk: string, bandwidth: number | bigint, flags = 0): Promise<void> {
     await blockJobSetSpeed(this.#record, disk, bandwidth, flags);
+  }
+
+  /**
+   * Changes a disk's capacity (virDomainBlockResize); qcow2 and qed sizes are rounded up to 512 bytes.
+   * @param disk target, or path of an active image that only one disk has
+   * @param size KiB, with BlockResizeFlags.BYTES bytes
+   * @throws VirtError OVERFLOW, OPERATION_UNSUPPORTED for an empty or read-only drive
+   */
+  async blockResize(disk: string, size: number | bigint, flags = 0): Promise<void> {
+    await blockResize(this.#record, disk, size, flags);
+  }
+
+  /**
+   * Asks for one BLOCK_THRESHOLD event when a write goes beyond an offset of the image file
+   * (virDomainSetBlockThreshold).
+   * @param device `vda`, which gives two events, or `vda[N]`
+   * @param threshold bytes; 0 asks no longer
+   */
+  async setBlockThreshold(device: string, threshold: number | bigint, flags = 0): Promise<void> {
+    await setBlockThreshold(this.#record, device, threshold, flags);
   }
 
   /**

@@ -42,6 +42,20 @@ export interface MachineSpec {
   /** `<emulator>`; the driver's default when left out. */
   readonly emulator?: string;
   readonly disks: readonly DiskSpec[];
+  /** Leaves the CPUs stopped once the machine is up (virDomainCreate: START_PAUSED). */
+  readonly startPaused?: boolean;
+  /** Goes on from a state that {@link Machine.save} wrote; the CPUs stay stopped unless they are resumed. */
+  readonly restoreFrom?: string;
+}
+
+/** One disk's part of a disk-only snapshot: a new image on top of what the guest writes to. */
+export interface OverlaySpec {
+  readonly disk: string;
+  /** What the guest writes to until then. */
+  readonly active: ImageRef;
+  readonly overlay: ImageRef;
+  /** The overlay exists and is used as it is (SNAPSHOT_CREATE_REUSE_EXT). */
+  readonly reuse: boolean;
 }
 
 /** A copy's destination. */
@@ -142,6 +156,16 @@ export type DriverEvent =
   | { readonly type: 'resumed' }
   | { readonly type: 'powerdown-requested' | 'guest-shutdown' | 'reset' }
   | {
+      readonly type: 'threshold';
+      /** Of the image that was written to. */
+      readonly imageIndex: number;
+      /** What was armed, bytes. */
+      readonly thresholdBytes: number;
+      /** How far beyond it the write went, bytes. */
+      readonly excessBytes: number;
+    }
+  | { readonly type: 'disk-removed'; readonly disk: string }
+  | {
       readonly type: 'io-error';
       readonly disk?: string;
       readonly action: 'none' | 'pause' | 'report';
@@ -166,10 +190,37 @@ export interface Capabilities {
 }
 
 /**
+ * What a machine may offer besides block jobs. A driver leaves out what it cannot do; the call that needs it is then
+ * refused with NO_SUPPORT, as libvirt does for a driver without the call.
+ */
+export interface MachineExtras {
+  /** Changes a disk's capacity (QAPI: block_resize). */
+  resizeDisk?(disk: string, image: ImageRef, sizeBytes: number | bigint): Promise<void>;
+  /** Arms, or with 0 disarms, a one-shot `threshold` event on an open image (QAPI: block-set-write-threshold). */
+  setWriteThreshold?(image: ImageRef, thresholdBytes: number | bigint): Promise<void>;
+  /** Puts an overlay on each disk at one instant, or on none (QAPI: transaction of blockdev-snapshot). */
+  snapshot?(overlays: readonly OverlaySpec[]): Promise<void>;
+  /** Plugs a disk in (QAPI: blockdev-add, device_add). */
+  attachDisk?(disk: DiskSpec): Promise<void>;
+  /** Asks for a disk to be unplugged (QAPI: device_del); `disk-removed` says when the guest has let go of it. */
+  detachDisk?(disk: string): Promise<void>;
+  /** Puts a medium into a drive, or with an empty chain takes it out (QAPI: blockdev-{open,close}-tray, …-medium). */
+  changeMedium?(disk: string, chain: readonly ImageRef[], force: boolean): Promise<void>;
+  /** Resets the machine as its button would (QAPI: system_reset). */
+  reset?(): Promise<void>;
+  /**
+   * Writes the state of the stopped machine to a file, behind `header` (QAPI: migrate). The machine stays stopped; on
+   * failure there is no file.
+   * @param header what {@link HypervisorDriver.savedHeader} will return: the caller's own notes
+   */
+  save?(path: string, header: string): Promise<void>;
+}
+
+/**
  * One running machine. Every call rejects with a VirtError; `outcome: 'unknown'` when the wire was lost after the
  * request was sent. A refused call leaves nothing behind.
  */
-export interface Machine {
+export interface Machine extends MachineExtras {
   readonly capabilities: Capabilities;
   /** Creates (unless reused) and opens a copy's destination; a no-op where the job itself does it. */
   prepareTarget(spec: TargetSpec): Promise<TargetRef>;
@@ -236,6 +287,11 @@ export interface HypervisorDriver {
   readonly volumes: Volumes;
   /** Starts a machine with its CPUs running. On failure nothing is left: no process, socket, node or file. */
   start(spec: MachineSpec): Promise<Machine>;
+  /**
+   * The header of a file that {@link Machine.save} wrote; left out by drivers that cannot save.
+   * @throws VirtError SYSTEM_ERROR for a file that cannot be read, OPERATION_FAILED for one that is no saved state
+   */
+  savedHeader?(path: string): Promise<string>;
   /** Destroys every machine that this driver started and frees all else. Idempotent. */
   close(): Promise<void>;
 }

@@ -11,6 +11,7 @@ export const ErrorCode = {
   INVALID_ARG: 8,
   OPERATION_FAILED: 9,
   NO_SOURCE: 19,
+  NO_NAME: 21,
   XML_ERROR: 27,
   OPERATION_DENIED: 29,
   XML_DETAIL: 35,

@@ -29,6 +29,18 @@ export interface IoErrorEvent {
   readonly reason: string;
 }
 
+/** BLOCK_THRESHOLD. */
+export interface BlockThresholdEvent {
+  readonly domain: Domain;
+  /** `vda` or `vda[N]`. */
+  readonly device: string;
+  readonly path: string;
+  /** What was armed, bytes. */
+  readonly threshold: number;
+  /** How far beyond it the write went, bytes. */
+  readonly excess: number;
+}
+
 /** What a callback gets, by event. */
 export interface EventPayloads {
   [EventId.BLOCK_JOB]: BlockJobEvent;
@@ -36,6 +48,7 @@ export interface EventPayloads {
   [EventId.LIFECYCLE]: LifecycleEventInfo;
   [EventId.IO_ERROR]: IoErrorEvent;
   [EventId.IO_ERROR_REASON]: IoErrorEvent;
+  [EventId.BLOCK_THRESHOLD]: BlockThresholdEvent;
 }
 
 /** Events that can be subscribed to. */

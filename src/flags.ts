@@ -31,6 +31,9 @@ export const BlockCommitFlags = {
   BANDWIDTH_BYTES: 0x10,
 } as const;
 
+/** virDomainBlockResizeFlags. */
+export const BlockResizeFlags = { BYTES: 0x1 } as const;
+
 /** virDomainBlockJobAbortFlags. */
 export const BlockJobAbortFlags = { ASYNC: 0x1, PIVOT: 0x2 } as const;
 

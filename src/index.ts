@@ -7,6 +7,7 @@ export type * from './driver.ts';
 export { ErrorCode, ErrorDomain, type ErrorOutcome, isVirtError, VirtError } from './errors.ts';
 export type {
   BlockJobEvent,
+  BlockThresholdEvent,
   EventPayloads,
   IoErrorEvent,
   LifecycleEventInfo,

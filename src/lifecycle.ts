@@ -2,9 +2,10 @@
 
 import { aliasFor, diskSpec, ImageIndexes, type LiveDisk } from './blockjob/live.ts';
 import { chainOf } from './chains.ts';
+import type { ImageDescription } from './conf/disk.ts';
 import type { DomainDefinition } from './conf/domain.ts';
 import type { GoneReason, MachineSpec } from './driver.ts';
-import { ErrorCode, VirtError } from './errors.ts';
+import { ErrorCode, isVirtError, VirtError } from './errors.ts';
 import { DomainState, EventId, LifecycleEvent } from './flags.ts';
 import type { DomainRecord } from './record.ts';
 import { publicType, RunningDomain, type RunningObserver, type StateAndReason } from './running.ts';
@@ -91,7 +92,7 @@ export async function destroyDomain(record: DomainRecord): Promise<void> {
 export async function suspendDomain(record: DomainRecord): Promise<void> {
   const running = record.requireRunning();
   if (running.state.state === DomainState.PAUSED) return;
-  await running.machine.pause();
+  await running.pause();
 }
 
 /**
@@ -103,7 +104,7 @@ export async function resumeDomain(record: DomainRecord): Promise<void> {
   if (running.state.state === DomainState.RUNNING) {
     throw new VirtError(ErrorCode.OPERATION_INVALID, 'domain is already running');
   }
-  await running.machine.resume();
+  await running.resume();
 }
 
 function observe(record: DomainRecord): RunningObserver {
@@ -129,6 +130,9 @@ function observe(record: DomainRecord): RunningObserver {
       events.emit(EventId.IO_ERROR, payload);
       events.emit(EventId.IO_ERROR_REASON, payload);
     },
+    threshold: (device, path, threshold, excess) =>
+      events.emit(EventId.BLOCK_THRESHOLD, { domain, device, path, threshold, excess }),
+    deleteImages: (images) => deleteImages(record, images),
     shuttingDown: () => emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_GUEST),
     gone(reason) {
       record.running = undefined;
@@ -138,6 +142,18 @@ function observe(record: DomainRecord): RunningObserver {
       if (!record.persistent) record.services.forget(record);
     },
   };
+}
+
+/** libvirt leaves behind, with a warning in its log, what it cannot unlink; only local files are unlinked. */
+async function deleteImages(record: DomainRecord, images: readonly ImageDescription[]): Promise<void> {
+  for (const { type, path } of images) {
+    if (type !== 'file') continue;
+    try {
+      await record.services.driver.volumes.remove(path);
+    } catch (error) {
+      if (!isVirtError(error)) throw error;
+    }
+  }
 }
 
 function emitState(record: DomainRecord, { state, reason }: StateAndReason): void {

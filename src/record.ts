@@ -33,6 +33,8 @@ export class DomainRecord {
   /** What is kept when it is shut off; undefined for a transient domain. */
   persistent: DomainDefinition | undefined;
   running: RunningDomain | undefined;
+  /** The connection does not list it any more. */
+  forgotten = false;
   readonly #lock: JobLock;
 
   constructor(
@@ -52,7 +54,8 @@ export class DomainRecord {
    * @param call libvirt's name of the dispatched call, which those who wait in vain are told
    * @throws VirtError OPERATION_TIMEOUT after 30 s
    */
-  locked<T>(call: string, section: () => Promise<T>): Promise<T> {
+  async locked<T>(call: string, section: () => Promise<T>): Promise<T> {
+    this.requireKnown();
     const timedOut = (holder: string): VirtError =>
       new VirtError(
         ErrorCode.OPERATION_TIMEOUT,
@@ -60,6 +63,15 @@ export class DomainRecord {
         { domain: ErrorDomain.NONE },
       );
     return this.#lock.run(call, JOB_WAIT_MS, timedOut, section);
+  }
+
+  /**
+   * Refuses a handle whose domain is gone: undefined while shut off, or a transient one that has ended.
+   * @throws VirtError NO_DOMAIN
+   */
+  requireKnown(): void {
+    if (!this.forgotten) return;
+    throw new VirtError(ErrorCode.NO_DOMAIN, `no domain with matching uuid '${this.uuid}' (${this.name})`);
   }
 
   /**

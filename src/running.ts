@@ -8,6 +8,7 @@ import type { ImageDescription } from './conf/disk.ts';
 import type { DriverEvent, GoneReason, Machine } from './driver.ts';
 import { isVirtError } from './errors.ts';
 import { BlockJobStatus, DomainState } from './flags.ts';
+import { Thresholds } from './thresholds.ts';
 import { unreachable } from './util/assert.ts';
 
 /** virDomainGetState. */
@@ -30,6 +31,10 @@ export interface RunningObserver {
   chainChanged(disk: LiveDisk, previous: ImageDescription | undefined): void;
   stateChanged(state: StateAndReason): void;
   ioError(disk: LiveDisk | undefined, action: 'none' | 'pause' | 'report', reason: string): void;
+  /** A write went beyond a threshold; `device` is libvirt's name for the image, `vda` or `vda[N]`. */
+  threshold(device: string, path: string, thresholdBytes: number, excessBytes: number): void;
+  /** Unlinks files that a finished job has made superfluous. */
+  deleteImages(images: readonly ImageDescription[]): Promise<void>;
   shuttingDown(): void;
   gone(reason: GoneReason): void;
 }
@@ -52,10 +57,12 @@ export class RunningDomain {
   readonly disks: readonly LiveDisk[];
   readonly indexes: ImageIndexes;
   readonly jobs = new JobRegistry();
+  readonly thresholds = new Thresholds();
   /** Settles when the machine has gone and the domain has been told. */
   readonly gone: Promise<void>;
   readonly #parts: RunningParts;
   readonly #resolveGone: () => void;
+  #isGone = false;
   #state: StateAndReason = { state: DomainState.RUNNING, reason: RUNNING_BOOTED };
 
   constructor(parts: RunningParts) {
@@ -76,6 +83,18 @@ export class RunningDomain {
 
   get state(): StateAndReason {
     return this.#state;
+  }
+
+  /** Pauses the guest; the state follows even where the machine says nothing of it. */
+  async pause(): Promise<void> {
+    await this.machine.pause();
+    this.#enter(DomainState.PAUSED, PAUSED_USER);
+  }
+
+  /** Lets the guest run. */
+  async resume(): Promise<void> {
+    await this.machine.resume();
+    this.#enter(DomainState.RUNNING, RUNNING_UNPAUSED);
   }
 
   #onEvent(event: DriverEvent): void {
@@ -99,6 +118,10 @@ export class RunningDomain {
       case 'guest-shutdown':
         observer.shuttingDown();
         break;
+      case 'threshold':
+        this.#onThreshold(event);
+        break;
+      case 'disk-removed':
       case 'powerdown-requested':
       case 'reset':
         break;
@@ -108,6 +131,25 @@ export class RunningDomain {
       default:
         unreachable(event, 'driver event');
     }
+  }
+
+  /** Armed as `vda`, the active image answers under both of its names; armed as `vda[N]`, only under that one. */
+  #onThreshold({
+    imageIndex,
+    thresholdBytes,
+    excessBytes,
+  }: Extract<DriverEvent, { type: 'threshold' }>): void {
+    const disk = this.disks.find((candidate) =>
+      imagesOf(candidate).some(({ index }) => index === imageIndex),
+    );
+    const image = disk && imagesOf(disk).find(({ index }) => index === imageIndex);
+    if (!disk || !image) return;
+    const { observer } = this.#parts;
+    const active = image === disk.chain[0];
+    if (active && !this.thresholds.wasByIndex(imageIndex)) {
+      observer.threshold(disk.target, image.path, thresholdBytes, excessBytes);
+    }
+    observer.threshold(`${disk.target}[${imageIndex}]`, image.path, thresholdBytes, excessBytes);
   }
 
   #diskOf(target: string | undefined): LiveDisk | undefined {
@@ -129,12 +171,13 @@ export class RunningDomain {
     const ending = ENDING[record.state][outcome];
     // Only a pivot makes a mirror's destination the disk; a mirror that somebody else ended leaves the source.
     const applied = ending.succeeded && (!record.mirrors || record.state === 'pivoting');
-    const { chain, released } = record.aftermath(applied);
+    const { chain, released, deleted = [] } = record.aftermath(applied);
     const previous = record.disk.chain[0];
     record.disk.chain = chain;
     record.disk.mirror = undefined;
     if (applied) this.#parts.observer.chainChanged(record.disk, previous);
     await this.#release(released);
+    if (applied && deleted.length > 0) await this.#parts.observer.deleteImages(deleted);
     // The machine may have gone while its images were being released: then there is no event, as after any end of it.
     if (this.jobs.byId(id) !== record) return;
     const end: JobEnd = { ...ending, error };
@@ -152,16 +195,22 @@ export class RunningDomain {
   }
 
   #enter(state: DomainState, reason: number): void {
-    if (this.#state.state === state) return;
+    if (this.#isGone || this.#state.state === state) return;
     this.#state = { state, reason };
     this.#parts.observer.stateChanged(this.#state);
   }
 
   #onGone(reason: GoneReason): void {
+    this.#isGone = true;
     this.#parts.observer.gone(reason);
     this.jobs.abandon(this.#parts.notRunning);
     this.#resolveGone();
   }
+}
+
+/** Every image of a disk that has an index: the chain, a copy's destination and what is below that. */
+export function imagesOf({ chain, mirror }: LiveDisk): readonly ImageDescription[] {
+  return mirror ? [...chain, mirror.image, ...(mirror.backing ?? [])] : chain;
 }
 
 /** Shows in the XML how far a mirror is. */

@@ -69,6 +69,7 @@ export function machineArguments(
     // The guest's end is an event first; the driver then ends the process.
     '-no-shutdown',
     ...['-boot', 'strict=on'],
+    ...(spec.restoreFrom === undefined ? [] : ['-incoming', 'defer']),
     ...spec.disks.flatMap((disk) => dialect.driveArguments(disk, kindOf)),
     ...deviceArguments(spec.disks, dialect),
   ];
@@ -97,6 +98,22 @@ function deviceArguments(disks: readonly DiskSpec[], dialect: Dialect): readonly
       options.join(','),
     ];
   });
+}
+
+/**
+ * Arguments of device_add for a disk that is plugged in while the machine runs.
+ * @param drive the node or drive that it shows; undefined for an empty drive
+ */
+export function deviceOptions(disk: DiskSpec, drive: string | undefined): Readonly<Record<string, string>> {
+  const bus = BUSES[disk.bus];
+  const device = bus?.[disk.device];
+  if (bus === undefined || device === undefined) throw unsupported(disk);
+  return {
+    driver: device,
+    ...(bus.slot === undefined ? {} : { bus: bus.slot(0) }),
+    ...(drive === undefined ? {} : { drive }),
+    id: disk.alias,
+  };
 }
 
 function unsupported({ target, device, bus }: DiskSpec): VirtError {

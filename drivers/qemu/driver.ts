@@ -6,6 +6,7 @@ import { connectTo, Helper } from './helper.ts';
 import type { Host } from './host.ts';
 import { QemuMachine } from './machine.ts';
 import { capabilitiesOf, type ProbeCache } from './probe.ts';
+import { readHeader } from './saved-state.ts';
 import { createVolumes } from './volumes.ts';
 
 /** What a QEMU driver is made of. */
@@ -53,6 +54,7 @@ export function createQemuDriver({
       void machine.gone.then(() => machines.delete(machine));
       return machine satisfies Machine;
     },
+    savedHeader: async (path) => (await readHeader(host.files, path)).header,
     close() {
       closing ??= close();
       return closing;

@@ -31,6 +31,10 @@ export interface HostFiles {
   createEmpty(path: string): Promise<void>;
   /** Unlinks; no error if it is not there. */
   remove(path: string): Promise<void>;
+  /** Replaces a file's content, mode 0600; left out by hosts that keep no saved states. */
+  writeText?(path: string, text: string): Promise<void>;
+  /** The first bytes of a file, fewer if it is shorter; left out like {@link writeText}. */
+  readStart?(path: string, bytes: number): Promise<Buffer>;
 }
 
 /** A place where emulators run. */

@@ -16,11 +16,21 @@ import type {
 } from '../../src/driver.ts';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
 import { assert } from '../../src/util/assert.ts';
-import type { Dialect, IoErrorSignal, JobSignal, JobView, Verdict } from './dialects/dialect.ts';
+import type {
+  Dialect,
+  DialectExtras,
+  IoErrorSignal,
+  JobSignal,
+  JobView,
+  Verdict,
+} from './dialects/dialect.ts';
 import { describeEnd, qmpErrorOf } from './errors.ts';
+import { createExtras } from './extras.ts';
 import type { Emulator, HostFiles } from './host.ts';
+import { awaitMigration, restoreUri } from './migration.ts';
 import type { QmpClient, QmpEventMessage } from './qmp-client.ts';
 import { isQmpObject, parseQmp, type QmpObject, type QmpValue, stringifyQmp } from './qmp-json.ts';
+import { readHeader } from './saved-state.ts';
 import { StepRunner, type Undo } from './steps.ts';
 
 /** What a machine is made of. */
@@ -55,11 +65,19 @@ interface Target {
 /** A QEMU that runs. {@link QemuMachine.run} makes it go; it is over with its `gone` event. */
 export class QemuMachine implements Machine {
   readonly capabilities: Capabilities;
+  readonly resizeDisk: Machine['resizeDisk'];
+  readonly setWriteThreshold: Machine['setWriteThreshold'];
+  readonly snapshot: Machine['snapshot'];
+  readonly attachDisk: Machine['attachDisk'];
+  readonly detachDisk: Machine['detachDisk'];
+  readonly changeMedium: Machine['changeMedium'];
+  readonly reset: Machine['reset'];
+  readonly save: Machine['save'];
   /** Settles when nothing of the machine is left. */
   readonly gone: Promise<void>;
   readonly #parts: MachineParts;
   readonly #steps: StepRunner;
-  readonly #disks: ReadonlyMap<string, DiskSpec>;
+  readonly #disks: Map<string, DiskSpec>;
   readonly #jobs = new Map<string, Job>();
   readonly #targets = new Map<number, Target>();
   /** Images that QEMU has open: index to the disk's target name. */
@@ -84,13 +102,33 @@ export class QemuMachine implements Machine {
     for (const { target, chain } of spec.disks) this.#opened(target, chain);
     client.onEvent((event) => this.#onEvent(event));
     this.#steps = new StepRunner(client, dialect, files);
+    const opened = (disk: string, images: readonly ImageRef[]) => this.#opened(disk, images);
+    const extras = createExtras({ client, dialect, files, steps: this.#steps, disks: this.#disks, opened });
+    this.resizeDisk = extras.resizeDisk;
+    this.setWriteThreshold = extras.setWriteThreshold;
+    this.snapshot = extras.snapshot;
+    this.attachDisk = extras.attachDisk;
+    this.detachDisk = extras.detachDisk;
+    this.changeMedium = extras.changeMedium;
+    this.reset = extras.reset;
+    this.save = extras.save;
     void client.closed.then((cause) => this.#onLost(cause));
     void parts.emulator.exited.then(() => this.#onLost(undefined));
   }
 
-  /** Lets the CPUs run (QMP: cont). Rejects if the emulator ended or refused. */
+  /**
+   * Lets the CPUs run (QMP: cont), unless they are to stay stopped; before that, takes over a saved state.
+   * Rejects if the emulator ended or refused.
+   */
   async run(): Promise<void> {
-    await this.#parts.client.execute('cont');
+    const { client, spec, files } = this.#parts;
+    const { restoreFrom: path } = spec;
+    if (path !== undefined) {
+      const { sizeBytes } = await readHeader(files, path);
+      const uri = restoreUri(path, sizeBytes);
+      await awaitMigration(client, { execute: 'migrate-incoming', arguments: { uri } });
+    }
+    if (path === undefined && !spec.startPaused) await client.execute('cont');
     this.#running = true;
   }
 
@@ -244,7 +282,21 @@ export class QemuMachine implements Machine {
     const fault = dialect.ioError(event);
     if (signal !== undefined) this.#onSignal(signal);
     else if (fault !== undefined) this.#onIoError(fault);
+    else if (dialect.extras !== undefined && this.#onExtra(dialect.extras, event)) return;
     else LIFECYCLE[event.event]?.(this.#lifecycle, event);
+  }
+
+  /** Whether it was an event of the extras. */
+  #onExtra(extras: DialectExtras, event: QmpEventMessage): boolean {
+    const crossed = extras.threshold(event);
+    if (crossed !== undefined) this.#emit({ type: 'threshold', ...crossed });
+    const alias = extras.removed(event);
+    const disk = [...this.#disks.values()].find((candidate) => candidate.alias === alias)?.target;
+    if (disk !== undefined) {
+      this.#disks.delete(disk);
+      this.#emit({ type: 'disk-removed', disk });
+    }
+    return crossed !== undefined || disk !== undefined;
   }
 
   readonly #lifecycle: LifecyclePort = {

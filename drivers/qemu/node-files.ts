@@ -1,5 +1,5 @@
 /** The driver's file operations on the real file system. */
-import { open, rm, stat } from 'node:fs/promises';
+import { open, rm, stat, writeFile } from 'node:fs/promises';
 import { systemErrorCode } from './errors.ts';
 import type { HostFiles } from './host.ts';
 
@@ -22,4 +22,14 @@ export const nodeFiles: HostFiles = {
     await handle.close();
   },
   remove: (path) => rm(path, { force: true }),
+  writeText: (path, text) => writeFile(path, text, { mode: OWNER_ONLY }),
+  async readStart(path, bytes) {
+    const handle = await open(path, 'r');
+    try {
+      const { buffer, bytesRead } = await handle.read(Buffer.alloc(bytes), 0, bytes, 0);
+      return buffer.subarray(0, bytesRead);
+    } finally {
+      await handle.close();
+    }
+  },
 };

@@ -50,7 +50,7 @@ export class StepRunner {
   }
 
   async #do(step: Step): Promise<Reversal | undefined> {
-    if (step.do === 'create-file') return this.#createFile(step.path);
+    if (step.do === 'create-file') return this.#createFile(step);
     if (step.do === 'job') {
       await this.#create(step);
       return undefined;
@@ -65,7 +65,10 @@ export class StepRunner {
     return undo && (() => this.#client.call(undo));
   }
 
-  async #createFile(path: string): Promise<Reversal | undefined> {
+  async #createFile({
+    path,
+    failure = 'failed to create copy target',
+  }: Extract<Step, { do: 'create-file' }>): Promise<Reversal | undefined> {
     const files = this.#files;
     try {
       // An empty file is as good as none; whether any other may be there has been decided above the driver.
@@ -73,7 +76,7 @@ export class StepRunner {
       await files.createEmpty(path);
     } catch (error) {
       if (systemErrorCode(error) === 'EEXIST') return undefined;
-      throw systemError('failed to create copy target', error);
+      throw systemError(failure, error);
     }
     return () => files.remove(path);
   }

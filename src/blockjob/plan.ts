@@ -26,11 +26,15 @@ function activeOf(disk: LiveDisk): ImageDescription {
   return active;
 }
 
-/** Pull everything above `base` (everything, without one) into the active image. */
+/**
+ * Pull everything above `base` (everything, without one) into the active image.
+ * @param backingName what the active image will call the base
+ */
 export function planPull(
   disk: LiveDisk,
   base: ImageDescription | undefined,
   speed: number | bigint,
+  backingName: string | undefined,
 ): JobPlan {
   const top = activeOf(disk);
   const kept = base ? disk.chain.slice(disk.chain.indexOf(base)) : [];
@@ -52,9 +56,18 @@ export function planPull(
       disk: disk.target,
       speedBytesPerSecond: speed,
       top: imageRef(top),
-      ...(base && { base: imageRef(base), backingName: base.path }),
+      ...(base && { base: imageRef(base), backingName: backingName ?? base.path }),
     }),
   };
+}
+
+/** How a commit is done. */
+export interface CommitChoice {
+  readonly speedBytesPerSecond: number | bigint;
+  /** What the image above `top` will call the base; unused by an active commit, above which is nothing. */
+  readonly backingName: string;
+  /** Unlink what was committed once it is no longer needed (BLOCK_COMMIT_DELETE). */
+  readonly deletes: boolean;
 }
 
 /** Commit `top` down into `base`; an active commit when top is what the guest writes to. */
@@ -62,7 +75,7 @@ export function planCommit(
   disk: LiveDisk,
   top: ImageDescription,
   base: ImageDescription,
-  speed: number | bigint,
+  { speedBytesPerSecond, backingName, deletes }: CommitChoice,
 ): JobPlan {
   const active = activeOf(disk);
   const kind = top === active ? 'active-commit' : 'commit';
@@ -77,7 +90,10 @@ export function planCommit(
       kind,
       disk,
       mirrors: kind === 'active-commit',
-      aftermath: (applied) => change(disk, applied ? merged : disk.chain),
+      aftermath: (applied) => {
+        const after = change(disk, applied ? merged : disk.chain);
+        return deletes ? { ...after, deleted: after.released } : after;
+      },
     },
     mirror:
       kind === 'active-commit' ? { job: kind, image: base, backing: undefined, ready: undefined } : undefined,
@@ -86,11 +102,11 @@ export function planCommit(
       kind,
       id,
       disk: disk.target,
-      speedBytesPerSecond: speed,
+      speedBytesPerSecond,
       active: imageRef(active),
       top: imageRef(top),
       base: imageRef(base),
-      ...(kind === 'commit' && { backingName: base.path }),
+      ...(kind === 'commit' && { backingName }),
     }),
   };
 }

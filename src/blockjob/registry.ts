@@ -31,6 +31,8 @@ export interface JobRecord {
 export interface Aftermath {
   readonly chain: readonly ImageDescription[];
   readonly released: readonly ImageDescription[];
+  /** Of those, the files that are to go. */
+  readonly deleted?: readonly ImageDescription[];
 }
 
 /** What a job is registered with. */

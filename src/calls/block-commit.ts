@@ -8,8 +8,12 @@ import { ErrorCode, VirtError } from '../errors.ts';
 import { BlockCommitFlags } from '../flags.ts';
 import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
+import { keepRelative } from './block-pull.ts';
 import { checkFlags, checkNonNull, requireDisk, requireJobSupport } from './checks.ts';
 import { findBase, findImage } from './images.ts';
+
+const has = (flags: number, flag: keyof typeof BlockCommitFlags): boolean =>
+  (flags & BlockCommitFlags[flag]) !== 0;
 
 const invalid = (detail: string): VirtError => new VirtError(ErrorCode.INVALID_ARG, detail);
 
@@ -25,17 +29,24 @@ export async function blockCommit(
   checkNonNull(name, 'disk', 'virDomainBlockCommit');
   checkFlags(flags, BlockCommitFlags, 'qemuDomainBlockCommit');
   await record.locked('DomainBlockCommit', async () => {
-    const speed = bytesPerSecond(bandwidth, (flags & BlockCommitFlags.BANDWIDTH_BYTES) !== 0);
+    const speed = bytesPerSecond(bandwidth, has(flags, 'BANDWIDTH_BYTES'));
     // libvirt looks the names up before it asks whether the domain runs.
     const disk = requireDisk(record.running?.disks ?? inactiveDisks(record), name);
     const topImage = topOf(disk, top);
     const baseImage = baseOf(disk, topImage, base, flags);
     const running = record.requireRunning();
     requireJobSupport(disk);
+    if (!topImage) throw noMedium(disk);
     guardDisk('start-job', disk.target, running.jobs.onDisk(disk));
     checkActiveFlag(disk, topImage, flags);
+    if (!baseImage) throw noBacking(disk, topImage);
     checkShallow(disk, topImage, baseImage, flags);
-    await startJob(running.machine, running.jobs, planCommit(disk, topImage, baseImage, speed));
+    const choice = {
+      speedBytesPerSecond: speed,
+      backingName: backingNameOf(disk, topImage, baseImage, flags),
+      deletes: has(flags, 'DELETE'),
+    };
+    await startJob(running.machine, running.jobs, planCommit(disk, topImage, baseImage, choice));
   });
 }
 
@@ -50,33 +61,50 @@ function inactiveDisks(record: DomainRecord): LiveDisk[] {
   }));
 }
 
-function topOf(disk: LiveDisk, top: string | null): ImageDescription {
-  if (top !== null && top !== disk.target) return findImage(disk, top);
-  const active = disk.chain[0];
-  if (active) return active;
-  throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, `disk ${disk.target} has no source file to be committed`);
+/** undefined: an empty drive, which is found out only later. */
+function topOf(disk: LiveDisk, top: string | null): ImageDescription | undefined {
+  return top === null || top === disk.target ? disk.chain[0] : findImage(disk, top);
 }
 
-function baseOf(disk: LiveDisk, top: ImageDescription, base: string | null, flags: number): ImageDescription {
-  if (base !== null) return findImage(disk, base, top);
-  if ((flags & BlockCommitFlags.SHALLOW) === 0) return findBase(disk, top);
-  const below = disk.chain[disk.chain.indexOf(top) + 1];
-  if (below) return below;
-  const active = disk.chain[0]?.path ?? '';
-  throw invalid(`top '${top.path}' in chain for '${active}' has no backing file`);
+/** undefined: a shallow commit of what has nothing below it, which is found out only later. */
+function baseOf(
+  disk: LiveDisk,
+  top: ImageDescription | undefined,
+  base: string | null,
+  flags: number,
+): ImageDescription | undefined {
+  if (base !== null) return findImage(disk, base, top ?? 'below-active');
+  if (!has(flags, 'SHALLOW')) return findBase(disk, top);
+  return top && disk.chain[disk.chain.indexOf(top) + 1];
+}
+
+const activePath = (disk: LiveDisk): string => disk.chain[0]?.path ?? '';
+
+function noMedium({ target }: LiveDisk): VirtError {
+  return new VirtError(ErrorCode.CONFIG_UNSUPPORTED, `disk ${target} has no source file to be committed`);
+}
+
+function noBacking(disk: LiveDisk, top: ImageDescription): VirtError {
+  return invalid(`top '${top.path}' in chain for '${activePath(disk)}' has no backing file`);
 }
 
 function checkActiveFlag(disk: LiveDisk, top: ImageDescription, flags: number): void {
-  const asked = (flags & BlockCommitFlags.ACTIVE) !== 0;
+  const asked = has(flags, 'ACTIVE');
   const active = top === disk.chain[0];
   if (active && !asked) throw invalid(`commit of '${disk.target}' active layer requires active flag`);
   if (!active && asked) throw invalid(`active commit requested but '${top.path}' is not active`);
 }
 
 function checkShallow(disk: LiveDisk, top: ImageDescription, base: ImageDescription, flags: number): void {
-  if ((flags & BlockCommitFlags.SHALLOW) === 0) return;
+  if (!has(flags, 'SHALLOW')) return;
   if (disk.chain[disk.chain.indexOf(top) + 1] === base) return;
   throw invalid(
-    `base '${base.path}' is not immediately below '${top.path}' in chain for '${disk.chain[0]?.path ?? ''}'`,
+    `base '${base.path}' is not immediately below '${top.path}' in chain for '${activePath(disk)}'`,
   );
+}
+
+/** RELATIVE means nothing to an active commit: no header is rewritten by it. */
+function backingNameOf(disk: LiveDisk, top: ImageDescription, base: ImageDescription, flags: number): string {
+  if (!has(flags, 'RELATIVE') || top === disk.chain[0]) return base.path;
+  return keepRelative(disk.chain.slice(disk.chain.indexOf(top), disk.chain.indexOf(base) + 1));
 }

@@ -6,7 +6,7 @@ import { startJob } from '../blockjob/run.ts';
 import { chainBelow } from '../chains.ts';
 import { type DestinationDefinition, type DiskSource, destinationFromXml } from '../conf/disk.ts';
 import type { Volumes } from '../driver.ts';
-import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+import { ErrorCode, ErrorDomain, isVirtError, VirtError } from '../errors.ts';
 import { BlockCopyFlags } from '../flags.ts';
 import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
@@ -45,13 +45,29 @@ export async function blockCopy(
   checkNonNull(destinationXml, 'destxml', 'virDomainBlockCopy');
   checkFlags(flags, BlockCopyFlags, 'qemuDomainBlockCopy');
   checkParams(params);
+  record.requireKnown();
   checkGranularity(params.granularity ?? 0);
-  const destination = destinationFromXml(destinationXml);
+  await copyTo(record, 'DomainBlockCopy', name, destinationFromXml(destinationXml), params, flags);
+}
+
+/**
+ * The part that is common to blockCopy and to blockRebase with COPY (libvirt: qemuDomainBlockCopyCommon).
+ * @param call libvirt's name of the dispatched call
+ * @param flags BlockCopyFlags
+ */
+export async function copyTo(
+  record: DomainRecord,
+  call: string,
+  name: string,
+  destination: DestinationDefinition,
+  params: BlockCopyParams,
+  flags: number,
+): Promise<void> {
   if (!destination.path.startsWith('/')) {
     throw new VirtError(ErrorCode.INVALID_ARG, 'absolute path must be used as block copy target');
   }
   checkCopyBandwidth(params.bandwidth ?? 0);
-  await record.locked('DomainBlockCopy', async () => {
+  await record.locked(call, async () => {
     const running = record.requireRunning();
     const disk = requireDisk(running.disks, name);
     guardDisk('start-job', disk.target, running.jobs.onDisk(disk));
@@ -111,15 +127,19 @@ async function choose(
   const [source, ...sourceBacking] = disk.chain;
   const reuse = has(flags, 'REUSE_EXT');
   const shallow = has(flags, 'SHALLOW') && sourceBacking.length > 0;
-  const explicitBacking = destination.backing.length > 0 || destination.backingTerminated;
+  // A bare <backingStore/> only says that nothing is below: libvirt takes it for no backing store at all.
+  const explicitBacking = destination.backing.length > 0;
   checkShape(disk, destination, explicitBacking, shallow, reuse);
   await checkDestination(volumes, disk, destination, reuse);
   if (!source) {
     throw new VirtError(ErrorCode.INTERNAL_ERROR, "failed to update capacity data for block node '(null)'");
   }
-  const format = destination.format ?? (reuse ? undefined : source.format);
-  if (!format) {
-    throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, 'reused mirror destination format must be specified');
+  const format = destination.format ?? (reuse ? await probeFormat(volumes, destination.path) : source.format);
+  if (disk.definition.shareable && format !== 'raw') {
+    throw new VirtError(
+      ErrorCode.OPERATION_UNSUPPORTED,
+      "can't pivot a shared disk to a storage volume not supporting sharing",
+    );
   }
   const image: DiskSource = { type: destination.type, path: destination.path, format };
   const chain =
@@ -158,6 +178,16 @@ function checkShape(
       ErrorCode.CONFIG_UNSUPPORTED,
       `shallow copy of disk '${disk.target}' into a raw file is not possible`,
     );
+  }
+}
+
+/** The format of an image that is reused without saying which it is: what QEMU would take it for. */
+async function probeFormat(volumes: Volumes, path: string): Promise<string> {
+  try {
+    return (await volumes.inspect(path, 'qcow2')).format;
+  } catch (error) {
+    if (!isVirtError(error)) throw error;
+    return 'raw';
   }
 }
 

@@ -34,6 +34,28 @@ export function checkNonNull(
   });
 }
 
+/** What a driver without the call gives (libvirt: virReportUnsupportedError). */
+export const noSupport = (publicFunction: string): VirtError =>
+  new VirtError(ErrorCode.NO_SUPPORT, publicFunction, { domain: ErrorDomain.DOMAIN });
+
+const MAX_ULLONG = 2n ** 64n - 1n;
+
+/**
+ * An argument that is an unsigned 64-bit number in libvirt's C.
+ * @throws VirtError INVALID_ARG
+ */
+export function checkUnsigned(value: number | bigint, argument: string): bigint {
+  if (typeof value === 'bigint' || Number.isSafeInteger(value)) {
+    const exact = BigInt(value);
+    if (exact >= 0n && exact <= MAX_ULLONG) return exact;
+  }
+  throw new VirtError(
+    ErrorCode.INVALID_ARG,
+    `${argument} must be an integer from 0 to ${MAX_ULLONG}, not ${value}`,
+    { domain: ErrorDomain.DOMAIN },
+  );
+}
+
 /** What everything says on a domain that is shut off. */
 export const notRunning = (): VirtError =>
   new VirtError(ErrorCode.OPERATION_INVALID, 'domain is not running', { domain: ErrorDomain.DOMAIN });
@@ -47,9 +69,11 @@ export function requireDisk(disks: readonly LiveDisk[], name: string): LiveDisk 
 
 /** Refuses disks that block jobs cannot drive (libvirt: qemuDomainDiskBlockJobIsSupported). */
 export function requireJobSupport(disk: LiveDisk): void {
-  if (disk.definition.bus !== 'sd') return;
-  throw new VirtError(
-    ErrorCode.OPERATION_UNSUPPORTED,
-    `block jobs are not supported on disk '${disk.target}' using bus 'sd'`,
-  );
+  const { target, definition } = disk;
+  if (definition.bus === 'sd') throw unsupportedJobs(`disk '${target}' using bus 'sd'`);
+  if (definition.transient) throw unsupportedJobs(`transient disk '${target}'`);
+}
+
+function unsupportedJobs(what: string): VirtError {
+  return new VirtError(ErrorCode.OPERATION_UNSUPPORTED, `block jobs are not supported on ${what}`);
 }

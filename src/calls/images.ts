@@ -13,20 +13,26 @@ const lookupError = (detail: string): VirtError =>
  * @param start only images below this one are looked at; undefined: the whole chain
  * @throws VirtError INVALID_ARG, domain STORAGE
  */
-export function findImage(disk: LiveDisk, name: string, start?: ImageDescription): ImageDescription {
-  const from = start ? disk.chain.indexOf(start) + 1 : 0;
+export function findImage(
+  disk: LiveDisk,
+  name: string,
+  start?: ImageDescription | 'below-active',
+): ImageDescription {
+  const above = start === 'below-active' ? disk.chain[0] : start;
+  const from = start ? (above ? disk.chain.indexOf(above) + 1 : 1) : 0;
   const candidates = disk.chain.slice(from);
   const indexed = INDEXED.exec(name);
   if (indexed && indexed[2] !== '0') return byIndex(disk, candidates, indexed[1] ?? '', Number(indexed[2]));
   const found = candidates.find((image, position) => isNamed(image, name, disk.chain[from + position - 1]));
   if (found) return found;
-  const beneath = start ? ` beneath '${start.path}'` : '';
+  // An empty drive has no path to name; libvirt shows its null pointer.
+  const beneath = start ? ` beneath '${above?.path ?? '<null>'}'` : '';
   throw lookupError(`could not find image '${name}'${beneath} in chain for '${disk.target}'`);
 }
 
 /** The deepest image below `start`. */
-export function findBase(disk: LiveDisk, start: ImageDescription): ImageDescription {
-  const base = disk.chain.slice(disk.chain.indexOf(start) + 1).at(-1);
+export function findBase(disk: LiveDisk, start: ImageDescription | undefined): ImageDescription {
+  const base = start && disk.chain.slice(disk.chain.indexOf(start) + 1).at(-1);
   if (!base) throw lookupError(`could not find base image in chain for '${disk.target}'`);
   return base;
 }
@@ -46,9 +52,11 @@ function byIndex(
   return found;
 }
 
-/** A relative name is taken from the directory of the image above. */
+/** A relative name is the recorded one, or is taken from the directory of the image above. */
 function isNamed(image: ImageDescription, name: string, overlay: ImageDescription | undefined): boolean {
+  if (name === '') return false;
   if (name.startsWith('/')) return image.path === name;
+  if (image.relativeName === name) return true;
   const directory = (overlay ?? image).path.replace(/[^/]*$/, '');
   return image.path === directory + name;
 }

@@ -9,6 +9,8 @@ export interface DiskSource {
   readonly path: string;
   /** Format driver name. */
   readonly format: string;
+  /** How the overlay's header names this image, where that is a relative name. */
+  readonly relativeName?: string;
 }
 
 /** A `<disk>` as written by the user: one drive of a domain. */
@@ -20,6 +22,8 @@ export interface DiskDefinition {
   readonly device: 'disk' | 'cdrom';
   readonly readonly: boolean;
   readonly shareable: boolean;
+  /** Changes are thrown away when the domain ends: block jobs refuse such a disk. */
+  readonly transient: boolean;
   /** undefined: a drive without medium. */
   readonly source: DiskSource | undefined;
   /** What `<backingStore>` says, top first. */
@@ -77,6 +81,7 @@ export function diskFromXml(disk: XmlElement): DiskDefinition {
     device,
     readonly: device === 'cdrom' || childOf(disk, 'readonly') !== undefined,
     shareable: childOf(disk, 'shareable') !== undefined,
+    transient: childOf(disk, 'transient') !== undefined,
     source: path === undefined ? undefined : { type, path, format },
     ...backingFromXml(childOf(disk, 'backingStore')),
     element: disk,

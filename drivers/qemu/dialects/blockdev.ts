@@ -21,6 +21,7 @@ import {
   type QmpValue,
   stringifyQmp,
 } from '../qmp-json.ts';
+import { blockdevExtras } from './blockdev-extras.ts';
 import type {
   Dialect,
   Geometry,
@@ -331,6 +332,10 @@ function prepare(
 export function createBlockdevDialect({ flat, writeOnlyOverlay, copyMode }: BlockdevSwitches): Dialect {
   return {
     name: 'blockdev',
+    extras: {
+      ...blockdevExtras,
+      geometry: (image) => nodesQuery(flat, (nodes) => geometryOf(nodes, formatNode(image))),
+    },
     capabilities: {
       pull: true,
       commit: true,

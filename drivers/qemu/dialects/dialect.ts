@@ -3,20 +3,27 @@
  * which steps surround a job, what an event means. A dialect holds no connection and no state, so that everything it can
  * send can be listed and checked against what a QEMU of that generation accepts.
  */
-import type { Capabilities, DiskSpec, ImageRef, JobRequest, TargetSpec } from '../../../src/driver.ts';
+import type {
+  Capabilities,
+  DiskSpec,
+  ImageRef,
+  JobRequest,
+  OverlaySpec,
+  TargetSpec,
+} from '../../../src/driver.ts';
 import type { QmpEventMessage } from '../qmp-client.ts';
-import type { QmpCall, QmpValue } from '../qmp-json.ts';
+import type { QmpCall, QmpObject, QmpValue } from '../qmp-json.ts';
 
 /**
  * One step of a procedure.
  * - `call`: a command; `undo` takes it back; `tolerated`: QEMU may refuse it.
  * - `job`: a command that starts an image-creation job, which is awaited and dismissed.
- * - `create-file`: makes an empty file if nothing is at the path; taken back by unlinking it.
+ * - `create-file`: makes an empty file if nothing is at the path; taken back by unlinking it. `failure`: libvirt's words.
  */
 export type Step =
   | { readonly do: 'call'; readonly call: QmpCall; readonly undo?: QmpCall; readonly tolerated?: true }
   | { readonly do: 'job'; readonly key: string; readonly call: QmpCall }
-  | { readonly do: 'create-file'; readonly path: string };
+  | { readonly do: 'create-file'; readonly path: string; readonly failure?: string };
 
 /** Steps, and the images that QEMU has open after them. */
 export interface Preparation {
@@ -93,9 +100,45 @@ export interface Query<T> {
   read(reply: QmpValue): T;
 }
 
+/** What an event says about a write threshold (QAPI: BLOCK_WRITE_THRESHOLD). */
+export interface ThresholdSignal {
+  readonly imageIndex: number;
+  readonly thresholdBytes: number;
+  readonly excessBytes: number;
+}
+
+/** What a generation can do with disks besides block jobs. */
+export interface DialectExtras {
+  resize(image: ImageRef, sizeBytes: number | bigint): QmpCall;
+  writeThreshold(image: ImageRef, bytes: number | bigint): QmpCall;
+  threshold(event: QmpEventMessage): ThresholdSignal | undefined;
+  /** Size of an image that is open. */
+  geometry(image: ImageRef): Query<Geometry>;
+  /** Steps of a disk-only snapshot; `geometryOf` knows the active images of overlays that have to be made. */
+  snapshot(
+    overlays: readonly OverlaySpec[],
+    geometryOf: (active: ImageRef) => Geometry | undefined,
+    kindOf: (image: ImageRef) => 'file' | 'block',
+  ): readonly Step[];
+  /** Steps that plug a disk in; `device`: arguments of device_add. */
+  attach(disk: DiskSpec, device: QmpObject, kindOf: (image: ImageRef) => 'file' | 'block'): readonly Step[];
+  detach(disk: DiskSpec): QmpCall;
+  /** The alias of the device that an event says is gone. */
+  removed(event: QmpEventMessage): string | undefined;
+  /** Steps that put another medium into a drive. */
+  changeMedium(
+    disk: DiskSpec,
+    chain: readonly ImageRef[],
+    force: boolean,
+    kindOf: (image: ImageRef) => 'file' | 'block',
+  ): readonly Step[];
+}
+
 /** One generation of QEMU, seen from a client. */
 export interface Dialect {
   readonly name: string;
+  /** Left out where disks cannot be handled by node. */
+  readonly extras?: DialectExtras;
   readonly capabilities: Omit<Capabilities, 'hypervisor' | 'version'>;
 
   /** Command-line arguments that open a disk's chain; none for an empty drive. */
