@@ -158,7 +158,7 @@ function parseArguments(argv: readonly string[]) {
 function settingsOf(values: ReturnType<typeof parseArguments>, choices: readonly TargetChoice[]): Settings {
   return {
     chosen: chooseTargets(values.target ?? [], values.require ?? [], choices),
-    seed: integer('--seed', values.seed, -0x8000_0000, 0x7fff_ffff) ?? randomSeed(),
+    seed: integer('--seed', values.seed, 0, 0x7fff_ffff) ?? randomSeed(),
     runs: integer('--runs', values.runs, 1, 1_000_000),
     report: values.report,
     trace: values.trace,

@@ -14,6 +14,8 @@ export interface TestContext {
 export interface Bindings {
   describe(name: string, body: () => void): void;
   test(name: string, body: (context: TestContext) => Promise<void>): void;
+  /** Runs once the tests of the surrounding `describe` are through. */
+  afterAll(body: () => Promise<void>): void;
 }
 
 /** How far the tests go. */
@@ -30,6 +32,7 @@ export interface DefineOptions {
 export function defineConformance(target: Target, bindings: Bindings, options: DefineOptions = {}): void {
   const { seed = 0, runs, contracts = allContracts } = options;
   bindings.describe(`conformance of ${target.title}`, () => {
+    bindings.afterAll(async () => target.close?.());
     for (const contract of contracts)
       bindings.test(`${contract.id}: ${contract.title}`, async (context) => {
         const skip = skipReason(contract, await target.available());

@@ -52,6 +52,14 @@ export interface ContractRun {
 
 /** Runs every contract on every target and every canary on one; rejects only if the suite itself is broken. */
 export async function runConformance(options: RunOptions): Promise<Report> {
+  try {
+    return await runAll(options);
+  } finally {
+    await Promise.all(options.targets.map((target) => target.close?.()));
+  }
+}
+
+async function runAll(options: RunOptions): Promise<Report> {
   const started = performance.now();
   const counter = { cases: 0 };
   const columns: Column[] = [];

@@ -89,4 +89,6 @@ export interface Target {
   readonly concurrency?: number;
   available(): Promise<Availability>;
   open(options: OpenOptions): Promise<Session>;
+  /** Frees what sessions shared, once all are disposed of; the target may be used again afterwards. */
+  close?(): Promise<void>;
 }

@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { createQemuDriver } from '../drivers/qemu/driver.ts';
 import { createProcessHost } from '../drivers/qemu/launch.ts';
+import { DEFAULT_PROFILE } from '../mock-qemu/profiles/index.ts';
 import { createWorld } from '../mock-qemu/shells/world.ts';
 import {
   type Connection,
@@ -27,8 +28,6 @@ interface Scheme {
   readonly parameters: readonly string[];
   readonly make: DriverFactory;
 }
-
-const DEFAULT_PROFILE = 'qemu-7.2';
 
 const SCHEMES: Readonly<Record<string, Scheme>> = {
   mock: { parameters: ['profile', 'seed'], make: mockDriver },

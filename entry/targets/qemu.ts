@@ -1,15 +1,13 @@
 /** The target of a real QEMU. */
 import { constants } from 'node:fs';
-import { access, mkdtemp, realpath, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
+import { access, realpath } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
 import type { Availability, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import { createProcessHost } from '../../drivers/qemu/launch.ts';
-import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { createHostImage, hostContents, missingImageTools } from './host-images.ts';
 import { type Probed, probeDriver } from './probe.ts';
-import { openSession } from './session.ts';
+import { processTarget } from './process.ts';
 
 /** What distributions call their emulator for this machine; the first one is Debian's. */
 const EMULATORS = ['qemu-system-x86_64', 'qemu-kvm', '/usr/libexec/qemu-kvm'];
@@ -58,38 +56,23 @@ function missingQemu(): Target {
 }
 
 /**
- * Looks at an emulator and makes a target of it, named after its version (`qemu-7.2`), or `qemu` where it cannot be
+ * Looks at an emulator and makes a target of it, named after its version (`qemu-MAJOR.MINOR`), or `qemu` where it cannot be
  * used; then `available` says why.
  */
 export async function qemuTarget(emulator: string): Promise<Target> {
   const host = () => createProcessHost({ emulator });
   const probed = await probeDriver(createQemuDriver({ host: host() }));
-  const probes: ProbeCache = new Map();
   const availability = await withTools(probed, emulator);
-  return {
+  return processTarget({
     id: probed.ok ? `qemu-${majorMinor(probed.versionNumber)}` : 'qemu',
     title: `real QEMU (${emulator})`,
     runs: 5,
     shrinks: 10,
-    caseDeadlineMs: 60_000,
-    concurrency: 3,
-    available: async () => availability,
-    async open(options) {
-      const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));
-      return openSession(
-        {
-          uri: `qemu:///embed?root=${directory}`,
-          host: host(),
-          probes,
-          directory,
-          createImage: createHostImage,
-          contents: hostContents,
-          cleanUp: () => rm(directory, { recursive: true, force: true }),
-        },
-        { ...options, trace: false },
-      );
-    },
-  };
+    availability: async () => availability,
+    host,
+    createImage: createHostImage,
+    contents: hostContents,
+  });
 }
 
 /** A real target also needs the image tools; without them it is as good as absent. */

@@ -3,48 +3,82 @@ import type { OpenOptions, Session } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
-import { openConnection } from '../../src/index.ts';
+import { type HypervisorDriver, type Machine, openConnection } from '../../src/index.ts';
 import { monitorGuest } from './guest.ts';
 import { tapHost } from './wire.ts';
 
 /** What differs between the targets. */
 export interface SessionParts {
   readonly uri: string;
-  readonly host: Host;
-  /** What the target's emulators answered before; not used where the wire is broken. */
-  readonly probes: ProbeCache;
+  readonly driver: HypervisorDriver;
   readonly directory: string;
   readonly createImage: Session['createImage'];
   readonly contents: Session['contents'];
+  readonly trace?: () => string;
   /** Removes what is left once all emulators have ended. */
   readonly cleanUp: () => Promise<void>;
 }
 
-/** Opens a session; `options` decide whether the wire is tapped. */
-export function openSession(parts: SessionParts, { wire, trace }: OpenOptions): Session {
-  const lines: string[] = [];
-  const host =
-    wire || trace
-      ? tapHost(parts.host, {
-          ...(wire ? { mutation: wire } : {}),
-          ...(trace ? { onLine: (line) => void lines.push(line) } : {}),
-        })
-      : parts.host;
-  const driver = createQemuDriver(wire ? { host } : { host, probes: parts.probes });
-  const connection = openConnection({ uri: parts.uri, driver });
+/** Opens a session; it closes its driver at its end. */
+export function openSession({
+  uri,
+  driver,
+  directory,
+  createImage,
+  contents,
+  trace,
+  cleanUp,
+}: SessionParts): Session {
+  const connection = openConnection({ uri, driver });
   return {
     connection,
-    directory: parts.directory,
-    createImage: parts.createImage,
-    contents: parts.contents,
+    directory,
+    createImage,
+    contents,
     guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
-    ...(trace ? { trace: () => lines.join('\n') } : {}),
+    ...(trace ? { trace } : {}),
     async dispose() {
       try {
         await connection.close();
       } finally {
-        await parts.cleanUp();
+        await cleanUp();
       }
+    },
+  };
+}
+
+/** A driver of one session's own, tapped as the session asks; `probes` are left alone where the wire is broken. */
+export function ownDriver(
+  host: Host,
+  probes: ProbeCache,
+  { wire, trace }: OpenOptions,
+): { readonly driver: HypervisorDriver; readonly trace?: () => string } {
+  if (!wire && !trace) return { driver: createQemuDriver({ host, probes }) };
+  const lines: string[] = [];
+  const tapped = tapHost(host, {
+    ...(wire ? { mutation: wire } : {}),
+    ...(trace ? { onLine: (line) => void lines.push(line) } : {}),
+  });
+  return {
+    driver: createQemuDriver(wire ? { host: tapped } : { host: tapped, probes }),
+    ...(trace ? { trace: () => lines.join('\n') } : {}),
+  };
+}
+
+/** A driver that a session may use and close: closing it ends what the session started, and no more. */
+export function borrowDriver(driver: HypervisorDriver): HypervisorDriver {
+  const machines = new Set<Machine>();
+  return {
+    name: driver.name,
+    timers: driver.timers,
+    volumes: driver.volumes,
+    async start(spec) {
+      const machine = await driver.start(spec);
+      machines.add(machine);
+      return machine;
+    },
+    async close() {
+      await Promise.all([...machines].map((machine) => machine.destroy()));
     },
   };
 }

@@ -1,16 +1,13 @@
 /** The target of simulated QEMUs as processes of their own: the same driver, spawn and sockets as for a real one. */
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { extname, join } from 'node:path';
+import { extname } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import { createProcessHost } from '../../drivers/qemu/launch.ts';
-import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { createDiskStore } from '../../mock-qemu/images/disk.ts';
 import { probeDriver } from './probe.ts';
-import { openSession } from './session.ts';
+import { processTarget } from './process.ts';
 import { createStoreImage, storeContents } from './store-images.ts';
 
 /** The `mock-qemu` of this very tree, compiled or not, as this file is. */
@@ -20,35 +17,20 @@ const MOCK_QEMU = fileURLToPath(
 
 /** Simulated QEMUs behind unix sockets, with their images on disk. */
 export function simProcessTarget(): Target {
-  const probes: ProbeCache = new Map();
-  return {
+  return processTarget({
     id: 'sim-process',
     title: 'simulated QEMU, over a unix socket',
     runs: 20,
     shrinks: 40,
-    caseDeadlineMs: 60_000,
-    concurrency: 3,
-    async available() {
+    async availability() {
       const probed = await probeDriver(createQemuDriver({ host: mockQemuHost(0) }));
       return probed.ok ? { ...probed, version: `simulated ${probed.version}, one process each` } : probed;
     },
-    async open(options) {
-      const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));
-      const store = createDiskStore();
-      return openSession(
-        {
-          uri: `qemu:///embed?root=${directory}`,
-          host: mockQemuHost(options.seed),
-          probes,
-          directory,
-          createImage: async (spec) => createStoreImage(store, spec),
-          contents: async (path) => storeContents(createDiskStore(), path),
-          cleanUp: () => rm(directory, { recursive: true, force: true }),
-        },
-        { ...options, trace: false },
-      );
-    },
-  };
+    host: mockQemuHost,
+    // A store of its own for each look, since the processes write the files behind its back.
+    createImage: async (spec) => createStoreImage(createDiskStore(), spec),
+    contents: async (path) => storeContents(createDiskStore(), path),
+  });
 }
 
 /** Runs `mock-qemu` with this Node, so that no shebang and no PATH is needed. */

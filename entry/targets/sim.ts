@@ -2,24 +2,21 @@
 import type { Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
-import { profiles } from '../../mock-qemu/profiles/index.ts';
+import { DEFAULT_PROFILE } from '../../mock-qemu/profiles/index.ts';
 import { createWorld } from '../../mock-qemu/shells/world.ts';
-import { assert } from '../../src/util/assert.ts';
 import { createMockHost } from '../mock-host.ts';
 import { probeDriver } from './probe.ts';
-import { openSession } from './session.ts';
+import { openSession, ownDriver } from './session.ts';
 import { createStoreImage, storeContents } from './store-images.ts';
 
 /** In a world of its own every case may use the same directory, which keeps traces equal. */
 const DIRECTORY = '/images';
 
-/** The simulated QEMU of the first profile. */
+/** The simulated QEMU of the default profile. */
 export function simTarget(): Target {
-  const [profile] = profiles;
-  assert(profile, 'there is a profile');
   const hostOf = (seed: number) => {
     const world = createWorld({ seed });
-    return { world, host: createMockHost(world, profile.name) };
+    return { world, host: createMockHost(world, DEFAULT_PROFILE) };
   };
   const probes: ProbeCache = new Map();
   return {
@@ -35,18 +32,14 @@ export function simTarget(): Target {
     },
     async open(options) {
       const { world, host } = hostOf(options.seed);
-      return openSession(
-        {
-          uri: 'mock:///embed',
-          host,
-          probes,
-          directory: DIRECTORY,
-          createImage: async (spec) => createStoreImage(world.store, spec),
-          contents: async (path) => storeContents(world.store, path),
-          cleanUp: async () => world.close(),
-        },
-        options,
-      );
+      return openSession({
+        uri: 'mock:///embed',
+        ...ownDriver(host, probes, options),
+        directory: DIRECTORY,
+        createImage: async (spec) => createStoreImage(world.store, spec),
+        contents: async (path) => storeContents(world.store, path),
+        cleanUp: async () => world.close(),
+      });
     },
   };
 }

@@ -8,6 +8,9 @@ import { rhel63 } from './rhel-6.3.ts';
 /** Every profile, oldest first. */
 export const profiles: readonly Profile[] = [rhel63, qemu13, qemu72, qemu100];
 
+/** What is simulated where nobody names a profile. */
+export const DEFAULT_PROFILE = qemu72.name;
+
 /** The profile of that name; throws an Error that names it and lists the valid ones. */
 export function profileNamed(name: string): Profile {
   const profile = profiles.find((candidate) => candidate.name === name);

@@ -1,5 +1,5 @@
 /** The command line of `mock-qemu`: its own long options, and QEMU's, of which the monitors are the shell's business. */
-import { profileNamed, profiles } from '../profiles/index.ts';
+import { DEFAULT_PROFILE, profileNamed, profiles } from '../profiles/index.ts';
 import type { Profile } from '../profiles/profile.ts';
 import { parseArgv, parseKeyValues } from '../qmp/argv.ts';
 
@@ -83,8 +83,6 @@ const OWN: Readonly<
     },
   },
 };
-
-const DEFAULT_PROFILE = 'qemu-7.2';
 
 function usage(): string {
   const own = Object.entries(OWN).map(([name, { help }]) => `  ${name} ${help}`);

@@ -195,8 +195,14 @@ class FakeMachine implements Machine {
   }
 
   async releaseImages() {}
-  async pause() {}
-  async resume() {}
+  async pause() {
+    this.#emit({ type: 'paused', reason: 'user' });
+  }
+
+  async resume() {
+    this.#emit({ type: 'resumed' });
+  }
+
   async powerdown() {}
   async monitorCommand(): Promise<string> {
     return '';

@@ -1,0 +1,60 @@
+/** What the targets with processes share: a directory per case, and one driver for all cases. */
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { Availability, Session, Target } from '../../conformance/index.ts';
+import { createQemuDriver } from '../../drivers/qemu/driver.ts';
+import type { Host } from '../../drivers/qemu/host.ts';
+import type { HypervisorDriver } from '../../src/index.ts';
+import { borrowDriver, openSession, ownDriver } from './session.ts';
+
+/** What differs between them. */
+export interface ProcessTargetParts {
+  readonly id: string;
+  readonly title: string;
+  readonly runs: number;
+  readonly shrinks: number;
+  readonly availability: () => Promise<Availability>;
+  readonly host: (seed: number) => Host;
+  readonly createImage: Session['createImage'];
+  readonly contents: Session['contents'];
+}
+
+/** Makes a target whose cases run as processes on this machine, on the wall clock. */
+export function processTarget(parts: ProcessTargetParts): Target {
+  // A driver keeps a helper process for image headers; one for all cases halves what there is to start.
+  const shared = new Map<number, HypervisorDriver>();
+  const sharedDriver = (seed: number): HypervisorDriver => {
+    const driver = shared.get(seed) ?? createQemuDriver({ host: parts.host(seed) });
+    shared.set(seed, driver);
+    return borrowDriver(driver);
+  };
+  return {
+    id: parts.id,
+    title: parts.title,
+    runs: parts.runs,
+    shrinks: parts.shrinks,
+    caseDeadlineMs: 60_000,
+    concurrency: 3,
+    available: parts.availability,
+    async open({ seed, wire }) {
+      const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));
+      const driver = wire
+        ? ownDriver(parts.host(seed), new Map(), { seed, wire }).driver
+        : sharedDriver(seed);
+      return openSession({
+        uri: `qemu:///embed?root=${directory}`,
+        driver,
+        directory,
+        createImage: parts.createImage,
+        contents: parts.contents,
+        cleanUp: () => rm(directory, { recursive: true, force: true }),
+      });
+    },
+    async close() {
+      const drivers = [...shared.values()];
+      shared.clear();
+      await Promise.all(drivers.map((driver) => driver.close()));
+    },
+  };
+}
