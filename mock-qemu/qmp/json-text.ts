@@ -66,12 +66,15 @@ export function shownText(bytes: Uint8Array): string {
   return text;
 }
 
+const ASCII = new TextDecoder();
+const SHORT_BYTES = 32;
+
 /** ASCII bytes as a string. */
 export function asciiText(bytes: Uint8Array): string {
+  if (bytes.length > SHORT_BYTES) return ASCII.decode(bytes);
+  // Most tokens are short, and for those calling a decoder costs more than decoding.
   let text = '';
-  // In pieces: an argument list of millions would not fit the stack.
-  for (let at = 0; at < bytes.length; at += 8192)
-    text += String.fromCharCode(...bytes.subarray(at, at + 8192));
+  for (const byte of bytes) text += String.fromCharCode(byte);
   return text;
 }
 

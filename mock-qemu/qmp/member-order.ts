@@ -5,6 +5,11 @@
 
 const BUCKETS = 512;
 
+/** Buckets of the names that nearly every request has. */
+const COMMON_BUCKETS: ReadonlyMap<string, number> = new Map(
+  ['execute', 'exec-oob', 'arguments', 'id'].map((name) => [name, dictionaryBucket(name)]),
+);
+
 /** QEMU's dictionary hash (that of tdb). */
 function dictionaryBucket(name: string): number {
   const bytes = new TextEncoder().encode(name);
@@ -17,7 +22,9 @@ function dictionaryBucket(name: string): number {
 
 /** Names in the order in which QEMU visits a dictionary's members: by bucket, in one bucket the newest first. */
 export function inDictionaryOrder(names: Iterable<string>): string[] {
-  const keyed = [...names].reverse().map((name) => ({ name, bucket: dictionaryBucket(name) }));
+  const keyed = [...names]
+    .reverse()
+    .map((name) => ({ name, bucket: COMMON_BUCKETS.get(name) ?? dictionaryBucket(name) }));
   return keyed.sort((left, right) => left.bucket - right.bucket).map(({ name }) => name);
 }
 
