@@ -67,7 +67,9 @@ export class MirrorTask implements JobTask {
   constructor(options: MirrorOptions) {
     this.options = options;
     this.#writeBlocking = options.writeBlocking;
-    this.#bitmap = new DirtyBitmap({ granularityBytes: options.granularityBytes });
+    // What guest writes take to the target themselves is not to be copied again.
+    const enabled = !options.writeBlocking;
+    this.#bitmap = new DirtyBitmap({ granularityBytes: options.granularityBytes, enabled });
     this.#requestBytes = Math.max(MAX_REQUEST_BYTES, Math.floor(options.bufSizeBytes / 16));
     options.source.bitmaps.push(this.#bitmap);
   }
@@ -79,6 +81,7 @@ export class MirrorTask implements JobTask {
   /** From now on guest writes wait for the target too; there is no way back. */
   blockWrites(): void {
     this.#writeBlocking = true;
+    this.#bitmap.enabled = false;
   }
 
   *run(job: Job): JobRun {
@@ -230,7 +233,7 @@ export class MirrorTask implements JobTask {
   /** In write-blocking mode a guest write reaches the target before it is done. */
   #passOn(job: Job, start: number, end: number, tag: number): void {
     if (!this.#writeBlocking || tag === ABSENT) return;
-    const { target, source } = this.options;
+    const { target } = this.options;
     const error = job.host.ioError({
       type: 'io',
       at: 'mirror.target-write',
@@ -249,10 +252,6 @@ export class MirrorTask implements JobTask {
     const whole = { start: Math.ceil(start / chunk) * chunk, end: Math.floor(end / chunk) * chunk };
     writeTo(target, start, end, tag);
     if (whole.start < whole.end) this.#bitmap.reset(whole.start, whole.end);
-    if (this.activelySynced) {
-      copyRange(source, target, start, end);
-      this.#bitmap.reset(start, end);
-    }
     job.offset += end - start;
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
   }
