@@ -59,8 +59,6 @@ export class Vm implements JobHost {
   name: string | undefined;
   uuid = '00000000-0000-0000-0000-000000000000';
   runState: RunState = 'prelaunch';
-  /** -no-shutdown: a guest that powers off leaves the process running. */
-  noShutdown = false;
   /** Guest requests held back by a drained section. */
   readonly #heldBack: (() => void)[] = [];
 

@@ -7,7 +7,7 @@ export type LaunchStep =
   | { readonly type: 'name'; readonly name: string }
   | { readonly type: 'uuid'; readonly uuid: string }
   | { readonly type: 'chardev'; readonly label: string; readonly filename: string }
-  | { readonly type: 'paused' | 'no-shutdown' };
+  | { readonly type: 'paused' };
 
 /** The steps, or what QEMU prints in refusal. */
 export type ParsedArgv = { readonly steps: readonly LaunchStep[] } | { readonly complaint: string };
@@ -18,6 +18,7 @@ const BARE = new Set([
   '-nographic',
   '-daemonize',
   '-no-acpi',
+  '-no-shutdown',
   '-no-reboot',
 ]);
 const IGNORED = new Set([
@@ -114,7 +115,6 @@ export function parseArgv(argv: readonly string[], program: string): ParsedArgv 
     const word = (argv[index] ?? '').replace(/^--/, '-');
     if (BARE.has(word)) continue;
     if (word === '-S') steps.push({ type: 'paused' });
-    else if (word === '-no-shutdown') steps.push({ type: 'no-shutdown' });
     else {
       const reader = WITH_VALUE[word];
       if (!reader && !IGNORED.has(word)) return { complaint: `${program}: ${argv[index]}: invalid option\n` };

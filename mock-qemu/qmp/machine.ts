@@ -160,9 +160,6 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       case 'paused':
         this.vm.runState = 'prelaunch';
         break;
-      case 'no-shutdown':
-        this.vm.noShutdown = true;
-        break;
       case 'blockdev':
       case 'drive':
       case 'device':

@@ -29,13 +29,6 @@ export function chainOf(node: BlockNode): BlockNode[] {
   return chain;
 }
 
-/** All nodes of a chain, filters too, following whatever carries its data. */
-export function fullChainOf(node: BlockNode): BlockNode[] {
-  const chain: BlockNode[] = [];
-  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child ?? at.backing?.child) chain.push(at);
-  return chain;
-}
-
 /** What a reader of `node` gets at `offset`. */
 export function readAt(node: BlockNode, offset: number, limit: number): Span {
   const lengthBytes = node.lengthBytes;
