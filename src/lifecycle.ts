@@ -2,7 +2,7 @@
 
 import { aliasFor, diskSpec, ImageIndexes, type LiveDisk } from './blockjob/live.ts';
 import { chainOf } from './chains.ts';
-import type { ImageDescription } from './conf/disk.ts';
+import type { DiskSource, ImageDescription } from './conf/disk.ts';
 import type { DomainDefinition } from './conf/domain.ts';
 import type { GoneReason, MachineSpec } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
@@ -44,29 +44,39 @@ export async function startDomain(record: DomainRecord, definition: DomainDefini
   running.listen();
 }
 
+/**
+ * Reads every chain and numbers the images as libvirt does: disks from the last to the first, and what the definition
+ * names of all of them before what was found below that. An empty drive takes a number too.
+ */
 async function liveDisks(
   record: DomainRecord,
   definition: DomainDefinition,
   indexes: ImageIndexes,
 ): Promise<LiveDisk[]> {
   const { volumes } = record.services.driver;
-  const positions = new Map<string, number>();
   const disks: LiveDisk[] = [];
+  const found = new Map<LiveDisk, readonly DiskSource[]>();
   for (const disk of definition.disks) {
-    const position = positions.get(disk.bus) ?? 0;
-    positions.set(disk.bus, position + 1);
-    const sources = await chainOf(volumes, disk);
-    const chain = sources.map((source) => ({ ...source, index: 0 }));
-    disks.push({
+    const live: LiveDisk = {
       definition: disk,
       target: disk.target,
-      alias: aliasFor(disk, position),
-      chain,
+      alias: aliasFor(disk),
+      chain: [],
       mirror: undefined,
-    });
+    };
+    found.set(live, await chainOf(volumes, disk));
+    disks.push(live);
   }
-  // Disks are numbered from the last to the first, each chain from the top, as libvirt does.
-  for (const disk of [...disks].reverse()) disk.chain = indexes.number(disk.chain);
+  const lastFirst = [...disks].reverse();
+  for (const disk of lastFirst) {
+    const { source, backing } = disk.definition;
+    if (source) disk.chain = indexes.number((found.get(disk) ?? []).slice(0, 1 + backing.length));
+    else indexes.next();
+  }
+  for (const disk of lastFirst) {
+    const below = (found.get(disk) ?? []).slice(disk.chain.length);
+    disk.chain = [...disk.chain, ...indexes.number(below)];
+  }
   return disks;
 }
 

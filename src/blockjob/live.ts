@@ -1,21 +1,24 @@
 /** What a running domain knows of its disks: chains and mirrors, held in memory and never re-read behind a job's back. */
-import type {
-  DiskDefinition,
-  DiskSource,
-  ImageDescription,
-  LiveDiskDescription,
-  MirrorDescription,
+import {
+  type DiskDefinition,
+  type DiskSource,
+  diskNumber,
+  type ImageDescription,
+  type LiveDiskDescription,
+  type MirrorDescription,
 } from '../conf/disk.ts';
 import type { DiskSpec, ImageRef } from '../driver.ts';
 
 /** A disk of a running domain. */
 export interface LiveDisk {
-  readonly definition: DiskDefinition;
+  definition: DiskDefinition;
   readonly target: string;
   readonly alias: string;
   /** Active image first; empty: no medium. */
   chain: readonly ImageDescription[];
   mirror: MirrorDescription | undefined;
+  /** Index that an emptied drive still shows. */
+  emptyIndex?: number;
 }
 
 /** Gives out image indexes: from 1, never twice within one run of a domain (libvirt: nodenameindex). */
@@ -34,12 +37,12 @@ export class ImageIndexes {
   }
 }
 
-const ALIAS_OF_BUS: Readonly<Record<string, string>> = { virtio: 'virtio-disk' };
-
-/** Device alias as libvirt builds it: `virtio-diskN` by position in the bus's naming, `ide0-0-N` and `scsi0-0-0-N` else. */
-export function aliasFor(definition: DiskDefinition, position: number): string {
-  const prefix = ALIAS_OF_BUS[definition.bus];
-  return prefix ? `${prefix}${position}` : `${definition.bus}0-0-${position}`;
+/** Device alias as libvirt builds it from the disk's name: `virtio-disk2` for vdc, `ide0-1-0` for hdc. */
+export function aliasFor({ bus, target }: DiskDefinition): string {
+  const number = diskNumber(target);
+  if (bus === 'virtio') return `virtio-disk${number}`;
+  if (bus === 'ide') return `ide${number >> 2}-${(number >> 1) & 1}-${number & 1}`;
+  return bus === 'scsi' ? `scsi0-0-0-${number}` : `${bus}0-0-${number}`;
 }
 
 /** The driver's view of an image. */
@@ -55,7 +58,8 @@ export function diskSpec(disk: LiveDisk): DiskSpec {
 
 /** The XML's view of a disk. */
 export function describe(disk: LiveDisk): LiveDiskDescription {
-  return { definition: disk.definition, alias: disk.alias, chain: disk.chain, mirror: disk.mirror };
+  const { definition, alias, chain, mirror, emptyIndex } = disk;
+  return { definition, alias, chain, mirror, emptyIndex };
 }
 
 /**

@@ -1,6 +1,6 @@
 /** `<disk>` elements and the images they name. */
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
-import { childOf, element, elementsOf, parseXml, type XmlElement } from './xml.ts';
+import { childOf, element, elementsOf, parseXml, requireRoot, type XmlElement } from './xml.ts';
 
 /** Where an image is and how to read it. */
 export interface DiskSource {
@@ -45,6 +45,15 @@ export interface DestinationDefinition {
 }
 
 const STORAGE_TYPES = ['file', 'block'] as const;
+/** virStorageType: what libvirt parses, of which only {@link STORAGE_TYPES} are driven here. */
+const LIBVIRT_STORAGE_TYPES = new Set([
+  ...['file', 'block', 'dir', 'network', 'volume', 'nvme', 'vhostuser', 'vhostvdpa'],
+]);
+/** virStorageFileFormat. */
+const FORMATS = new Set([
+  ...['none', 'raw', 'dir', 'bochs', 'cloop', 'dmg', 'iso', 'vpc', 'vdi', 'fat', 'vhd', 'ploop'],
+  ...['cow', 'qcow', 'qcow2', 'qed', 'vmdk', 'luks'],
+]);
 const DEVICES = ['disk', 'cdrom'] as const;
 /** Target name prefix to bus, where `<target bus>` is left out (libvirt: virDomainDiskDefPostParse). */
 const BUS_OF_PREFIX: readonly (readonly [string, string])[] = [
@@ -74,7 +83,7 @@ export function diskFromXml(disk: XmlElement): DiskDefinition {
   if (path === undefined && device === 'disk') {
     throw new VirtError(ErrorCode.NO_SOURCE, target, { domain: ErrorDomain.DOMAIN });
   }
-  const format = childOf(disk, 'driver')?.attributes.type ?? 'raw';
+  const format = formatOf(childOf(disk, 'driver')) ?? 'raw';
   return {
     target,
     bus: targetElement?.attributes.bus ?? busFor(target),
@@ -94,11 +103,7 @@ export function diskFromXml(disk: XmlElement): DiskDefinition {
  */
 export function destinationFromXml(text: string): DestinationDefinition {
   const disk = parseXml(text, 'disk_definition');
-  if (disk.name !== 'disk') {
-    throw new VirtError(ErrorCode.XML_ERROR, `expecting root element of 'disk', not '${disk.name}'`, {
-      domain: ErrorDomain.XML,
-    });
-  }
+  requireRoot(disk, 'disk');
   const type = storageTypeOf(disk);
   const path = sourcePathOf(childOf(disk, 'source'), type);
   if (path === undefined) {
@@ -107,12 +112,38 @@ export function destinationFromXml(text: string): DestinationDefinition {
       bare: true,
     });
   }
-  const format = childOf(disk, 'driver')?.attributes.type;
+  const format = formatOf(childOf(disk, 'driver'));
   return { type, path, format, ...backingFromXml(childOf(disk, 'backingStore')) };
 }
 
 function storageTypeOf(disk: XmlElement): 'file' | 'block' {
-  return oneOf(STORAGE_TYPES, disk.attributes.type ?? 'file', 'disk type');
+  const type = disk.attributes.type ?? 'file';
+  if (!LIBVIRT_STORAGE_TYPES.has(type)) {
+    throw new VirtError(
+      ErrorCode.XML_ERROR,
+      `Invalid value for attribute 'type' in element 'disk': '${type}'.`,
+      { domain: ErrorDomain.XML },
+    );
+  }
+  return oneOf(STORAGE_TYPES, type, 'disk type');
+}
+
+/**
+ * The format that a `<driver>` or `<format>` names.
+ * @throws VirtError CONFIG_UNSUPPORTED for one that libvirt does not know
+ */
+export function formatOf(driver: XmlElement | undefined): string | undefined {
+  const type = driver?.attributes.type;
+  if (type === undefined || FORMATS.has(type)) return type;
+  throw unsupported(`unknown driver format value '${type}'`);
+}
+
+/** Position of a disk by its name, from 0: `vda`, `vdb`, ..., `vdaa` (libvirt: virDiskNameToIndex). */
+export function diskNumber(target: string): number {
+  const letters = /^(?:fd|hd|vd|sd|xvd|ubd)([a-z]+)/.exec(target)?.[1] ?? 'a';
+  let number = 0;
+  for (const letter of letters) number = number * 26 + letter.charCodeAt(0) - 96;
+  return number - 1;
 }
 
 function oneOf<const T extends string>(valid: readonly T[], value: string, what: string): T {
@@ -170,49 +201,48 @@ export interface LiveDiskDescription {
   /** Active image first; empty: no medium. */
   readonly chain: readonly ImageDescription[];
   readonly mirror: MirrorDescription | undefined;
+  /** Index that a drive emptied while running still shows. */
+  readonly emptyIndex: number | undefined;
 }
 
 const REPLACED = new Set(['driver', 'source', 'backingStore', 'mirror', 'alias']);
 
 /** The `<disk>` of a running domain: libvirt's element order, then whatever else the user wrote. */
 export function liveDiskToXml(live: LiveDiskDescription): XmlElement {
-  const { element: written } = live.definition;
-  const rest = written.children.filter((child) => typeof child !== 'string' && !REPLACED.has(child.name));
-  const [top, ...below] = live.chain;
-  const driver = childOf(written, 'driver');
-  return {
-    name: 'disk',
-    attributes: { ...written.attributes, ...(top && { type: top.type }) },
-    children: [
-      element(
-        'driver',
-        { name: 'qemu', ...driver?.attributes, ...(top && { type: top.format }) },
-        ...(driver?.children ?? []),
-      ),
-      ...(top ? [sourceToXml(top), backingToXml(below)] : []),
-      ...(live.mirror ? [mirrorToXml(live.mirror)] : []),
-      ...rest,
-      element('alias', { name: live.alias }),
-    ],
-  };
+  const disk = rebuilt(live.definition.element, live.chain, live.mirror);
+  if (live.chain.length === 0 && live.emptyIndex !== undefined) {
+    disk.children.splice(1, 0, element('source', { index: String(live.emptyIndex) }));
+  }
+  disk.children.push(element('alias', { name: live.alias }));
+  return disk;
 }
 
-/** The persistent `<disk>` after its active image has changed: a new source and a chain that is known to end there. */
+/** The persistent `<disk>` after its active image has changed: the new chain and its end as it is known. */
 export function switchedDiskToXml(written: XmlElement, chain: readonly DiskSource[]): XmlElement {
   // Indexes belong to one run of the domain and must not get into what outlives it.
-  const [top, ...below] = chain.map(({ type, path, format }): DiskSource => ({ type, path, format }));
+  return rebuilt(
+    written,
+    chain.map(({ type, path, format }): DiskSource => ({ type, path, format })),
+    undefined,
+  );
+}
+
+function rebuilt(
+  written: XmlElement,
+  chain: readonly (DiskSource & { readonly index?: number })[],
+  mirror: MirrorDescription | undefined,
+): XmlElement {
+  const rest = written.children.filter((child) => typeof child !== 'string' && !REPLACED.has(child.name));
+  const [top, ...below] = chain;
   const driver = childOf(written, 'driver');
-  const rest = written.children.filter((child) => typeof child === 'string' || !REPLACED.has(child.name));
+  const options = { name: 'qemu', ...driver?.attributes, ...(top && { type: top.format }) };
   return {
     name: 'disk',
     attributes: { ...written.attributes, ...(top && { type: top.type }) },
     children: [
-      element(
-        'driver',
-        { name: 'qemu', ...driver?.attributes, ...(top && { type: top.format }) },
-        ...(driver?.children ?? []),
-      ),
+      element('driver', options, ...(driver?.children ?? [])),
       ...(top ? [sourceToXml(top), backingToXml(below)] : []),
+      ...(mirror ? [mirrorToXml(mirror)] : []),
       ...rest,
     ],
   };

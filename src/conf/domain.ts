@@ -1,6 +1,6 @@
 /** `<domain>`: what is read from it, and how it is written back. */
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
-import { type DiskDefinition, diskFromXml } from './disk.ts';
+import { type DiskDefinition, diskFromXml, diskNumber } from './disk.ts';
 import {
   childOf,
   cloneXml,
@@ -8,6 +8,7 @@ import {
   elementsOf,
   formatXml,
   parseXml,
+  requireRoot,
   textOf,
   type XmlElement,
   type XmlNode,
@@ -49,22 +50,23 @@ const xmlError = (detail: string): VirtError =>
  */
 export function domainFromXml(text: string): DomainDefinition {
   const root = parseXml(text, 'domain_definition');
-  if (root.name !== 'domain') {
-    throw xmlError(`unexpected root element <${root.name}>, expecting <domain>`);
-  }
+  requireRoot(root, 'domain');
   const name = textOf(childOf(root, 'name'));
-  if (name === '') throw xmlError('domain has no name: add <name>...</name>');
+  if (name === '') {
+    throw new VirtError(ErrorCode.NO_NAME, 'missing name information', { domain: ErrorDomain.DOMAIN });
+  }
   if (name.includes('/') || name.includes('\n'))
     throw xmlError(`name ${name} cannot contain '/' or a line break`);
   const written = textOf(childOf(root, 'uuid'));
   if (written !== '' && !UUID.test(written)) throw xmlError(`malformed uuid element '${written}'`);
   const devices = childOf(root, 'devices');
-  const disks = devices
-    ? elementsOf(devices)
-        .filter((child) => child.name === 'disk')
-        .map(diskFromXml)
-    : [];
+  const disks = inDiskOrder(disksOf(devices));
   refuseTwins(disks);
+  if (devices)
+    devices.children = withDisks(
+      devices,
+      disks.map((disk) => disk.element),
+    ).children;
   return {
     name,
     uuid: written === '' ? globalThis.crypto.randomUUID() : canonicalUuid(written),
@@ -81,11 +83,40 @@ function canonicalUuid(written: string): string {
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
 
-function refuseTwins(disks: readonly DiskDefinition[]): void {
-  const seen = new Set<string>();
-  for (const { target } of disks) {
-    if (seen.has(target)) throw xmlError(`target '${target}' duplicated for disk sources`);
-    seen.add(target);
+function disksOf(devices: XmlElement | undefined): DiskDefinition[] {
+  if (!devices) return [];
+  return elementsOf(devices)
+    .filter((child) => child.name === 'disk')
+    .map(diskFromXml);
+}
+
+/** Each disk goes behind those of its bus with a smaller name (libvirt: virDomainDiskInsert). */
+export function inDiskOrder(disks: readonly DiskDefinition[]): DiskDefinition[] {
+  const ordered: DiskDefinition[] = [];
+  for (const disk of disks) {
+    const smaller = ordered.findLastIndex(
+      ({ bus, target }) => bus === disk.bus && diskNumber(target) <= diskNumber(disk.target),
+    );
+    const larger = ordered.findIndex(({ bus }) => bus === disk.bus);
+    const at = smaller === -1 ? (larger === -1 ? ordered.length : larger) : smaller + 1;
+    ordered.splice(at, 0, disk);
+  }
+  return ordered;
+}
+
+/**
+ * Refuses two disks of one name.
+ * @throws VirtError XML_ERROR
+ */
+export function refuseTwins(disks: readonly DiskDefinition[]): void {
+  const seen = new Map<string, DiskDefinition>();
+  for (const disk of disks) {
+    const twin = seen.get(disk.target);
+    if (twin) {
+      const sources = `'${twin.source?.path ?? '(null)'}' and '${disk.source?.path ?? '(null)'}'`;
+      throw xmlError(`target '${disk.target}' duplicated for disk sources ${sources}`);
+    }
+    seen.set(disk.target, disk);
   }
 }
 
@@ -136,11 +167,11 @@ function isLeading(node: XmlElement): boolean {
 }
 
 function withDisks(devices: XmlElement, disks: readonly XmlElement[]): XmlElement {
-  const queue = [...disks];
-  const children = devices.children.map((child) =>
-    isElement(child, 'disk') ? (queue.shift() ?? child) : child,
-  );
-  return { ...devices, children };
+  // All disks together, where the first one was or else behind the emulator, as libvirt writes them.
+  const others = devices.children.filter((child) => !isElement(child, 'disk'));
+  const first = devices.children.findIndex((child) => isElement(child, 'disk'));
+  const at = first === -1 ? others.findIndex((child) => isElement(child, 'emulator')) + 1 : first;
+  return { ...devices, children: [...others.slice(0, at), ...disks, ...others.slice(at)] };
 }
 
 /** The definition with other disks; everything else as it was. */

@@ -69,6 +69,17 @@ export function parseXml(text: string, what: string): XmlElement {
   return toElement(root, what, 0);
 }
 
+/**
+ * Refuses a document of another kind.
+ * @throws VirtError XML_ERROR, domain XML
+ */
+export function requireRoot(root: XmlElement, name: string): void {
+  if (root.name === name) return;
+  throw new VirtError(ErrorCode.XML_ERROR, `expecting root element of '${name}', not '${root.name}'`, {
+    domain: ErrorDomain.XML,
+  });
+}
+
 function toElement(raw: RawNode, what: string, depth: number): XmlElement {
   if (depth > MAX_DEPTH) throw malformed(what, 1, `elements nested more than ${MAX_DEPTH} deep`);
   const children: XmlNode[] = [];

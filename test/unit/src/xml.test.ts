@@ -90,8 +90,8 @@ describe('a domain', () => {
   });
 
   test.each([
-    ['another root', '<network/>', 27, /unexpected root element <network>, expecting <domain>/],
-    ['no name', domain({ name: '' }), 27, /no name/],
+    ['another root', '<network/>', 27, /expecting root element of 'domain', not 'network'/],
+    ['no name', domain({ name: '' }), 21, /missing name information/],
     ['a name that is a path', domain({ name: '<name>a/b</name>' }), 27, /cannot contain/],
     ['no memory', domain({ memory: '' }), 27, /memory/],
     ['a strange unit', domain({ memory: "<memory unit='parsec'>1</memory>" }), 27, /parsec/],
