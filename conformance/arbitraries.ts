@@ -18,6 +18,8 @@ export interface DiskPlan {
   readonly capacityBytes: number;
   /** The base first, the active image last. */
   readonly layers: readonly LayerPlan[];
+  /** The domain XML names the whole chain; otherwise it is found out from the headers. */
+  readonly isDeclared: boolean;
 }
 
 /** What a guest does around a job. */
@@ -106,15 +108,17 @@ function diskWithGuest(bounds: DiskBounds): fc.Arbitrary<{ readonly disk: DiskPl
       capacityBytes: capacity,
       layers: fc.array(rawWrites, { minLength: minDepth, maxLength: maxDepth }),
       rawBase: fc.oneof({ weight: 3, arbitrary: fc.constant(false) }, fc.constant(true)),
+      isDeclared: fc.boolean(),
       during: rawWrites,
       later: rawWrites,
     })
-    .map(({ capacityBytes, layers, rawBase, during, later }) => {
+    .map(({ capacityBytes, layers, rawBase, isDeclared, during, later }) => {
       const put = (write: RawWrite) => place(write, capacityBytes, reservedBytes);
       const ballastAt = { none: -1, top: layers.length - 1, base: 0 }[ballast];
       return {
         disk: {
           capacityBytes,
+          isDeclared,
           layers: layers.map((writes, index) => ({
             format: index === 0 && rawBase ? 'raw' : 'qcow2',
             writes: [...(index === ballastAt ? [BALLAST] : []), ...writes.map(put)],

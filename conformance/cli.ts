@@ -1,5 +1,6 @@
 /** The suite on the command line: arguments in, a matrix and `report.json` out, and an exit code that CI can use. */
-import { mkdir, writeFile } from 'node:fs/promises';
+import { writeSync } from 'node:fs';
+import { type FileHandle, mkdir, open, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { canaries as allCanaries } from './canaries/index.ts';
@@ -83,38 +84,55 @@ export async function conformanceCli(argv: readonly string[], parts: CliParts): 
 }
 
 async function runChosen(settings: Settings, parts: CliParts): Promise<ExitCode> {
-  // A report that cannot be written is noticed now, not after the run.
+  // What cannot be written is noticed now, not after the run.
   if (settings.report !== undefined) await writable(mkdir(settings.report, { recursive: true }));
-  const targets = await makeTargets(settings.chosen);
-  const traces: string[] = [];
-  const progress = new ProgressLine(parts.stderr);
-  parts.stderr.write(`seed ${settings.seed}\n`);
-  const report = await runConformance({
-    targets,
-    contracts: parts.contracts ?? allContracts,
-    canaries: parts.canaries ?? allCanaries,
-    seed: settings.seed,
-    ...(settings.runs === undefined ? {} : { runs: settings.runs }),
-    onProgress: (state) => progress.show(state),
-    ...(settings.trace === undefined ? {} : { onTrace: (text) => void traces.push(`${text}\n`) }),
-  });
-  progress.clear();
-  await writeResults(settings, report, traces, parts);
-  return report.summary.ok ? ExitCode.OK : ExitCode.FAILED;
+  const isOnStdout = settings.trace === '-';
+  const file =
+    settings.trace === undefined || isOnStdout ? undefined : await writable(open(settings.trace, 'w'));
+  try {
+    const onTrace = traceSink(file, isOnStdout ? parts.stdout : undefined);
+    const report = await runTargets(await makeTargets(settings.chosen), settings, parts, onTrace);
+    if (settings.report !== undefined) await writeReport(settings.report, report);
+    // The matrix makes way for a trace on stdout, which has to be the same for every run with one seed.
+    (isOnStdout ? parts.stderr : parts.stdout).write(`${renderReport(report)}\n`);
+    return report.summary.ok ? ExitCode.OK : ExitCode.FAILED;
+  } finally {
+    await file?.close();
+  }
 }
 
-async function writeResults(
-  { report: directory, trace }: Settings,
-  report: Report,
-  traces: readonly string[],
-  { stdout, stderr }: CliParts,
-): Promise<void> {
-  if (directory !== undefined)
-    await writable(writeFile(join(directory, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`));
-  if (trace !== undefined && trace !== '-') await writable(writeFile(trace, traces.join('')));
-  // The matrix makes way for a trace on stdout, which has to be the same for every run with one seed.
-  if (trace === '-') stdout.write(traces.join(''));
-  (trace === '-' ? stderr : stdout).write(`${renderReport(report)}\n`);
+/** Traces are many and long, so each is written as it comes. */
+function traceSink(
+  file: FileHandle | undefined,
+  stream: { write(text: string): unknown } | undefined,
+): ((text: string) => void) | undefined {
+  if (stream) return (text) => void stream.write(`${text}\n`);
+  return file && ((text) => void writeSync(file.fd, `${text}\n`));
+}
+
+async function runTargets(
+  targets: readonly Target[],
+  { seed, runs }: Settings,
+  { contracts = allContracts, canaries = allCanaries, stderr }: CliParts,
+  onTrace: ((text: string) => void) | undefined,
+): Promise<Report> {
+  const progress = new ProgressLine(stderr);
+  stderr.write(`seed ${seed}\n`);
+  const report = await runConformance({
+    targets,
+    contracts,
+    canaries,
+    seed,
+    ...(runs === undefined ? {} : { runs }),
+    onProgress: (state) => progress.show(state),
+    ...(onTrace ? { onTrace } : {}),
+  });
+  progress.clear();
+  return report;
+}
+
+async function writeReport(directory: string, report: Report): Promise<void> {
+  await writable(writeFile(join(directory, 'report.json'), `${JSON.stringify(report, undefined, 2)}\n`));
 }
 
 /** Makes the targets and sees to it that the required ones, and at least one of all, can be used. */
@@ -211,9 +229,9 @@ function randomSeed(): number {
   return Math.floor(Math.random() * 0x7fff_ffff);
 }
 
-async function writable(work: Promise<unknown>): Promise<void> {
+async function writable<T>(work: Promise<T>): Promise<T> {
   try {
-    await work;
+    return await work;
   } catch (error) {
     throw new UsageError(`cannot write: ${error instanceof Error ? error.message : error}`);
   }

@@ -4,7 +4,7 @@ import { isBackendsFault, runCase } from './case.ts';
 import type { Contract, Finding } from './contract.ts';
 import { DeadlineViolation, SetupFailure } from './expect.ts';
 import type { CanaryReport, ContractReport, ContractResult, Report } from './report.ts';
-import type { Availability, Target } from './target.ts';
+import type { Availability, Target, Verdict } from './target.ts';
 
 const DEFAULT_RUNS = 100;
 const DEFAULT_SHRINKS = 100;
@@ -85,7 +85,9 @@ async function runColumn(
 ): Promise<ContractResult[]> {
   const { contracts, seed, runs, onProgress, onTrace } = options;
   let done = 0;
-  return inParallel(contracts, target.concurrency ?? 1, async (contract) => {
+  // Traces of cases that run at once would come in any order.
+  const width = onTrace ? 1 : (target.concurrency ?? 1);
+  return inParallel(contracts, width, async (contract) => {
     const skip = skipReason(contract, availability);
     if (skip !== undefined) return { status: 'skip', runs: 0, seed, ms: 0, reason: skip };
     const tell = () => {
@@ -136,11 +138,39 @@ export function skipReason(contract: Contract, availability: Availability): stri
 /** Runs one contract on one target, which must be available. */
 export async function runContract(run: ContractRun): Promise<ContractResult> {
   const started = performance.now();
-  const { runs, failure } = await exploreContract(run);
+  const { runs, failure } = await judge(run);
   const base = { runs, seed: run.seed, ms: Math.round(performance.now() - started) };
-  return failure
-    ? { ...base, status: 'fail', reason: describeFailure(failure) }
-    : { ...base, status: 'pass' };
+  return failure ? { ...base, status: 'fail', reason: failure.reason } : { ...base, status: 'pass' };
+}
+
+/** Runs one contract, elsewhere if the target can. */
+async function judge(run: ContractRun): Promise<Verdict> {
+  const { target, contract, canary, seed, path, onCase, onTrace } = run;
+  const isTiedHere = onTrace !== undefined || path !== undefined;
+  const remote = isTiedHere
+    ? undefined
+    : target.elsewhere?.({
+        contractId: contract.id,
+        ...(canary ? { canaryId: canary.id } : {}),
+        seed,
+        runs: runsOf(run),
+        ...(onCase ? { onCase } : {}),
+      });
+  return remote ?? judgeHere(run);
+}
+
+/** Runs one contract in this thread. */
+export async function judgeHere(run: ContractRun): Promise<Verdict> {
+  const { runs, failure } = await exploreContract(run);
+  if (!failure) return { runs };
+  return {
+    runs,
+    failure: { reason: describeFailure(failure), isBackendsFault: isBackendsFault(failure.error) },
+  };
+}
+
+function runsOf({ runs, target }: ContractRun): number {
+  return runs ?? target.runs ?? DEFAULT_RUNS;
 }
 
 async function exploreContract(run: ContractRun): Promise<Finding> {
@@ -175,7 +205,7 @@ async function exploreContract(run: ContractRun): Promise<Finding> {
     },
     {
       seed,
-      runs: run.runs ?? target.runs ?? DEFAULT_RUNS,
+      runs: runsOf(run),
       ...(run.path === undefined ? {} : { path: run.path }),
       ...(canary ? { quick: true } : {}),
     },
@@ -230,8 +260,8 @@ async function runCanaries(
 
 /** Whether a canary makes its contract fail, and by the backend's fault, not by a mistake in the canary. */
 export async function isCaught(run: ContractRun & { readonly canary: Canary }): Promise<boolean> {
-  const { failure } = await exploreContract({ ...run, runs: Math.min(CANARY_RUNS, run.runs ?? CANARY_RUNS) });
-  return failure !== undefined && isBackendsFault(failure.error);
+  const { failure } = await judge({ ...run, runs: CANARY_RUNS });
+  return failure?.isBackendsFault === true;
 }
 
 function assemble(

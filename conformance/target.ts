@@ -74,6 +74,27 @@ export type Availability =
   | { readonly ok: true; readonly version: string; readonly capabilities: TargetCapabilities }
   | { readonly ok: false; readonly reason: string };
 
+/** What came of a contract on a target, as plain data. */
+export interface Verdict {
+  /** Cases that were run. */
+  readonly runs: number;
+  readonly failure?: {
+    /** What broke, with the counterexample and the path that replays it. */
+    readonly reason: string;
+    /** The contract was broken, as opposed to the suite, a canary or the making of a domain. */
+    readonly isBackendsFault: boolean;
+  };
+}
+
+/** A contract to be run, by name. */
+export interface RemoteTask {
+  readonly contractId: string;
+  readonly canaryId?: string;
+  readonly seed: number;
+  readonly runs: number;
+  readonly onCase?: () => void;
+}
+
 /** A backend under test. */
 export interface Target {
   /** Short and stable: the column's name in the report, e.g. `sim`. */
@@ -89,6 +110,11 @@ export interface Target {
   readonly concurrency?: number;
   available(): Promise<Availability>;
   open(options: OpenOptions): Promise<Session>;
+  /**
+   * Runs a whole contract somewhere else, e.g. in another thread; undefined for one that can only be run here. Not
+   * asked where a trace is kept.
+   */
+  elsewhere?(task: RemoteTask): Promise<Verdict> | undefined;
   /** Frees what sessions shared, once all are disposed of; the target may be used again afterwards. */
   close?(): Promise<void>;
 }

@@ -4,7 +4,7 @@ import { EventId } from '../src/index.ts';
 import type { DiskPlan } from './arbitraries.ts';
 import { DeadlineViolation, SetupFailure } from './expect.ts';
 import { DiskModel } from './model.ts';
-import type { Session } from './target.ts';
+import type { ImageSpec, Session } from './target.ts';
 import { Vm } from './vm.ts';
 
 /** One event, as it was delivered. */
@@ -58,26 +58,24 @@ export class World {
   async #start(plan: DiskPlan): Promise<Vm> {
     const number = ++this.#vms;
     const model = new DiskModel(plan.capacityBytes);
-    const paths: string[] = [];
-    let backing: { readonly path: string; readonly format: 'qcow2' | 'raw' } | undefined;
-    for (const [index, layer] of plan.layers.entries()) {
-      const path = `${this.session.directory}/vm${number}-${index}.${layer.format}`;
-      await this.session.createImage({
-        path,
-        format: layer.format,
+    const images: ImageSpec[] = [];
+    for (const [index, { format, writes }] of plan.layers.entries()) {
+      const [below] = images;
+      const image: ImageSpec = {
+        path: `${this.session.directory}/vm${number}-${index}.${format}`,
+        format,
         capacityBytes: plan.capacityBytes,
-        writes: layer.writes,
-        ...(backing ? { backing } : {}),
-      });
-      for (const write of layer.writes) model.write(write);
-      paths.unshift(path);
-      backing = { path, format: layer.format };
+        writes,
+        ...(below ? { backing: { path: below.path, format: below.format } } : {}),
+      };
+      await this.session.createImage(image);
+      for (const write of writes) model.write(write);
+      images.unshift(image);
     }
     const name = `case-${number}`;
-    const domain = await this.connection.createXML(
-      domainXml(name, number, paths[0] ?? '', backing?.format ?? 'qcow2'),
-    );
-    return new Vm({ world: this, domain, model, chain: paths, guest: this.session.guest(name, 'vda') });
+    const domain = await this.connection.createXML(domainXml(name, number, images, plan.isDeclared));
+    const chain = images.map(({ path }) => path);
+    return new Vm({ world: this, domain, model, chain, guest: this.session.guest(name, 'vda') });
   }
 
   /** The events of one disk's jobs (BLOCK_JOB_2), in order. */
@@ -139,8 +137,9 @@ export class World {
 }
 
 /** A small machine; its uuid follows from its number, so that a seed repeats the trace to the byte. */
-function domainXml(name: string, number: number, path: string, format: string): string {
+function domainXml(name: string, number: number, images: readonly ImageSpec[], isDeclared: boolean): string {
   const uuid = `6d6f636b-7669-4274-8000-${String(number).padStart(12, '0')}`;
+  const [active, ...backing] = images;
   return `<domain type='qemu'>
   <name>${name}</name>
   <uuid>${uuid}</uuid>
@@ -148,10 +147,18 @@ function domainXml(name: string, number: number, path: string, format: string): 
   <os><type arch='x86_64' machine='pc'>hvm</type></os>
   <devices>
     <disk type='file' device='disk'>
-      <driver name='qemu' type='${format}'/>
-      <source file='${path}'/>
+      <driver name='qemu' type='${active?.format}'/>
+      <source file='${active?.path}'/>
+      ${isDeclared ? backingXml(backing) : ''}
       <target dev='vda' bus='virtio'/>
     </disk>
   </devices>
 </domain>`;
+}
+
+/** The chain below an image, to its very end. */
+function backingXml([image, ...below]: readonly ImageSpec[]): string {
+  if (!image) return '<backingStore/>';
+  const inner = `<format type='${image.format}'/><source file='${image.path}'/>${backingXml(below)}`;
+  return `<backingStore type='file'>${inner}</backingStore>`;
 }

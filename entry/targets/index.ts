@@ -1,15 +1,15 @@
 /** The targets that the command line offers, in the order of the matrix. */
 import type { TargetChoice } from '../../conformance/cli.ts';
 import { foundQemuTargets, qemuTargets } from './qemu.ts';
-import { simTarget } from './sim.ts';
 import { simProcessTarget } from './sim-process.ts';
+import { simTargetInThreads } from './sim-threads.ts';
 
 /** Every target; `qemu` takes the path of an emulator. */
 export const targetChoices: readonly TargetChoice[] = [
   {
     name: 'sim',
     help: 'a simulated QEMU inside this process, on virtual time',
-    make: async () => [simTarget()],
+    make: async () => [simTargetInThreads()],
   },
   {
     name: 'sim-process',
