@@ -1,11 +1,14 @@
 /** A connection: the domains of one driver, and their events. */
-import { type DomainDefinition, domainFromXml } from './conf/domain.ts';
+import { checkFlags } from './calls/checks.ts';
+import { isListed, startMode } from './calls/define.ts';
+import { checkSaveFlags, readSaved } from './calls/save.ts';
+import { canonicalUuid, type DomainDefinition, domainFromXml } from './conf/domain.ts';
 import { Domain } from './domain.ts';
 import type { HypervisorDriver, Volumes } from './driver.ts';
 import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
 import { EventHub, type EventPayloads, type SubscribableEvent } from './events.ts';
-import { LifecycleEvent } from './flags.ts';
-import { emitLifecycle, startDomain } from './lifecycle.ts';
+import { DomainCreateFlags, DomainDefineFlags, LifecycleEvent, ListDomainsFlags } from './flags.ts';
+import { emitLifecycle, type StartModeName, startDomain } from './lifecycle.ts';
 import { DomainRecord, type Services } from './record.ts';
 import type { Timers } from './util/timers.ts';
 
@@ -13,6 +16,8 @@ import type { Timers } from './util/timers.ts';
 export interface ConnectionOptions {
   readonly uri: string;
   readonly driver: HypervisorDriver;
+  /** Absolute directory where managed saves are kept; without it there are none. */
+  readonly saveDirectory?: string;
 }
 
 /** Opens a connection over a driver that the caller chose; `open` of the package chooses it by URI. */
@@ -30,12 +35,13 @@ export class Connection {
   #lastDomainId = 0;
   #closed = false;
 
-  constructor({ uri, driver }: ConnectionOptions) {
+  constructor({ uri, driver, saveDirectory }: ConnectionOptions) {
     this.uri = uri;
     this.#driver = driver;
     this.#services = {
       driver,
       events: this.#events,
+      saveDirectory,
       nextDomainId: () => {
         this.#lastDomainId += 1;
         return this.#lastDomainId;
@@ -61,8 +67,9 @@ export class Connection {
    * Defines a persistent domain, or redefines one of the same name and UUID (virDomainDefineXML).
    * @throws VirtError XML_DETAIL, XML_ERROR, OPERATION_FAILED when name and UUID belong to two domains
    */
-  async defineXML(xml: string): Promise<Domain> {
+  async defineXML(xml: string, flags = 0): Promise<Domain> {
     this.#assertOpen();
+    checkFlags(flags, DomainDefineFlags, 'qemuDomainDefineXMLFlags');
     const definition = domainFromXml(xml);
     const existing = this.#matching(definition);
     const record = existing ?? this.#enter(definition);
@@ -75,20 +82,43 @@ export class Connection {
   /**
    * Creates and starts a domain that is gone once it ends (virDomainCreateXML). Of a domain that is defined already it
    * starts this definition and leaves it persistent.
+   * @param flags DomainCreateFlags: START_PAUSED
    * @throws VirtError as defineXML and Domain.create, OPERATION_INVALID if it runs
    */
-  async createXML(xml: string): Promise<Domain> {
+  async createXML(xml: string, flags = 0): Promise<Domain> {
     this.#assertOpen();
+    checkFlags(flags, DomainCreateFlags, 'qemuDomainCreateXML');
     const definition = domainFromXml(xml);
+    return this.#start('DomainCreateXML', definition, startMode(flags));
+  }
+
+  /**
+   * Goes on from a state that Domain.save wrote (virDomainRestoreFlags). The file is left as it is.
+   * @param flags DomainSaveRestoreFlags: whether the guest then runs or is paused, whatever it was when it was saved
+   * @throws VirtError SYSTEM_ERROR, OPERATION_FAILED for another kind of file, OPERATION_INVALID if the domain runs
+   */
+  async restore(path: string, flags = 0): Promise<Domain> {
+    this.#assertOpen();
+    checkSaveFlags(flags, 'qemuDomainRestoreInternal');
+    const { xml, mode } = await readSaved(this.#driver, path, flags);
+    return this.#start('DomainRestore', domainFromXml(xml), mode, path);
+  }
+
+  async #start(
+    call: string,
+    definition: DomainDefinition,
+    mode: StartModeName,
+    restoreFrom?: string,
+  ): Promise<Domain> {
     const record = this.#matching(definition) ?? this.#enter(definition);
-    await record.locked('DomainCreateXML', async () => {
+    await record.locked(call, async () => {
       if (record.running) {
         throw new VirtError(ErrorCode.OPERATION_INVALID, `domain '${record.name}' is already active`, {
           domain: ErrorDomain.DOMAIN,
         });
       }
       try {
-        await startDomain(record, definition);
+        await startDomain(record, definition, mode, restoreFrom);
       } catch (error) {
         if (!record.persistent) this.#services.forget(record);
         throw error;
@@ -99,18 +129,38 @@ export class Connection {
 
   /** virDomainLookupByName. @throws VirtError NO_DOMAIN */
   async lookupByName(name: string): Promise<Domain> {
-    return this.#found('name', name, (record) => record.name === name);
+    return this.#found('name', `'${name}'`, (record) => record.name === name);
   }
 
-  /** virDomainLookupByUUIDString. @throws VirtError NO_DOMAIN */
+  /** virDomainLookupByUUIDString. @throws VirtError NO_DOMAIN, INVALID_ARG for what is no UUID */
   async lookupByUUID(uuid: string): Promise<Domain> {
-    return this.#found('uuid', uuid, (record) => record.uuid === uuid);
+    const canonical = canonicalUuid(uuid);
+    if (canonical === undefined) {
+      throw new VirtError(ErrorCode.INVALID_ARG, 'Invalid UUID', {
+        domain: ErrorDomain.DOMAIN,
+        bare: true,
+      });
+    }
+    return this.#found('uuid', `'${canonical}'`, (record) => record.uuid === canonical);
   }
 
-  /** Every domain, running or not, in the order in which they were made (virConnectListAllDomains). */
-  async listAllDomains(): Promise<Domain[]> {
+  /** virDomainLookupByID: running domains only. @throws VirtError NO_DOMAIN */
+  async lookupByID(id: number): Promise<Domain> {
+    return this.#found('id', String(id), (record) => record.running?.id === id);
+  }
+
+  /**
+   * Every domain, running or not, in the order in which they were made (virConnectListAllDomains).
+   * @param flags ListDomainsFlags
+   */
+  async listAllDomains(flags = 0): Promise<Domain[]> {
     this.#assertOpen();
-    return [...this.#records.values()].map((record) => record.handle);
+    checkFlags(flags, ListDomainsFlags, 'qemuConnectListAllDomains');
+    const listed: Domain[] = [];
+    for (const record of [...this.#records.values()]) {
+      if (await isListed(record, flags)) listed.push(record.handle);
+    }
+    return listed;
   }
 
   /**
@@ -180,6 +230,6 @@ export class Connection {
     this.#assertOpen();
     const record = [...this.#records.values()].find(matches);
     if (record) return record.handle;
-    throw new VirtError(ErrorCode.NO_DOMAIN, `no domain with matching ${what} '${value}'`);
+    throw new VirtError(ErrorCode.NO_DOMAIN, `no domain with matching ${what} ${value}`);
   }
 }

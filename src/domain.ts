@@ -6,17 +6,23 @@ import { blockPull } from './calls/block-pull.ts';
 import { blockRebase } from './calls/block-rebase.ts';
 import { blockResize } from './calls/block-resize.ts';
 import { setBlockThreshold } from './calls/block-threshold.ts';
-import { checkFlags } from './calls/checks.ts';
-import { ErrorCode, VirtError } from './errors.ts';
-import { DomainXMLFlags, LifecycleEvent, MonitorCommandFlags } from './flags.ts';
+import { checkFlags, noSupport } from './calls/checks.ts';
+import { createDomain, undefineDomain } from './calls/define.ts';
+import { changeDevice } from './calls/devices.ts';
+import { backupBegin, coreDump, migrate, rename } from './calls/refused.ts';
+import { hasManagedSave, managedSave, removeManagedSave, save } from './calls/save.ts';
+import { snapshotCreate } from './calls/snapshot-create.ts';
+import { requireSnapshot, snapshotNames, snapshotRevert } from './calls/snapshot-delete.ts';
+import { DomainSnapshot } from './domain-snapshot.ts';
+import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
 import {
-  destroyDomain,
-  emitLifecycle,
-  resumeDomain,
-  startDomain,
-  stateOf,
-  suspendDomain,
-} from './lifecycle.ts';
+  DomainDestroyFlags,
+  DomainRebootFlags,
+  DomainShutdownFlags,
+  DomainXMLFlags,
+  MonitorCommandFlags,
+} from './flags.ts';
+import { destroyDomain, resumeDomain, stateOf, suspendDomain } from './lifecycle.ts';
 import type { DomainRecord } from './record.ts';
 import type { StateAndReason } from './running.ts';
 
@@ -37,26 +43,47 @@ export class Domain {
   }
 
   /**
-   * Starts a defined domain (virDomainCreate).
+   * Starts a defined domain (virDomainCreateWithFlags); goes on from its managed save if it has one.
+   * @param flags DomainCreateFlags: START_PAUSED, START_FORCE_BOOT to throw the managed save away
    * @throws VirtError OPERATION_INVALID if it runs, SYSTEM_ERROR for a missing image or emulator
    */
-  async create(): Promise<void> {
-    const record = this.#record;
-    await record.locked('DomainCreate', async () => {
-      if (record.running) throw new VirtError(ErrorCode.OPERATION_INVALID, 'domain is already running');
-      if (!record.persistent) throw gone(record);
-      await startDomain(record, record.persistent);
-    });
+  async create(flags = 0): Promise<void> {
+    await createDomain(this.#record, flags);
   }
 
-  /** Ends the domain at once (virDomainDestroy); its block jobs end with it, without an event of theirs. */
-  async destroy(): Promise<void> {
+  /** Ends the domain at once (virDomainDestroyFlags); its block jobs end with it, without an event of theirs. */
+  async destroy(flags = 0): Promise<void> {
+    checkFlags(flags, DomainDestroyFlags, 'qemuDomainDestroyFlags');
     await destroyDomain(this.#record);
   }
 
-  /** Asks the guest to power down (virDomainShutdown). */
-  async shutdown(): Promise<void> {
-    await this.#record.requireRunning().machine.powerdown();
+  /** Asks the guest to power down (virDomainShutdownFlags). */
+  async shutdown(flags = 0): Promise<void> {
+    checkFlags(flags, DomainShutdownFlags, 'qemuDomainShutdownFlags');
+    await this.#record.locked('DomainShutdown', async () => {
+      const { machine } = this.#record.requireRunning(ErrorDomain.QEMU);
+      await machine.powerdown();
+    });
+  }
+
+  /** Asks the guest to start again by powering down (virDomainReboot); the machine is reset when it has. */
+  async reboot(flags = 0): Promise<void> {
+    checkFlags(flags, DomainRebootFlags, 'qemuDomainReboot');
+    await this.#record.locked('DomainReboot', async () => {
+      const { machine } = this.#record.requireRunning();
+      if (!machine.reboot) throw noSupport('virDomainReboot');
+      await machine.reboot();
+    });
+  }
+
+  /** Resets the machine as its button would (virDomainReset); block jobs go on. */
+  async reset(flags = 0): Promise<void> {
+    checkFlags(flags, {}, 'qemuDomainReset');
+    await this.#record.locked('DomainReset', async () => {
+      const { machine } = this.#record.requireRunning();
+      if (!machine.reset) throw noSupport('virDomainReset');
+      await machine.reset();
+    });
   }
 
   /** Pauses the guest's CPUs (virDomainSuspend); block jobs go on. */
@@ -69,15 +96,47 @@ export class Domain {
     await this.#record.locked('DomainResume', () => resumeDomain(this.#record));
   }
 
-  /** Removes the persistent definition (virDomainUndefine); a running domain becomes transient. */
-  async undefine(): Promise<void> {
-    const record = this.#record;
-    if (!record.persistent) {
-      throw new VirtError(ErrorCode.OPERATION_INVALID, 'cannot undefine transient domain');
-    }
-    record.persistent = undefined;
-    emitLifecycle(record, LifecycleEvent.UNDEFINED, 0);
-    if (!record.running) record.services.forget(record);
+  /**
+   * Removes the persistent definition (virDomainUndefineFlags); a running domain becomes transient.
+   * @param flags DomainUndefineFlags: MANAGED_SAVE, SNAPSHOTS_METADATA
+   * @throws VirtError OPERATION_INVALID for a transient domain, one with a managed save, or a shut-off one with snapshots
+   */
+  async undefine(flags = 0): Promise<void> {
+    await undefineDomain(this.#record, flags);
+  }
+
+  /**
+   * Writes the guest's state to a file and ends the domain (virDomainSaveFlags); Connection.restore goes on with it.
+   * @param path absolute
+   * @param flags DomainSaveRestoreFlags: whether the guest will run or be paused when it is restored
+   * @throws VirtError OPERATION_INVALID during a block job; the guest goes on if it could not be saved
+   */
+  async save(path: string, flags = 0): Promise<void> {
+    await save(this.#record, path, flags);
+  }
+
+  /** As save, into a file of the connection's own, from which create goes on (virDomainManagedSave). */
+  async managedSave(flags = 0): Promise<void> {
+    await managedSave(this.#record, flags);
+  }
+
+  /** virDomainHasManagedSaveImage. */
+  async hasManagedSaveImage(flags = 0): Promise<boolean> {
+    checkFlags(flags, {}, 'qemuDomainHasManagedSaveImage');
+    this.#record.requireKnown();
+    return hasManagedSave(this.#record);
+  }
+
+  /** virDomainManagedSaveRemove. @throws VirtError SYSTEM_ERROR if there is none */
+  async managedSaveRemove(flags = 0): Promise<void> {
+    checkFlags(flags, {}, 'qemuDomainManagedSaveRemove');
+    this.#record.requireKnown();
+    await removeManagedSave(this.#record);
+  }
+
+  /** virDomainGetID; -1 while it is shut off. */
+  getID(): number {
+    return this.#record.running?.id ?? -1;
   }
 
   /** virDomainIsActive. */
@@ -91,7 +150,9 @@ export class Domain {
   }
 
   /** virDomainGetState. */
-  async getState(): Promise<StateAndReason> {
+  async getState(flags = 0): Promise<StateAndReason> {
+    checkFlags(flags, {}, 'qemuDomainGetState');
+    this.#record.requireKnown();
     return stateOf(this.#record);
   }
 
@@ -101,6 +162,7 @@ export class Domain {
    */
   async getXMLDesc(flags = 0): Promise<string> {
     checkFlags(flags, DomainXMLFlags, 'qemuDomainGetXMLDesc');
+    this.#record.requireKnown();
     return this.#record.toXml((flags & DomainXMLFlags.INACTIVE) !== 0);
   }
 
@@ -204,6 +266,96 @@ export class Domain {
   }
 
   /**
+   * Plugs a disk in (virDomainAttachDeviceFlags).
+   * @param xml a `<disk>`; of a cdrom drive that is there it changes the medium
+   * @param flags DeviceModifyFlags: LIVE, CONFIG, or 0 for what the domain is now
+   */
+  async attachDeviceFlags(xml: string, flags = 0): Promise<void> {
+    await changeDevice(this.#record, 'attach', xml, flags);
+  }
+
+  /**
+   * Unplugs a disk, found by its target (virDomainDetachDeviceFlags). Returns after 5 s even if the guest has not let go
+   * of it; DEVICE_REMOVED tells when it has.
+   */
+  async detachDeviceFlags(xml: string, flags = 0): Promise<void> {
+    await changeDevice(this.#record, 'detach', xml, flags);
+  }
+
+  /** Puts another medium into a cdrom drive, or none (virDomainUpdateDeviceFlags). FORCE: even if the guest locks it. */
+  async updateDeviceFlags(xml: string, flags = 0): Promise<void> {
+    await changeDevice(this.#record, 'update', xml, flags);
+  }
+
+  /**
+   * Takes a disk-only snapshot: a new image on top of each disk that is not left out (virDomainSnapshotCreateXML).
+   * @param xml a `<domainsnapshot>`
+   * @param flags SnapshotCreateFlags; DISK_ONLY is needed, NO_METADATA keeps no record, REUSE_EXT uses existing overlays
+   */
+  async snapshotCreateXML(xml: string, flags = 0): Promise<DomainSnapshot> {
+    return new DomainSnapshot(this.#record, await snapshotCreate(this.#record, xml, flags));
+  }
+
+  /** virDomainListAllSnapshots. @param flags SnapshotListFlags */
+  async listAllSnapshots(flags = 0): Promise<DomainSnapshot[]> {
+    const names = snapshotNames(this.#record, flags, 'qemuDomainListAllSnapshots');
+    return names.map((name) => new DomainSnapshot(this.#record, name));
+  }
+
+  /** virDomainSnapshotNum. @param flags SnapshotListFlags */
+  async snapshotNum(flags = 0): Promise<number> {
+    return snapshotNames(this.#record, flags, 'qemuDomainSnapshotNum').length;
+  }
+
+  /** virDomainSnapshotLookupByName. @throws VirtError NO_DOMAIN_SNAPSHOT */
+  async snapshotLookupByName(name: string, flags = 0): Promise<DomainSnapshot> {
+    checkFlags(flags, {}, 'qemuDomainSnapshotLookupByName');
+    this.#record.requireKnown();
+    return new DomainSnapshot(this.#record, requireSnapshot(this.#record, name).definition.name);
+  }
+
+  /** virDomainSnapshotCurrent. @throws VirtError NO_DOMAIN_SNAPSHOT */
+  async snapshotCurrent(flags = 0): Promise<DomainSnapshot> {
+    checkFlags(flags, {}, 'qemuDomainSnapshotCurrent');
+    this.#record.requireKnown();
+    const { current } = this.#record.snapshots;
+    if (current) return new DomainSnapshot(this.#record, current.definition.name);
+    throw new VirtError(ErrorCode.NO_DOMAIN_SNAPSHOT, 'the domain does not have a current snapshot');
+  }
+
+  /** virDomainHasCurrentSnapshot. */
+  async hasCurrentSnapshot(flags = 0): Promise<boolean> {
+    checkFlags(flags, {}, 'qemuDomainHasCurrentSnapshot');
+    this.#record.requireKnown();
+    return this.#record.snapshots.current !== undefined;
+  }
+
+  /** virDomainCoreDump: refused during a block job as in libvirt, else NO_SUPPORT. */
+  async coreDump(_path: string, flags = 0): Promise<void> {
+    await coreDump(this.#record, flags);
+  }
+
+  /** virDomainMigrateToURI: refused during a block job as in libvirt, else NO_SUPPORT. */
+  async migrateToURI(_uri: string): Promise<void> {
+    await migrate(this.#record);
+  }
+
+  /** virDomainBackupBegin: refused for disks with a block job as in libvirt, else NO_SUPPORT. */
+  async backupBegin(): Promise<void> {
+    await backupBegin(this.#record);
+  }
+
+  /** virDomainRename: refused while the domain runs as in libvirt, else NO_SUPPORT. */
+  async rename(_name: string): Promise<void> {
+    await rename(this.#record);
+  }
+
+  /** virDomainRevertToSnapshot: libvirt 9.0 refuses it for every snapshot that can be taken here. */
+  async revertToSnapshot(snapshot: DomainSnapshot, flags = 0): Promise<void> {
+    await snapshotRevert(this.#record, snapshot.name, flags);
+  }
+
+  /**
    * Sends a command to the hypervisor's monitor, past all bookkeeping (virDomainQemuMonitorCommand).
    * @param flags MonitorCommandFlags.HMP: `command` is a human monitor line, else one QMP object as JSON
    * @returns the reply's text: QMP's as JSON, HMP's as printed
@@ -213,8 +365,4 @@ export class Domain {
     const { machine } = this.#record.requireRunning();
     return machine.monitorCommand(command, (flags & MonitorCommandFlags.HMP) !== 0);
   }
-}
-
-function gone(record: DomainRecord): VirtError {
-  return new VirtError(ErrorCode.NO_DOMAIN, `no domain with matching uuid '${record.uuid}' (${record.name})`);
 }

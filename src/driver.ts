@@ -206,6 +206,8 @@ export interface MachineExtras {
   detachDisk?(disk: string): Promise<void>;
   /** Puts a medium into a drive, or with an empty chain takes it out (QAPI: blockdev-{open,close}-tray, …-medium). */
   changeMedium?(disk: string, chain: readonly ImageRef[], force: boolean): Promise<void>;
+  /** Asks the guest to power down; when it has, the machine is reset and runs on instead of ending. */
+  reboot?(): Promise<void>;
   /** Resets the machine as its button would (QAPI: system_reset). */
   reset?(): Promise<void>;
   /**

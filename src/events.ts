@@ -41,6 +41,27 @@ export interface BlockThresholdEvent {
   readonly excess: number;
 }
 
+/** REBOOT. */
+export interface RebootEvent {
+  readonly domain: Domain;
+}
+
+/** DEVICE_ADDED and DEVICE_REMOVED. */
+export interface DeviceEvent {
+  readonly domain: Domain;
+  readonly deviceAlias: string;
+}
+
+/** DISK_CHANGE: a source was not there when the domain started. */
+export interface DiskChangeEvent {
+  readonly domain: Domain;
+  readonly oldSourcePath: string | null;
+  readonly newSourcePath: string | null;
+  readonly deviceAlias: string;
+  /** virConnectDomainEventDiskChangeReason: 0 the drive is empty, 1 the disk was left out. */
+  readonly reason: number;
+}
+
 /** What a callback gets, by event. */
 export interface EventPayloads {
   [EventId.BLOCK_JOB]: BlockJobEvent;
@@ -49,6 +70,10 @@ export interface EventPayloads {
   [EventId.IO_ERROR]: IoErrorEvent;
   [EventId.IO_ERROR_REASON]: IoErrorEvent;
   [EventId.BLOCK_THRESHOLD]: BlockThresholdEvent;
+  [EventId.REBOOT]: RebootEvent;
+  [EventId.DEVICE_ADDED]: DeviceEvent;
+  [EventId.DEVICE_REMOVED]: DeviceEvent;
+  [EventId.DISK_CHANGE]: DiskChangeEvent;
 }
 
 /** Events that can be subscribed to. */

@@ -3,14 +3,18 @@ export type { BlockCopyParams } from './calls/block-copy.ts';
 export type { BlockJobInfo } from './calls/block-job.ts';
 export { Connection, type ConnectionOptions, openConnection } from './connection.ts';
 export { Domain } from './domain.ts';
+export { DomainSnapshot } from './domain-snapshot.ts';
 export type * from './driver.ts';
 export { ErrorCode, ErrorDomain, type ErrorOutcome, isVirtError, VirtError } from './errors.ts';
 export type {
   BlockJobEvent,
   BlockThresholdEvent,
+  DeviceEvent,
+  DiskChangeEvent,
   EventPayloads,
   IoErrorEvent,
   LifecycleEventInfo,
+  RebootEvent,
   SubscribableEvent,
 } from './events.ts';
 export * from './flags.ts';

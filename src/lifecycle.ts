@@ -2,8 +2,9 @@
 
 import { aliasFor, diskSpec, ImageIndexes, type LiveDisk } from './blockjob/live.ts';
 import { chainOf } from './chains.ts';
-import type { DiskSource, ImageDescription } from './conf/disk.ts';
-import type { DomainDefinition } from './conf/domain.ts';
+import { type DiskSource, emptiedDiskXml, type ImageDescription } from './conf/disk.ts';
+import { type DomainDefinition, withDiskElements } from './conf/domain.ts';
+import type { XmlElement } from './conf/xml.ts';
 import type { GoneReason, MachineSpec } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
 import { DomainState, EventId, LifecycleEvent } from './flags.ts';
@@ -12,36 +13,126 @@ import { publicType, RunningDomain, type RunningObserver, type StateAndReason } 
 
 const SHUTDOWN_GUEST = 1;
 const SHUTDOWN_HOST = 2;
-/** STOPPED details (virDomainEventStoppedDetailType) by what ended the machine. */
-const STOPPED_DETAIL: Readonly<Record<GoneReason, number>> = { shutdown: 0, destroyed: 1, crashed: 5 };
+/** How a run can end: by itself, or because its state was saved or a snapshot halted it. */
+type EndReason = GoneReason | 'saved' | 'halted';
+/** By what ended the machine: STOPPED's detail (virDomainEventStoppedDetailType) and the reason of being shut off. */
+const ENDS: Readonly<Record<EndReason, { readonly detail: number; readonly reason: number }>> = {
+  shutdown: { detail: 0, reason: 1 },
+  destroyed: { detail: 1, reason: 2 },
+  crashed: { detail: 5, reason: 3 },
+  saved: { detail: 4, reason: 5 },
+  halted: { detail: 6, reason: 7 },
+};
 /** virDomainEventIOErrorAction. */
 const IO_ERROR_ACTION = { none: 0, pause: 1, report: 2 } as const;
 const SUSPENDED_IOERROR = 2;
 const PAUSED_IOERROR = 5;
 
+interface Announcement {
+  readonly event: LifecycleEvent;
+  readonly detail: number;
+}
+
+/** How a start goes: what is announced, in libvirt's order, and the state it leads to. */
+export interface StartMode {
+  readonly state: StateAndReason;
+  readonly announce: readonly Announcement[];
+}
+
+const announce = (event: LifecycleEvent, detail: number): Announcement => ({ event, detail });
+
+/** The ways to start (virDomainCreate, START_PAUSED, virDomainRestore with its two flags). */
+export const START_MODES = {
+  // libvirt announces the resumed CPUs before the start that they are part of.
+  booted: {
+    state: { state: DomainState.RUNNING, reason: 1 },
+    announce: [announce(LifecycleEvent.RESUMED, 0), announce(LifecycleEvent.STARTED, 0)],
+  },
+  'booted-paused': {
+    state: { state: DomainState.PAUSED, reason: 1 },
+    announce: [announce(LifecycleEvent.STARTED, 0), announce(LifecycleEvent.SUSPENDED, 0)],
+  },
+  restored: {
+    state: { state: DomainState.RUNNING, reason: 3 },
+    announce: [announce(LifecycleEvent.STARTED, 2), announce(LifecycleEvent.RESUMED, 2)],
+  },
+  'restored-paused': {
+    state: { state: DomainState.PAUSED, reason: 2 },
+    announce: [announce(LifecycleEvent.STARTED, 2), announce(LifecycleEvent.SUSPENDED, 4)],
+  },
+} as const satisfies Record<string, StartMode>;
+
+/** One of {@link START_MODES}. */
+export type StartModeName = keyof typeof START_MODES;
+
 /**
  * Starts a domain: reads its chains, starts the machine, announces it.
+ * @param restoreFrom a saved state that the machine goes on from; for the `restored` modes
  * @throws VirtError of the driver or of an image that cannot be read; the domain is shut off then
  */
-export async function startDomain(record: DomainRecord, definition: DomainDefinition): Promise<void> {
+export async function startDomain(
+  record: DomainRecord,
+  definition: DomainDefinition,
+  modeName: StartModeName = 'booted',
+  restoreFrom?: string,
+): Promise<void> {
   const { driver } = record.services;
+  const mode: StartMode = START_MODES[modeName];
   const indexes = new ImageIndexes();
-  const disks = await liveDisks(record, definition, indexes);
-  const machine = await driver.start(machineSpec(definition, disks));
+  const present = await applyStartupPolicy(record, definition);
+  const disks = await liveDisks(record, present, indexes);
+  const paused = mode.state.state === DomainState.PAUSED;
+  const machine = await driver.start({
+    ...machineSpec(present, disks),
+    ...(paused && { startPaused: true }),
+    ...(restoreFrom !== undefined && { restoreFrom }),
+  });
   const running = new RunningDomain({
     id: record.services.nextDomainId(),
     machine,
     disks,
     indexes,
+    state: mode.state,
     observer: observe(record),
     notRunning: () => new VirtError(ErrorCode.OPERATION_FAILED, 'domain is not running'),
   });
-  record.live = definition;
+  if (restoreFrom !== undefined && !paused) await machine.resume();
+  record.live = present;
   record.running = running;
-  // libvirt announces the resumed CPUs before the start that they are part of.
-  emitLifecycle(record, LifecycleEvent.RESUMED, 0);
-  emitLifecycle(record, LifecycleEvent.STARTED, 0);
+  for (const { event, detail } of mode.announce) emitLifecycle(record, event, detail);
   running.listen();
+}
+
+/** What DISK_CHANGE calls an emptied drive, and a disk that is left out. */
+const MISSING_ON_START = 0;
+const DROP_MISSING_ON_START = 1;
+
+/** A source with startupPolicy='optional' that is not there: the drive starts empty, the disk is left out. */
+async function applyStartupPolicy(
+  record: DomainRecord,
+  definition: DomainDefinition,
+): Promise<DomainDefinition> {
+  const { driver, events } = record.services;
+  const kept: XmlElement[] = [];
+  let changed = false;
+  for (const disk of definition.disks) {
+    const { source, optional, element } = disk;
+    if (!source || !optional || (await driver.volumes.stat(source.path))) {
+      kept.push(element);
+      continue;
+    }
+    changed = true;
+    const emptied = disk.device === 'cdrom';
+    if (emptied) kept.push(emptiedDiskXml(element));
+    events.emit(EventId.DISK_CHANGE, {
+      domain: record.handle,
+      oldSourcePath: source.path,
+      newSourcePath: null,
+      deviceAlias: aliasFor(disk),
+      reason: emptied ? MISSING_ON_START : DROP_MISSING_ON_START,
+    });
+  }
+  return changed ? withDiskElements(definition, kept) : definition;
 }
 
 /**
@@ -144,13 +235,18 @@ function observe(record: DomainRecord): RunningObserver {
       events.emit(EventId.BLOCK_THRESHOLD, { domain, device, path, threshold, excess }),
     deleteImages: (images) => deleteImages(record, images),
     shuttingDown: () => emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_GUEST),
-    gone(reason) {
+    gone(gone) {
+      const reason: EndReason = record.endingAs ?? gone;
+      record.endingAs = undefined;
       record.running = undefined;
       record.live = undefined;
+      record.offReason = ENDS[reason].reason;
       if (reason === 'destroyed') emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_HOST);
-      emitLifecycle(record, LifecycleEvent.STOPPED, STOPPED_DETAIL[reason]);
+      emitLifecycle(record, LifecycleEvent.STOPPED, ENDS[reason].detail);
       if (!record.persistent) record.services.forget(record);
     },
+    reset: () => events.emit(EventId.REBOOT, { domain }),
+    diskRemoved: (disk) => events.emit(EventId.DEVICE_REMOVED, { domain, deviceAlias: disk.alias }),
   };
 }
 
@@ -177,7 +273,7 @@ export function emitLifecycle(record: DomainRecord, event: LifecycleEvent, detai
   record.services.events.emit(EventId.LIFECYCLE, { domain: record.handle, event, detail });
 }
 
-/** virDomainGetState; a domain that is shut off has the reason it was started with unknown, so 0. */
+/** virDomainGetState. */
 export function stateOf(record: DomainRecord): StateAndReason {
-  return record.running?.state ?? { state: DomainState.SHUTOFF, reason: 0 };
+  return record.running?.state ?? { state: DomainState.SHUTOFF, reason: record.offReason };
 }

@@ -8,12 +8,15 @@ import type { HypervisorDriver } from './driver.ts';
 import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
 import type { EventHub } from './events.ts';
 import type { RunningDomain } from './running.ts';
+import { SnapshotStore } from './snapshots.ts';
 import { JobLock } from './util/job-lock.ts';
 
 /** What every domain of a connection shares. */
 export interface Services {
   readonly driver: HypervisorDriver;
   readonly events: EventHub;
+  /** Where managed saves are kept; undefined: nowhere, so that there are none. */
+  readonly saveDirectory: string | undefined;
   nextDomainId(): number;
   /** A transient domain has ended, or a persistent one was undefined while shut off. */
   forget(record: DomainRecord): void;
@@ -33,6 +36,11 @@ export class DomainRecord {
   /** What is kept when it is shut off; undefined for a transient domain. */
   persistent: DomainDefinition | undefined;
   running: RunningDomain | undefined;
+  /** virDomainShutoffReason, for when it is shut off. */
+  offReason = 0;
+  /** Set while a call ends the run for a reason of its own. */
+  endingAs: 'saved' | 'halted' | undefined;
+  readonly snapshots = new SnapshotStore();
   /** The connection does not list it any more. */
   forgotten = false;
   readonly #lock: JobLock;
@@ -76,10 +84,11 @@ export class DomainRecord {
 
   /**
    * The present run.
-   * @throws VirtError OPERATION_INVALID, domain DOMAIN
+   * @param part which part of libvirt says that there is none
+   * @throws VirtError OPERATION_INVALID
    */
-  requireRunning(): RunningDomain {
-    if (!this.running) throw notRunning();
+  requireRunning(part: ErrorDomain = ErrorDomain.DOMAIN): RunningDomain {
+    if (!this.running) throw notRunning(part);
     return this.running;
   }
 

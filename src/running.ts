@@ -19,7 +19,6 @@ export interface StateAndReason {
 }
 
 /** Reasons that are used here (virDomainRunningReason, virDomainPausedReason). */
-const RUNNING_BOOTED = 1;
 const RUNNING_UNPAUSED = 5;
 const PAUSED_USER = 1;
 const PAUSED_IOERROR = 5;
@@ -37,6 +36,9 @@ export interface RunningObserver {
   deleteImages(images: readonly ImageDescription[]): Promise<void>;
   shuttingDown(): void;
   gone(reason: GoneReason): void;
+  reset(): void;
+  /** The guest has let go of a disk that was to be unplugged. */
+  diskRemoved(disk: LiveDisk): void;
 }
 
 /** What a running domain is made from. */
@@ -45,6 +47,8 @@ export interface RunningParts {
   readonly machine: Machine;
   readonly disks: readonly LiveDisk[];
   readonly indexes: ImageIndexes;
+  /** The state it starts in. */
+  readonly state: StateAndReason;
   readonly observer: RunningObserver;
   /** Makes the error for those who wait when the machine goes. */
   readonly notRunning: () => Error;
@@ -54,7 +58,6 @@ export interface RunningParts {
 export class RunningDomain {
   readonly id: number;
   readonly machine: Machine;
-  readonly disks: readonly LiveDisk[];
   readonly indexes: ImageIndexes;
   readonly jobs = new JobRegistry();
   readonly thresholds = new Thresholds();
@@ -63,13 +66,16 @@ export class RunningDomain {
   readonly #parts: RunningParts;
   readonly #resolveGone: () => void;
   #isGone = false;
-  #state: StateAndReason = { state: DomainState.RUNNING, reason: RUNNING_BOOTED };
+  #disks: readonly LiveDisk[];
+  readonly #removals = new Map<LiveDisk, () => void>();
+  #state: StateAndReason;
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
     this.id = parts.id;
     this.machine = parts.machine;
-    this.disks = parts.disks;
+    this.#disks = parts.disks;
+    this.#state = parts.state;
     this.indexes = parts.indexes;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.gone = promise;
@@ -83,6 +89,23 @@ export class RunningDomain {
 
   get state(): StateAndReason {
     return this.#state;
+  }
+
+  /** In libvirt's order. */
+  get disks(): readonly LiveDisk[] {
+    return this.#disks;
+  }
+
+  /** Takes in a disk that has been plugged in. */
+  addDisk(disk: LiveDisk, order: (disks: readonly LiveDisk[]) => readonly LiveDisk[]): void {
+    this.#disks = order([...this.#disks, disk]);
+  }
+
+  /** Settles when the guest has let go of a disk. */
+  removalOf(disk: LiveDisk): Promise<void> {
+    const { promise, resolve } = Promise.withResolvers<void>();
+    this.#removals.set(disk, resolve);
+    return promise;
   }
 
   /** Pauses the guest; the state follows even where the machine says nothing of it. */
@@ -122,8 +145,12 @@ export class RunningDomain {
         this.#onThreshold(event);
         break;
       case 'disk-removed':
-      case 'powerdown-requested':
+        void this.#onDiskRemoved(event.disk);
+        break;
       case 'reset':
+        observer.reset();
+        break;
+      case 'powerdown-requested':
         break;
       case 'gone':
         this.#onGone(event.reason);
@@ -152,6 +179,16 @@ export class RunningDomain {
     observer.threshold(`${disk.target}[${imageIndex}]`, image.path, thresholdBytes, excessBytes);
   }
 
+  async #onDiskRemoved(target: string): Promise<void> {
+    const disk = this.#diskOf(target);
+    if (!disk) return;
+    this.#disks = this.#disks.filter((other) => other !== disk);
+    await this.release(disk.chain);
+    this.#parts.observer.diskRemoved(disk);
+    this.#removals.get(disk)?.();
+    this.#removals.delete(disk);
+  }
+
   #diskOf(target: string | undefined): LiveDisk | undefined {
     return this.disks.find((disk) => disk.target === target);
   }
@@ -160,7 +197,7 @@ export class RunningDomain {
   #onReady(id: string): void {
     const record = this.jobs.byId(id);
     if (record?.state !== 'running' && record?.state !== 'new') return;
-    record.state = 'ready';
+    this.jobs.transition(record, 'ready');
     markMirror(record.disk, 'yes');
     this.#parts.observer.jobEvent(record, BlockJobStatus.READY);
   }
@@ -176,7 +213,7 @@ export class RunningDomain {
     record.disk.chain = chain;
     record.disk.mirror = undefined;
     if (applied) this.#parts.observer.chainChanged(record.disk, previous);
-    await this.#release(released);
+    await this.release(released);
     if (applied && deleted.length > 0) await this.#parts.observer.deleteImages(deleted);
     // The machine may have gone while its images were being released: then there is no event, as after any end of it.
     if (this.jobs.byId(id) !== record) return;
@@ -185,8 +222,8 @@ export class RunningDomain {
     this.jobs.remove(record, end);
   }
 
-  /** An image that cannot be closed is no reason to withhold a job's end. */
-  async #release(images: readonly ImageDescription[]): Promise<void> {
+  /** Closes images that nothing uses any more. One that cannot be closed is no reason to withhold what comes next. */
+  async release(images: readonly ImageDescription[]): Promise<void> {
     try {
       await this.machine.releaseImages(images.map(imageRef));
     } catch (error) {

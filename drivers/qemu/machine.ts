@@ -92,6 +92,7 @@ export class QemuMachine implements Machine {
   /** QEMU has announced its end: jobs that end from now on were torn down. */
   #shutDown = false;
   #ending = false;
+  #rebooting = false;
 
   constructor(parts: MachineParts) {
     const { spec, client, dialect, files } = parts;
@@ -221,6 +222,11 @@ export class QemuMachine implements Machine {
     await this.#parts.client.execute('cont');
   }
 
+  async reboot(): Promise<void> {
+    this.#rebooting = true;
+    await this.powerdown();
+  }
+
   async powerdown(): Promise<void> {
     await this.#parts.client.execute('system_powerdown');
   }
@@ -308,6 +314,10 @@ export class QemuMachine implements Machine {
       if (this.#running) this.#emit({ type: 'resumed' });
     },
     guestShutDown: () => {
+      if (this.#rebooting) {
+        void this.#reset();
+        return;
+      }
       this.#emit({ type: 'guest-shutdown' });
       // -no-shutdown keeps QEMU alive after its guest, as with libvirt; it is ours to end it.
       this.#end('shutdown');
@@ -316,6 +326,19 @@ export class QemuMachine implements Machine {
       this.#shutDown = true;
     },
   };
+
+  /** What the guest's power-down leads to when a reboot was asked for. */
+  async #reset(): Promise<void> {
+    const { client } = this.#parts;
+    this.#rebooting = false;
+    try {
+      await client.execute('system_reset');
+      await client.execute('cont');
+    } catch {
+      // A machine that cannot be reset has shut down after all; one that is gone says so itself.
+      this.#end('shutdown');
+    }
+  }
 
   #onIoError({ index, alias, action, reason }: IoErrorSignal): void {
     if (action === 'stop') this.#stoppedByError = true;

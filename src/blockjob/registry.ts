@@ -18,11 +18,14 @@ export interface JobRecord {
   readonly id: string;
   readonly kind: JobRequest['kind'];
   readonly disk: LiveDisk;
-  state: JobState;
+  /** Changed by {@link JobRegistry.transition} only. */
+  readonly state: JobState;
   /** Has a mirror on the disk (copy, active commit), which decides between errors 83 and 84. */
   readonly mirrors: boolean;
   /** What the job's end makes of the disk; `applied`: its result is taken over. */
   readonly aftermath: (applied: boolean) => Aftermath;
+  /** Settles when it is ready, or has ended without having been. */
+  readonly readyOrEnded: Promise<void>;
   /** Settles when the end has been dealt with and its event delivered; rejects when the machine is gone. */
   readonly ended: Promise<JobEnd>;
 }
@@ -39,7 +42,8 @@ export interface Aftermath {
 export type JobEntry = Pick<JobRecord, 'id' | 'kind' | 'disk' | 'mirrors' | 'aftermath'>;
 
 interface Slot {
-  readonly record: JobRecord;
+  readonly record: { -readonly [K in keyof JobRecord]: JobRecord[K] };
+  readonly resolveReady: () => void;
   readonly resolve: (end: JobEnd) => void;
   readonly reject: (error: Error) => void;
 }
@@ -70,9 +74,18 @@ export class JobRegistry {
     const { promise, resolve, reject } = Promise.withResolvers<JobEnd>();
     // Nobody has to wait for a job: an end by rejection is then simply not looked at.
     promise.catch(() => undefined);
-    const record: JobRecord = { ...entry, state: 'new', ended: promise };
-    this.#slots.set(entry.id, { record, resolve, reject });
+    const { promise: readyOrEnded, resolve: resolveReady } = Promise.withResolvers<void>();
+    const record: JobRecord = { ...entry, state: 'new', readyOrEnded, ended: promise };
+    this.#slots.set(entry.id, { record, resolveReady, resolve, reject });
     return record;
+  }
+
+  /** The one place where a job changes its state. */
+  transition(record: JobRecord, state: JobState): void {
+    const slot = this.#slots.get(record.id);
+    assert(slot?.record === record, `job ${record.id} is not registered`);
+    slot.record.state = state;
+    if (state === 'ready') slot.resolveReady();
   }
 
   /** Takes a job out: either it was never accepted, or its end has been dealt with. */
@@ -80,12 +93,16 @@ export class JobRegistry {
     const slot = this.#slots.get(record.id);
     assert(slot?.record === record, `job ${record.id} is not registered`);
     this.#slots.delete(record.id);
+    slot.resolveReady();
     if (end) slot.resolve(end);
   }
 
   /** Fails everything that is waiting: the machine is gone. */
   abandon(makeError: () => Error): void {
-    for (const slot of this.#slots.values()) slot.reject(makeError());
+    for (const slot of this.#slots.values()) {
+      slot.resolveReady();
+      slot.reject(makeError());
+    }
     this.#slots.clear();
   }
 }

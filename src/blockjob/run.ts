@@ -32,7 +32,7 @@ export async function startJob(machine: Machine, registry: JobRegistry, plan: Jo
     throw error;
   }
   // An event may have moved the job on before the reply was read.
-  if (record.state === 'new') record.state = 'running';
+  if (record.state === 'new' && registry.byId(record.id) === record) registry.transition(record, 'running');
   return record;
 }
 

@@ -58,16 +58,20 @@ function checkVerb(job: JobRecord, verb: 'abort' | 'pivot'): void {
 }
 
 /** Marks the job before the request is sent; a refusal by the hypervisor leaves it as it was. */
-async function conclude(running: RunningDomain, job: JobRecord, verb: 'abort' | 'pivot'): Promise<void> {
+export async function conclude(
+  running: RunningDomain,
+  job: JobRecord,
+  verb: 'abort' | 'pivot',
+): Promise<void> {
   const { state } = job;
   const ready = job.disk.mirror?.ready;
-  job.state = STATE_AFTER[verb];
+  running.jobs.transition(job, STATE_AFTER[verb]);
   markMirror(job.disk, verb);
   try {
     await running.machine.concludeJob(job.id, verb);
   } catch (error) {
     if (isVirtError(error) && error.outcome === 'none' && running.jobs.byId(job.id) === job) {
-      job.state = state;
+      running.jobs.transition(job, state);
       markMirror(job.disk, ready);
     }
     throw error;

@@ -57,8 +57,8 @@ export function checkUnsigned(value: number | bigint, argument: string): bigint 
 }
 
 /** What everything says on a domain that is shut off. */
-export const notRunning = (): VirtError =>
-  new VirtError(ErrorCode.OPERATION_INVALID, 'domain is not running', { domain: ErrorDomain.DOMAIN });
+export const notRunning = (part: ErrorDomain): VirtError =>
+  new VirtError(ErrorCode.OPERATION_INVALID, 'domain is not running', { domain: part });
 
 /** The disk of that name or current path (libvirt: qemuDomainDiskByName). */
 export function requireDisk(disks: readonly LiveDisk[], name: string): LiveDisk {

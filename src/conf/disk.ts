@@ -24,6 +24,8 @@ export interface DiskDefinition {
   readonly shareable: boolean;
   /** Changes are thrown away when the domain ends: block jobs refuse such a disk. */
   readonly transient: boolean;
+  /** startupPolicy='optional': the domain starts without a source that is not there. */
+  readonly optional: boolean;
   /** undefined: a drive without medium. */
   readonly source: DiskSource | undefined;
   /** What `<backingStore>` says, top first. */
@@ -91,6 +93,7 @@ export function diskFromXml(disk: XmlElement): DiskDefinition {
     readonly: device === 'cdrom' || childOf(disk, 'readonly') !== undefined,
     shareable: childOf(disk, 'shareable') !== undefined,
     transient: childOf(disk, 'transient') !== undefined,
+    optional: childOf(disk, 'source')?.attributes.startupPolicy === 'optional',
     source: path === undefined ? undefined : { type, path, format },
     ...backingFromXml(childOf(disk, 'backingStore')),
     element: disk,
@@ -205,6 +208,8 @@ export interface LiveDiskDescription {
   readonly emptyIndex: number | undefined;
 }
 
+/** Elements that describe what is in a drive. */
+const MEDIUM = new Set(['source', 'backingStore', 'mirror']);
 const REPLACED = new Set(['driver', 'source', 'backingStore', 'mirror', 'alias']);
 
 /** The `<disk>` of a running domain: libvirt's element order, then whatever else the user wrote. */
@@ -225,6 +230,29 @@ export function switchedDiskToXml(written: XmlElement, chain: readonly DiskSourc
     chain.map(({ type, path, format }): DiskSource => ({ type, path, format })),
     undefined,
   );
+}
+
+/** The `<disk>` with its medium taken out. */
+export function emptiedDiskXml(written: XmlElement): XmlElement {
+  const kept = written.children.filter((child) => typeof child === 'string' || !MEDIUM.has(child.name));
+  return { ...written, children: kept };
+}
+
+/**
+ * The persistent `<disk>` after a snapshot: the overlay, above what the definition said until then.
+ */
+export function overlaidDiskXml(
+  { element: written, source, backing, ...disk }: DiskDefinition,
+  overlay: DiskSource,
+) {
+  const below = source ? [source, ...backing] : backing;
+  const root = switchedDiskToXml(written, [overlay]);
+  const children = root.children.map((child) =>
+    typeof child !== 'string' && child.name === 'backingStore'
+      ? backingToXml(below, disk.backingTerminated)
+      : child,
+  );
+  return { ...root, children };
 }
 
 function rebuilt(
@@ -255,7 +283,11 @@ function sourceToXml(image: DiskSource & { readonly index?: number }): XmlElemen
   });
 }
 
-function backingToXml(chain: readonly (DiskSource & { readonly index?: number })[]): XmlElement {
+/** @param terminated whether the chain is known to end where it does */
+function backingToXml(
+  chain: readonly (DiskSource & { readonly index?: number })[],
+  terminated = true,
+): XmlElement {
   const [top, ...below] = chain;
   if (!top) return element('backingStore');
   return element(
@@ -263,7 +295,7 @@ function backingToXml(chain: readonly (DiskSource & { readonly index?: number })
     { type: top.type, index: top.index?.toString() },
     element('format', { type: top.format }),
     sourceToXml({ type: top.type, path: top.path, format: top.format }),
-    backingToXml(below),
+    below.length > 0 || terminated ? backingToXml(below, terminated) : undefined,
   );
 }
 

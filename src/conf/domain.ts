@@ -1,6 +1,13 @@
 /** `<domain>`: what is read from it, and how it is written back. */
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
-import { type DiskDefinition, diskFromXml, diskNumber } from './disk.ts';
+import {
+  type DiskDefinition,
+  type DiskSource,
+  diskFromXml,
+  diskNumber,
+  emptiedDiskXml,
+  switchedDiskToXml,
+} from './disk.ts';
 import {
   childOf,
   cloneXml,
@@ -58,7 +65,8 @@ export function domainFromXml(text: string): DomainDefinition {
   if (name.includes('/') || name.includes('\n'))
     throw xmlError(`name ${name} cannot contain '/' or a line break`);
   const written = textOf(childOf(root, 'uuid'));
-  if (written !== '' && !UUID.test(written)) throw xmlError(`malformed uuid element '${written}'`);
+  const uuid = written === '' ? globalThis.crypto.randomUUID() : canonicalUuid(written);
+  if (uuid === undefined) throw xmlError(`malformed uuid element '${written}'`);
   const devices = childOf(root, 'devices');
   const disks = inDiskOrder(disksOf(devices));
   refuseTwins(disks);
@@ -69,7 +77,7 @@ export function domainFromXml(text: string): DomainDefinition {
     ).children;
   return {
     name,
-    uuid: written === '' ? globalThis.crypto.randomUUID() : canonicalUuid(written),
+    uuid,
     memoryBytes: memoryOf(childOf(root, 'memory')),
     machineType: childOf(childOf(root, 'os'), 'type')?.attributes.machine,
     emulator: textOf(childOf(devices, 'emulator')) || undefined,
@@ -78,7 +86,9 @@ export function domainFromXml(text: string): DomainDefinition {
   };
 }
 
-function canonicalUuid(written: string): string {
+/** A UUID in lower case with its dashes; undefined for what is none. */
+export function canonicalUuid(written: string): string | undefined {
+  if (!UUID.test(written)) return undefined;
   const digits = written.replaceAll('-', '').toLowerCase();
   return digits.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, '$1-$2-$3-$4-$5');
 }
@@ -172,6 +182,21 @@ function withDisks(devices: XmlElement, disks: readonly XmlElement[]): XmlElemen
   const first = devices.children.findIndex((child) => isElement(child, 'disk'));
   const at = first === -1 ? others.findIndex((child) => isElement(child, 'emulator')) + 1 : first;
   return { ...devices, children: [...others.slice(0, at), ...disks, ...others.slice(at)] };
+}
+
+/** A running disk as far as it takes to write what would start it again. */
+export interface RestartDisk {
+  readonly definition: DiskDefinition;
+  readonly chain: readonly DiskSource[];
+}
+
+/** The definition that would start a running domain again with the images that it uses now. */
+export function liveDefinition(definition: DomainDefinition, disks: readonly RestartDisk[]): string {
+  const elements = disks.map(({ definition: { element: written, source }, chain }) => {
+    if (chain.length === 0) return emptiedDiskXml(written);
+    return chain[0]?.path === source?.path ? written : switchedDiskToXml(written, chain);
+  });
+  return domainToXml(definition, elements);
 }
 
 /** The definition with other disks; everything else as it was. */

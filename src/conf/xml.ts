@@ -39,9 +39,19 @@ const PARSER_OPTIONS = {
 /**
  * Parses a document into its root element.
  * @param what names the input in errors, as libvirt does: `domain_definition`, `disk_definition`
+ * @param domain which part of libvirt says so
  * @throws VirtError XML_DETAIL for text that is not well-formed, too large or nested too deeply
  */
-export function parseXml(text: string, what: string): XmlElement {
+export function parseXml(text: string, what: string, domain: ErrorDomain = ErrorDomain.DOMAIN): XmlElement {
+  try {
+    return parse(text, what);
+  } catch (error) {
+    if (!(error instanceof VirtError) || error.domain === domain) throw error;
+    throw new VirtError(error.code, error.detail, { domain, cause: error.cause });
+  }
+}
+
+function parse(text: string, what: string): XmlElement {
   if (typeof text !== 'string' || text.trim() === '') throw malformed(what, 1, 'Document is empty');
   if (text.length > MAX_XML_BYTES) throw malformed(what, 1, `larger than ${MAX_XML_BYTES} bytes`);
   let root: RawNode | undefined;

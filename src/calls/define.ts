@@ -1,0 +1,115 @@
+/** virDomainCreate, virDomainUndefine, and which domains a list shows. */
+import { domainFromXml } from '../conf/domain.ts';
+import { ErrorCode, VirtError } from '../errors.ts';
+import {
+  DomainCreateFlags,
+  DomainState,
+  DomainUndefineFlags,
+  LifecycleEvent,
+  ListDomainsFlags,
+} from '../flags.ts';
+import { emitLifecycle, startDomain } from '../lifecycle.ts';
+import type { DomainRecord } from '../record.ts';
+import { checkFlags } from './checks.ts';
+import { passes } from './list-filter.ts';
+import { hasManagedSave, managedSavePath, readSaved, removeManagedSave } from './save.ts';
+
+/** See {@link Domain.create}. */
+export async function createDomain(record: DomainRecord, flags: number): Promise<void> {
+  checkFlags(flags, DomainCreateFlags, 'qemuDomainCreateWithFlags');
+  await record.locked('DomainCreate', async () => {
+    if (record.running) throw new VirtError(ErrorCode.OPERATION_INVALID, 'domain is already running');
+    if (await hasManagedSave(record)) {
+      if ((flags & DomainCreateFlags.START_FORCE_BOOT) === 0) return resumeFromManagedSave(record);
+      await removeManagedSave(record);
+    }
+    record.requireKnown();
+    if (record.persistent) await startDomain(record, record.persistent, startMode(flags));
+  });
+}
+
+/** How a start with these DomainCreateFlags goes. */
+export function startMode(flags: number): 'booted' | 'booted-paused' {
+  return (flags & DomainCreateFlags.START_PAUSED) === 0 ? 'booted' : 'booted-paused';
+}
+
+/** The save is used up by a start that succeeds. */
+async function resumeFromManagedSave(record: DomainRecord): Promise<void> {
+  const path = managedSavePath(record) ?? '';
+  const { xml, mode } = await readSaved(record.services.driver, path, 0);
+  await startDomain(record, domainFromXml(xml), mode, path);
+  await removeManagedSave(record);
+}
+
+/** See {@link Domain.undefine}. */
+export async function undefineDomain(record: DomainRecord, flags: number): Promise<void> {
+  checkFlags(flags, DomainUndefineFlags, 'qemuDomainUndefineFlags');
+  await record.locked('DomainUndefine', async () => {
+    if (!record.persistent) {
+      throw new VirtError(ErrorCode.OPERATION_INVALID, 'cannot undefine transient domain');
+    }
+    checkSnapshots(record, flags);
+    if (await hasManagedSave(record)) {
+      if ((flags & DomainUndefineFlags.MANAGED_SAVE) === 0) {
+        throw new VirtError(
+          ErrorCode.OPERATION_INVALID,
+          'Refusing to undefine while domain managed save image exists',
+        );
+      }
+      await removeManagedSave(record);
+    }
+    record.persistent = undefined;
+    emitLifecycle(record, LifecycleEvent.UNDEFINED, 0);
+    if (!record.running) record.services.forget(record);
+  });
+}
+
+/** Snapshots of a domain that runs on keep their owner; those of one that goes have to be given up by name. */
+function checkSnapshots(record: DomainRecord, flags: number): void {
+  const { size } = record.snapshots;
+  if (record.running || size === 0) return;
+  if ((flags & DomainUndefineFlags.SNAPSHOTS_METADATA) === 0) {
+    throw new VirtError(ErrorCode.OPERATION_INVALID, `cannot delete inactive domain with ${size} snapshots`);
+  }
+  record.snapshots.clear();
+}
+
+const L = ListDomainsFlags;
+const GROUPS = [
+  [L.ACTIVE, L.INACTIVE],
+  [L.PERSISTENT, L.TRANSIENT],
+  [L.RUNNING, L.PAUSED, L.SHUTOFF, L.OTHER],
+  [L.MANAGEDSAVE, L.NO_MANAGEDSAVE],
+  [L.AUTOSTART, L.NO_AUTOSTART],
+  [L.HAS_SNAPSHOT, L.NO_SNAPSHOT],
+  [L.HAS_CHECKPOINT, L.NO_CHECKPOINT],
+];
+
+/** Whether a list with these ListDomainsFlags shows a domain. */
+export async function isListed(record: DomainRecord, flags: number): Promise<boolean> {
+  const active = record.running !== undefined;
+  const paused = record.running?.state.state === DomainState.PAUSED;
+  const saved = await hasManagedSave(record);
+  const snapshots = record.snapshots.size > 0;
+  return passes(
+    flags,
+    {
+      [L.ACTIVE]: active,
+      [L.INACTIVE]: !active,
+      [L.PERSISTENT]: record.persistent !== undefined,
+      [L.TRANSIENT]: record.persistent === undefined,
+      [L.RUNNING]: active && !paused,
+      [L.PAUSED]: paused,
+      [L.SHUTOFF]: !active,
+      [L.OTHER]: false,
+      [L.MANAGEDSAVE]: saved,
+      [L.NO_MANAGEDSAVE]: !saved,
+      // Nothing starts by itself here, and there are no checkpoints.
+      [L.NO_AUTOSTART]: true,
+      [L.HAS_SNAPSHOT]: snapshots,
+      [L.NO_SNAPSHOT]: !snapshots,
+      [L.NO_CHECKPOINT]: true,
+    },
+    GROUPS,
+  );
+}

@@ -1,0 +1,309 @@
+/** virDomainSnapshotCreateXML, disk-only. */
+import { imageRef, type LiveDisk } from '../blockjob/live.ts';
+import { type DiskDefinition, type DiskSource, overlaidDiskXml } from '../conf/disk.ts';
+import { withDiskElements } from '../conf/domain.ts';
+import {
+  type SnapshotDisk,
+  type SnapshotDiskRequest,
+  type SnapshotLocation,
+  type SnapshotRequest,
+  snapshotFromXml,
+} from '../conf/snapshot.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+import { LifecycleEvent, SnapshotCreateFlags } from '../flags.ts';
+import { guardDisk } from '../guards.ts';
+import { emitLifecycle } from '../lifecycle.ts';
+import type { DomainRecord } from '../record.ts';
+import type { RunningDomain } from '../running.ts';
+import { checkFlags, checkNonNull, noSupport } from './checks.ts';
+
+const has = (flags: number, flag: keyof typeof SnapshotCreateFlags): boolean =>
+  (flags & SnapshotCreateFlags[flag]) !== 0;
+
+const snapshotError = (code: ErrorCode, detail: string, bare = false): VirtError =>
+  new VirtError(code, detail, { domain: ErrorDomain.DOMAIN_SNAPSHOT, bare });
+
+const NAME = (flag: string): string => `VIR_DOMAIN_SNAPSHOT_CREATE_${flag}`;
+
+/** One disk of the domain, as the snapshot will treat it. */
+interface Aligned {
+  readonly disk: DiskDefinition;
+  readonly active: DiskSource | undefined;
+  readonly location: SnapshotLocation;
+  readonly overlay: DiskSource | undefined;
+}
+
+/** See {@link Domain.snapshotCreateXML}. @returns the snapshot's name */
+export async function snapshotCreate(record: DomainRecord, xml: string, flags: number): Promise<string> {
+  checkNonNull(xml, 'xmlDesc', 'virDomainSnapshotCreateXML');
+  checkCreateFlags(flags);
+  record.requireKnown();
+  if (has(flags, 'HALT') && !record.persistent) {
+    throw new VirtError(ErrorCode.OPERATION_INVALID, 'cannot halt after transient domain snapshot');
+  }
+  const request = snapshotFromXml(xml);
+  checkName(request.name);
+  return record.locked('DomainSnapshotCreateXML', () => create(record, request, flags));
+}
+
+function checkCreateFlags(flags: number): void {
+  if (has(flags, 'CURRENT') && !has(flags, 'REDEFINE')) throw requires('REDEFINE', 'CURRENT', true);
+  if (has(flags, 'REDEFINE') && has(flags, 'NO_METADATA')) {
+    const pair = `'${NAME('REDEFINE')}' and '${NAME('NO_METADATA')}'`;
+    throw snapshotError(ErrorCode.INVALID_ARG, `Flags ${pair} are mutually exclusive`, true);
+  }
+  checkFlags(flags, SnapshotCreateFlags, 'qemuSnapshotCreateXML');
+  if (has(flags, 'QUIESCE') && !has(flags, 'DISK_ONLY')) throw requires('DISK_ONLY', 'QUIESCE', false);
+  if (has(flags, 'REDEFINE')) {
+    throw new VirtError(ErrorCode.ARGUMENT_UNSUPPORTED, 'snapshots cannot be redefined here: take a new one');
+  }
+}
+
+function requires(needed: string, flag: string, inClient: boolean): VirtError {
+  return new VirtError(ErrorCode.INVALID_ARG, `Flag '${NAME(needed)}' is required by flag '${NAME(flag)}'`, {
+    domain: inClient ? ErrorDomain.DOMAIN_SNAPSHOT : ErrorDomain.QEMU,
+    bare: true,
+  });
+}
+
+function checkName(name: string | undefined): void {
+  const why = name?.includes('/')
+    ? "name can't contain '/'"
+    : name?.startsWith('.')
+      ? "name can't start with '.'"
+      : undefined;
+  if (why) throw new VirtError(ErrorCode.XML_DETAIL, `invalid snapshot name '${name}': ${why}`);
+}
+
+async function create(record: DomainRecord, request: SnapshotRequest, flags: number): Promise<string> {
+  const nowSeconds = Math.floor(record.services.driver.timers.now() / 1000);
+  const name = request.name ?? String(nowSeconds);
+  const { running } = record;
+  const disks = align(record, request, name, has(flags, 'DISK_ONLY'));
+  const before = record.toXml(!running);
+  if (!has(flags, 'NO_METADATA') && record.snapshots.byName(name)) {
+    throw new VirtError(ErrorCode.OPERATION_FAILED, `domain moment ${name} already exists`, {
+      domain: ErrorDomain.DOMAIN,
+    });
+  }
+  if (running) await takeLive(record, running, disks, flags);
+  else await takeInactive(record, disks, flags);
+  if (!has(flags, 'NO_METADATA')) {
+    record.snapshots.add({
+      name,
+      description: request.description,
+      state: 'disk-snapshot',
+      creationTimeSeconds: nowSeconds,
+      disks: disks.map(describeDisk),
+      domainXml: before,
+    });
+  }
+  if (running && has(flags, 'HALT')) {
+    record.endingAs = 'halted';
+    await running.machine.destroy();
+    await running.gone;
+  }
+  return name;
+}
+
+function describeDisk({ disk, location, overlay }: Aligned): SnapshotDisk {
+  const { target: name } = disk;
+  return overlay ? { name, location, overlay } : { name, location };
+}
+
+/** Puts each request to its disk and fills in the rest (libvirt: virDomainSnapshotAlignDisks). */
+function align(
+  record: DomainRecord,
+  request: SnapshotRequest,
+  name: string,
+  diskOnly: boolean,
+): readonly Aligned[] {
+  const disks = activeDisks(record);
+  if (request.disks.length > disks.length) {
+    throw snapshotError(ErrorCode.CONFIG_UNSUPPORTED, 'too many disk snapshot requests for domain');
+  }
+  const requests = new Map<DiskDefinition, SnapshotDiskRequest>();
+  for (const asked of request.disks) {
+    const found = disks.find(
+      ({ disk, active }) => disk.target === asked.name || active?.path === asked.name,
+    )?.disk;
+    if (!found) throw snapshotError(ErrorCode.CONFIG_UNSUPPORTED, `no disk named '${asked.name}'`);
+    if (requests.has(found)) {
+      throw snapshotError(ErrorCode.CONFIG_UNSUPPORTED, `disk '${asked.name}' specified twice`);
+    }
+    requests.set(found, asked);
+  }
+  return disks.map(({ disk, active }) => alignOne(disk, active, requests.get(disk), name, diskOnly));
+}
+
+function alignOne(
+  disk: DiskDefinition,
+  active: DiskSource | undefined,
+  asked: SnapshotDiskRequest | undefined,
+  name: string,
+  diskOnly: boolean,
+): Aligned {
+  const fitting = active && !disk.readonly ? (diskOnly ? 'external' : 'internal') : 'no';
+  const location = asked?.location ?? fitting;
+  if (!diskOnly && location === 'external') {
+    const detail = `disk '${disk.target}' must use snapshot mode 'internal'`;
+    throw snapshotError(ErrorCode.CONFIG_UNSUPPORTED, detail);
+  }
+  if (location !== 'external') return { disk, active, location, overlay: undefined };
+  const path = asked?.path ?? generatedPath(disk, active, name);
+  const overlay = { type: asked?.type ?? 'file', path, format: asked?.format ?? 'qcow2' } as const;
+  return { disk, active, location, overlay };
+}
+
+/** The active image's path with the snapshot's name in the place of its suffix. */
+function generatedPath(disk: DiskDefinition, active: DiskSource | undefined, name: string): string {
+  if (!active) {
+    throw snapshotError(
+      ErrorCode.CONFIG_UNSUPPORTED,
+      `cannot generate external snapshot name for disk '${disk.target}' without source`,
+    );
+  }
+  return `${active.path.replace(/\.[^./]*$/, '')}.${name}`;
+}
+
+interface ActiveDisk {
+  readonly disk: DiskDefinition;
+  readonly active: DiskSource | undefined;
+}
+
+function activeDisks({ running, persistent }: DomainRecord): readonly ActiveDisk[] {
+  if (running) return running.disks.map(({ definition: disk, chain: [active] }) => ({ disk, active }));
+  return (persistent?.disks ?? []).map((disk) => ({ disk, active: disk.source }));
+}
+
+const OVERLAY_FORMATS = new Set(['qcow2', 'qed']);
+
+/** Looks at every disk before anything is done (libvirt: qemuSnapshotPrepare). */
+async function prepare(
+  record: DomainRecord,
+  disks: readonly Aligned[],
+  flags: number,
+  guard: (target: string) => void,
+): Promise<void> {
+  let external = 0;
+  for (const { disk, location, overlay } of disks) {
+    const { target } = disk;
+    if (location === 'no') continue;
+    guard(target);
+    if (!has(flags, 'DISK_ONLY')) throw noInternal();
+    if (!overlay) {
+      throw unsupported(
+        `active qemu domains require external disk snapshots; disk ${target} requested ${location}`,
+      );
+    }
+    if (!OVERLAY_FORMATS.has(overlay.format)) {
+      throw unsupported(`external snapshot format for disk ${target} is unsupported: ${overlay.format}`);
+    }
+    await checkOverlay(record, target, overlay.path, has(flags, 'REUSE_EXT'));
+    external += 1;
+  }
+  if (external === 0) throw unsupported('nothing selected for snapshot');
+}
+
+const unsupported = (detail: string): VirtError => new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
+
+function noInternal(): VirtError {
+  return new VirtError(
+    ErrorCode.OPERATION_UNSUPPORTED,
+    'internal snapshots are not taken here: use VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY',
+  );
+}
+
+async function checkOverlay(
+  record: DomainRecord,
+  target: string,
+  path: string,
+  reuse: boolean,
+): Promise<void> {
+  const found = await record.services.driver.volumes.stat(path);
+  if (!found && reuse) {
+    throw new VirtError(
+      ErrorCode.SYSTEM_ERROR,
+      `missing existing file for disk ${target}: ${path}: No such file or directory`,
+      { errno: 2 },
+    );
+  }
+  if (found?.kind === 'file' && found.sizeBytes > 0 && !reuse) {
+    throw unsupported(
+      `external snapshot file for disk ${target} already exists and is not a block device: ${path}`,
+    );
+  }
+}
+
+async function takeLive(
+  record: DomainRecord,
+  running: RunningDomain,
+  disks: readonly Aligned[],
+  flags: number,
+): Promise<void> {
+  const liveOf = (target: string): LiveDisk | undefined =>
+    running.disks.find((disk) => disk.target === target);
+  await prepare(record, disks, flags, (target) => {
+    const disk = liveOf(target);
+    if (disk) guardDisk('snapshot-create', target, running.jobs.onDisk(disk));
+  });
+  if (has(flags, 'QUIESCE')) {
+    throw new VirtError(ErrorCode.ARGUMENT_UNSUPPORTED, 'QEMU guest agent is not configured');
+  }
+  if (!running.machine.snapshot) throw noSupport('virDomainSnapshotCreateXML');
+  const changes = disks.flatMap(({ disk: { target }, overlay }) => {
+    const disk = liveOf(target);
+    const active = disk?.chain[0];
+    if (!overlay || !disk || !active) return [];
+    return [{ disk, active, overlay: { ...overlay, index: running.indexes.next() } }];
+  });
+  await running.machine.snapshot(
+    changes.map(({ disk, active, overlay }) => ({
+      disk: disk.target,
+      active: imageRef(active),
+      overlay: imageRef(overlay),
+      reuse: has(flags, 'REUSE_EXT'),
+    })),
+  );
+  for (const { disk, active, overlay } of changes) {
+    disk.chain = [overlay, ...disk.chain];
+    overlayConfig(record, disk.target, active.path, overlay);
+  }
+}
+
+/** The definition grows with the disk if it named the image that was active. */
+function overlayConfig(record: DomainRecord, target: string, activePath: string, overlay: DiskSource): void {
+  const { persistent } = record;
+  if (!persistent) return;
+  const elements = persistent.disks.map((disk) =>
+    disk.target === target && disk.source?.path === activePath
+      ? overlaidDiskXml(disk, overlay)
+      : disk.element,
+  );
+  record.persistent = withDiskElements(persistent, elements);
+}
+
+/** Of a domain that is shut off: new images on top of the old ones, and a definition that names them. */
+async function takeInactive(record: DomainRecord, disks: readonly Aligned[], flags: number): Promise<void> {
+  const { volumes } = record.services.driver;
+  await prepare(record, disks, flags, () => undefined);
+  const made: string[] = [];
+  try {
+    for (const { active, overlay } of disks) {
+      if (!overlay || !active || has(flags, 'REUSE_EXT')) continue;
+      const { capacityBytes } = await volumes.inspect(active.path, active.format);
+      const { path, format } = overlay;
+      // An empty file may be there: to be replaced, as libvirt does.
+      await volumes.remove(path);
+      await volumes.create({ path, format, capacityBytes, backing: active });
+      made.push(path);
+    }
+  } catch (error) {
+    for (const path of made) await volumes.remove(path);
+    throw error;
+  }
+  for (const { disk, active, overlay } of disks) {
+    if (overlay && active) overlayConfig(record, disk.target, active.path, overlay);
+  }
+  emitLifecycle(record, LifecycleEvent.DEFINED, 1);
+}
