@@ -4,6 +4,7 @@ import { ErrorCode, VirtError } from '../../src/errors.ts';
 import { assert } from '../../src/util/assert.ts';
 import { deviceOptions } from './arguments.ts';
 import type { Dialect, Geometry } from './dialects/dialect.ts';
+import { systemError } from './errors.ts';
 import type { HostFiles } from './host.ts';
 import { awaitMigration, saveUri } from './migration.ts';
 import type { QmpClient } from './qmp-client.ts';
@@ -79,7 +80,9 @@ function saving({ client, files }: ExtrasContext): MachineExtras {
   if (writeText === undefined) return {};
   return {
     async save(path, header) {
-      await writeText(path, frameHeader(header));
+      await writeText(path, frameHeader(header)).catch((cause: unknown) => {
+        throw systemError(`Failed to create file '${path}'`, cause);
+      });
       try {
         await awaitMigration(client, { execute: 'migrate', arguments: { uri: saveUri(path) } });
       } catch (error) {

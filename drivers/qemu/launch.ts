@@ -44,6 +44,8 @@ const DEFAULT_GRACE_MS = 5_000;
 const POLL_MS = 5;
 /** sun_path of Linux holds 108 bytes, the last of which is the end. */
 const SOCKET_PATH_BYTES = 107;
+/** What QEMU prints because of `wait=on`: no news to whoever reads its output. */
+const WAITING_LINE = /^.*: info: QEMU waiting for connection on: .*\n?/gm;
 const OUTPUT_CHARACTERS = 16 * 1024;
 const INSTALL = 'install one with `apt-get install qemu-system-x86`, or name another emulator';
 /** What connect(2) says before a server listens. */
@@ -182,7 +184,9 @@ class EmulatorProcess implements Emulator {
     timers: Timers,
     limits: Limits,
   ): Promise<EmulatorProcess> {
-    const monitor = ['-qmp', `unix:${optionValue(socketIn(directory))},server=on,wait=off`];
+    // wait=on: a client that comes while the monitor is being set up may lose its first command, or be greeted twice
+    // (docs/discoveries/monitor-before-it-is-set-up.md).
+    const monitor = ['-qmp', `unix:${optionValue(socketIn(directory))},server=on,wait=on`];
     const child = spawn(binary, [...argv, ...monitor], {
       detached: true,
       stdio: ['ignore', 'pipe', 'pipe'],
@@ -203,7 +207,7 @@ class EmulatorProcess implements Emulator {
     try {
       while (this.#first === undefined) {
         if (this.#exit !== undefined)
-          throw this.#unusable(`ended (${describeEnd(this.#exit, this.#output)})`);
+          throw this.#unusable(`ended (${describeEnd(this.#exit, this.output())})`);
         if (this.#timers.now() > deadline) {
           throw this.#unusable(`opened no monitor within ${this.#limits.startTimeoutMs} ms${this.#said()}`);
         }
@@ -227,7 +231,7 @@ class EmulatorProcess implements Emulator {
   }
 
   output(): string {
-    return this.#output;
+    return this.#output.replaceAll(WAITING_LINE, '');
   }
 
   async terminate(): Promise<void> {
@@ -264,7 +268,7 @@ class EmulatorProcess implements Emulator {
   }
 
   #said(): string {
-    const said = this.#output.trim();
+    const said = this.output().trim();
     return said === '' ? '' : `: ${said}`;
   }
 
