@@ -28,14 +28,18 @@ export async function runCase(
     ...(canary?.wire ? { wire: canary.wire } : {}),
     ...(onTrace ? { trace: true } : {}),
   });
-  try {
-    const world = new World(session, canary?.api?.(session.connection));
-    const deadlineMs = target.caseDeadlineMs ?? DEFAULT_DEADLINE_MS;
-    await withDeadlines(session, deadlineMs, 'the case', check(world));
-  } finally {
-    if (onTrace && session.trace) onTrace(session.trace());
-    await withDeadlines(session, DEFAULT_DEADLINE_MS, "the end of the case's session", session.dispose());
-  }
+  const failures: unknown[] = [];
+  const note = (error: unknown) => void failures.push(error);
+  const deadlineMs = target.caseDeadlineMs ?? DEFAULT_DEADLINE_MS;
+  const checked = new Promise<void>((resolve) => {
+    resolve(check(new World(session, canary?.api?.(session.connection))));
+  });
+  await withDeadlines(session, deadlineMs, 'the case', checked).catch(note);
+  if (onTrace && session.trace) onTrace(session.trace());
+  const ended = session.dispose();
+  await withDeadlines(session, DEFAULT_DEADLINE_MS, "the end of the case's session", ended).catch(note);
+  // What the check found says more than the trouble that it left behind.
+  if (failures.length > 0) throw failures[0];
 }
 
 /** Whether an error says that the backend broke its contract, as opposed to the suite being at fault. */

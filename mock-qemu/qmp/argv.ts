@@ -87,7 +87,7 @@ const withOptions =
 const monitor = (value: string): LaunchStep => ({
   type: 'chardev',
   label: 'compat_monitor0',
-  filename: value.replace(',wait=off', ''),
+  filename: value.replace(/,wait=(?:on|off)/, ''),
 });
 
 const WITH_VALUE: Readonly<Record<string, Reader>> = {

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest';
 import { canaries, contracts, renderReport, runConformance } from '../../../conformance/index.ts';
 import { fakeTarget } from './fake-target.ts';
 
-describe('the suite on a backend that is right', () => {
+describe('the suite on a backend that is right', { timeout: 60_000 }, () => {
   test('passes every contract', async () => {
     const report = await runConformance({
       targets: [fakeTarget],
