@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { createQemuDriver } from '../drivers/qemu/driver.ts';
 import { createProcessHost } from '../drivers/qemu/launch.ts';
-import { DEFAULT_PROFILE } from '../mock-qemu/profiles/index.ts';
+import { DEFAULT_PROFILE, profiles } from '../mock-qemu/profiles/index.ts';
 import { createWorld } from '../mock-qemu/shells/world.ts';
 import {
   type Connection,
@@ -80,8 +80,11 @@ function parseUri(uri: string): URL {
 function mockDriver(parameters: URLSearchParams): HypervisorDriver {
   const seed = parameters.get('seed') ?? '0';
   if (!/^\d{1,15}$/.test(seed)) throw invalid(`seed must be a whole number below 10^15, not '${seed}'`);
-  const world = createWorld({ seed: Number(seed) });
-  return createQemuDriver({ host: createMockHost(world, parameters.get('profile') ?? DEFAULT_PROFILE) });
+  const profile = parameters.get('profile') ?? DEFAULT_PROFILE;
+  const valid = profiles.map(({ name }) => name);
+  if (!valid.includes(profile))
+    throw invalid(`unknown profile '${profile}'; valid ones are ${valid.join(', ')}`);
+  return createQemuDriver({ host: createMockHost(createWorld({ seed: Number(seed) }), profile) });
 }
 
 function realDriver(parameters: URLSearchParams): HypervisorDriver {
@@ -89,15 +92,23 @@ function realDriver(parameters: URLSearchParams): HypervisorDriver {
   if (!root || !isAbsolute(root)) {
     throw invalid('qemu:///embed needs root=DIR, an absolute directory for its sockets');
   }
-  try {
-    mkdirSync(root, { recursive: true, mode: 0o700 });
-  } catch (cause) {
-    throw new VirtError(
-      ErrorCode.SYSTEM_ERROR,
-      `cannot create root directory ${root}: ${(cause as Error).message}`,
-      { cause },
-    );
-  }
+  makeRoot(root);
   const emulator = parameters.get('emulator') ?? undefined;
   return createQemuDriver({ host: createProcessHost({ runtimeDir: root, emulator }) });
+}
+
+/**
+ * Makes the last directory of the path only: node's recursive mkdir never returns where a file system says ENOENT for
+ * a parent that is there, as /proc does.
+ */
+function makeRoot(root: string): void {
+  try {
+    mkdirSync(root, { mode: 0o700 });
+  } catch (cause) {
+    const { code, message } = cause as NodeJS.ErrnoException;
+    if (code === 'EEXIST') return;
+    throw new VirtError(ErrorCode.SYSTEM_ERROR, `cannot create root directory ${root}: ${message}`, {
+      cause,
+    });
+  }
 }
