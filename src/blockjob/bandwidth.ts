@@ -1,5 +1,5 @@
 /** Bandwidth as the block job calls take it: MiB/s, or bytes/s with a flag. */
-import { ErrorCode, VirtError } from '../errors.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
 
 const MIB = 1_048_576;
 const MAX_LLONG = 2n ** 63n - 1n;
@@ -32,6 +32,17 @@ export function checkCopyBandwidth(bytes: number | bigint): void {
     ErrorCode.INVALID_ARG,
     `bandwidth must be less than '${MAX_LLONG}' bytes/s (${MAX_MIB} MiB/s)`,
   );
+}
+
+/**
+ * Where libvirt lets any number of bytes through, the command's builder refuses what is no signed 64-bit number.
+ * @throws VirtError INTERNAL_ERROR, domain NONE
+ */
+export function checkJobSpeed(bytes: number | bigint): void {
+  if (BigInt(bytes) <= MAX_LLONG) return;
+  throw new VirtError(ErrorCode.INTERNAL_ERROR, "argument key 'speed' must not be negative", {
+    domain: ErrorDomain.NONE,
+  });
 }
 
 /** What getBlockJobInfo reports: bytes/s, or MiB/s rounded up. */

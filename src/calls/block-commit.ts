@@ -1,5 +1,5 @@
 /** virDomainBlockCommit. */
-import { bytesPerSecond } from '../blockjob/bandwidth.ts';
+import { bytesPerSecond, checkJobSpeed } from '../blockjob/bandwidth.ts';
 import type { LiveDisk } from '../blockjob/live.ts';
 import { planCommit } from '../blockjob/plan.ts';
 import { startJob } from '../blockjob/run.ts';
@@ -41,9 +41,11 @@ export async function blockCommit(
     checkActiveFlag(disk, topImage, flags);
     if (!baseImage) throw noBacking(disk, topImage);
     checkShallow(disk, topImage, baseImage, flags);
+    const backingName = backingNameOf(disk, topImage, baseImage, flags);
+    checkJobSpeed(speed);
     const choice = {
       speedBytesPerSecond: speed,
-      backingName: backingNameOf(disk, topImage, baseImage, flags),
+      backingName,
       deletes: has(flags, 'DELETE'),
     };
     await startJob(running.machine, running.jobs, planCommit(disk, topImage, baseImage, choice));

@@ -1,5 +1,5 @@
 /** virDomainBlockJobAbort, virDomainGetBlockJobInfo, virDomainBlockJobSetSpeed. */
-import { bytesPerSecond, reportedBandwidth } from '../blockjob/bandwidth.ts';
+import { bytesPerSecond, checkJobSpeed, reportedBandwidth } from '../blockjob/bandwidth.ts';
 import { progressOf } from '../blockjob/progress.ts';
 import type { JobRecord } from '../blockjob/registry.ts';
 import { LEGAL_VERBS, STATE_AFTER } from '../blockjob/states.ts';
@@ -110,6 +110,7 @@ export async function blockJobSetSpeed(
   await record.locked('DomainBlockJobSetSpeed', async () => {
     const running = record.requireRunning();
     const job = requireJob(running, name);
+    checkJobSpeed(speed);
     await running.machine.setJobSpeed(job.id, speed);
   });
 }

@@ -1,5 +1,5 @@
 /** virDomainBlockPull, and virDomainBlockRebase where it pulls. */
-import { bytesPerSecond } from '../blockjob/bandwidth.ts';
+import { bytesPerSecond, checkJobSpeed } from '../blockjob/bandwidth.ts';
 import type { LiveDisk } from '../blockjob/live.ts';
 import { planPull } from '../blockjob/plan.ts';
 import { relativeBackingName } from '../blockjob/relative.ts';
@@ -52,6 +52,7 @@ export async function pull(record: DomainRecord, { call, name, base, bandwidth, 
     const backingName = baseImage && (relative ? relativeName(disk, baseImage) : baseImage.path);
     const speed = bytesPerSecond(bandwidth, (flags & BlockRebaseFlags.BANDWIDTH_BYTES) !== 0);
     if (disk.chain.length === 0) throw noMedium();
+    checkJobSpeed(speed);
     await startJob(running.machine, running.jobs, planPull(disk, baseImage, speed, backingName));
   });
 }

@@ -1,5 +1,6 @@
 /** A driver whose machine does what the test tells it, so that every order of replies and events can be had. */
 import type {
+  DiskSpec,
   DriverEvent,
   HypervisorDriver,
   ImageRef,
@@ -7,9 +8,11 @@ import type {
   JobSnapshot,
   Machine,
   MachineSpec,
+  OverlaySpec,
   TargetSpec,
   VolumeInfo,
 } from '../../../src/driver.ts';
+import { ErrorCode, VirtError } from '../../../src/errors.ts';
 import type { Timers } from '../../../src/util/timers.ts';
 
 /** Timers that fire when the test says so. */
@@ -61,10 +64,13 @@ export class FakeMachine implements Machine {
   /** Replaces the answer to a call: may emit events first, may throw. */
   readonly on: Partial<Record<string, (argument: unknown) => unknown>> = {};
   snapshots: JobSnapshot[] = [];
+  /** Saved states of the driver, by path. */
+  readonly saved: Map<string, string>;
   readonly #listeners = new Set<(event: DriverEvent) => void>();
 
-  constructor(spec: MachineSpec) {
+  constructor(spec: MachineSpec, saved = new Map<string, string>()) {
     this.spec = spec;
+    this.saved = saved;
   }
 
   emit(event: DriverEvent): void {
@@ -108,6 +114,35 @@ export class FakeMachine implements Machine {
     await this.#call<void>('resume', undefined, undefined);
     this.emit({ type: 'resumed' });
   }
+  resizeDisk(disk: string, image: ImageRef, sizeBytes: number | bigint) {
+    return this.#call<void>('resizeDisk', { disk, image, sizeBytes }, undefined);
+  }
+  setWriteThreshold(image: ImageRef, thresholdBytes: number | bigint) {
+    return this.#call<void>('setWriteThreshold', { image, thresholdBytes }, undefined);
+  }
+  snapshot(overlays: readonly OverlaySpec[]) {
+    return this.#call<void>('snapshot', overlays, undefined);
+  }
+  attachDisk(disk: DiskSpec) {
+    return this.#call<void>('attachDisk', disk, undefined);
+  }
+  async detachDisk(disk: string) {
+    await this.#call<void>('detachDisk', disk, undefined);
+  }
+  changeMedium(disk: string, chain: readonly ImageRef[], force: boolean) {
+    return this.#call<void>('changeMedium', { disk, chain, force }, undefined);
+  }
+  async reset() {
+    await this.#call<void>('reset', undefined, undefined);
+    this.emit({ type: 'reset' });
+  }
+  reboot() {
+    return this.#call<void>('reboot', undefined, undefined);
+  }
+  async save(path: string, header: string) {
+    await this.#call<void>('save', { path, header }, undefined);
+    this.saved.set(path, header);
+  }
   powerdown() {
     return this.#call<void>('powerdown', undefined, undefined);
   }
@@ -131,6 +166,8 @@ export class FakeDriver implements HypervisorDriver {
   readonly machines: FakeMachine[] = [];
   readonly images = new Map<string, VolumeInfo>();
   readonly files = new Map<string, { kind: 'file' | 'block'; sizeBytes: number }>();
+  /** What machines saved, by path. */
+  readonly saved = new Map<string, string>();
   closed = 0;
 
   /** Makes a chain of qcow2 images, active first. */
@@ -150,14 +187,25 @@ export class FakeDriver implements HypervisorDriver {
       if (!info) throw new Error(`no image ${path}`);
       return info;
     },
-    stat: async (path: string) => this.files.get(path),
-    remove: async (path: string) => void this.files.delete(path),
+    stat: async (path: string) =>
+      this.files.get(path) ?? (this.saved.has(path) ? ({ kind: 'file', sizeBytes: 1 } as const) : undefined),
+    remove: async (path: string) => {
+      this.files.delete(path);
+      this.saved.delete(path);
+    },
   };
 
   async start(spec: MachineSpec): Promise<FakeMachine> {
-    const machine = new FakeMachine(spec);
+    const machine = new FakeMachine(spec, this.saved);
     this.machines.push(machine);
     return machine;
+  }
+
+  async savedHeader(path: string): Promise<string> {
+    const header = this.saved.get(path);
+    if (header !== undefined) return header;
+    const detail = `Failed to open file '${path}': No such file or directory`;
+    throw new VirtError(ErrorCode.SYSTEM_ERROR, detail, { errno: 2 });
   }
 
   async close(): Promise<void> {
