@@ -73,6 +73,7 @@ export class Connection {
     const definition = domainFromXml(xml);
     const existing = this.#matching(definition);
     const record = existing ?? this.#enter(definition);
+    record.guard('define');
     const redefined = existing !== undefined;
     record.persistent = definition;
     emitLifecycle(record, LifecycleEvent.DEFINED, redefined ? 1 : 0);

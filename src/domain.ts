@@ -62,6 +62,7 @@ export class Domain {
     checkFlags(flags, DomainShutdownFlags, 'qemuDomainShutdownFlags');
     await this.#record.locked('DomainShutdown', async () => {
       const { machine } = this.#record.requireRunning(ErrorDomain.QEMU);
+      this.#record.guard('shutdown');
       await machine.powerdown();
     });
   }
@@ -81,6 +82,7 @@ export class Domain {
     checkFlags(flags, {}, 'qemuDomainReset');
     await this.#record.locked('DomainReset', async () => {
       const { machine } = this.#record.requireRunning();
+      this.#record.guard('reset');
       if (!machine.reset) throw noSupport('virDomainReset');
       await machine.reset();
     });

@@ -185,6 +185,7 @@ function machineSpec(definition: DomainDefinition, disks: readonly LiveDisk[]): 
 /** Ends a domain at once (virDomainDestroy); does not wait for the job lock, so that it gets through a stuck job. */
 export async function destroyDomain(record: DomainRecord): Promise<void> {
   const running = record.requireRunning();
+  record.guard('destroy');
   await running.machine.destroy();
   await running.gone;
 }
@@ -192,6 +193,7 @@ export async function destroyDomain(record: DomainRecord): Promise<void> {
 /** virDomainSuspend; an already paused domain stays so without an event. */
 export async function suspendDomain(record: DomainRecord): Promise<void> {
   const running = record.requireRunning();
+  record.guard('suspend');
   if (running.state.state === DomainState.PAUSED) return;
   await running.pause();
 }
@@ -202,6 +204,7 @@ export async function suspendDomain(record: DomainRecord): Promise<void> {
  */
 export async function resumeDomain(record: DomainRecord): Promise<void> {
   const running = record.requireRunning();
+  record.guard('resume');
   if (running.state.state === DomainState.RUNNING) {
     throw new VirtError(ErrorCode.OPERATION_INVALID, 'domain is already running');
   }

@@ -7,6 +7,7 @@ import type { Domain } from './domain.ts';
 import type { HypervisorDriver } from './driver.ts';
 import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
 import type { EventHub } from './events.ts';
+import { type GuardedOperation, guardDomain } from './guards.ts';
 import type { RunningDomain } from './running.ts';
 import { SnapshotStore } from './snapshots.ts';
 import { JobLock } from './util/job-lock.ts';
@@ -90,6 +91,14 @@ export class DomainRecord {
   requireRunning(part: ErrorDomain = ErrorDomain.DOMAIN): RunningDomain {
     if (!this.running) throw notRunning(part);
     return this.running;
+  }
+
+  /**
+   * Refuses what the domain's block jobs stand in the way of.
+   * @throws VirtError as the table of guard rails says
+   */
+  guard(operation: GuardedOperation): void {
+    if (this.running) guardDomain(operation, this.running.jobs.all());
   }
 
   /** The definition that is in force, or with `inactive` the one for the next start. */

@@ -48,6 +48,7 @@ export async function undefineDomain(record: DomainRecord, flags: number): Promi
     if (!record.persistent) {
       throw new VirtError(ErrorCode.OPERATION_INVALID, 'cannot undefine transient domain');
     }
+    record.guard('undefine');
     checkSnapshots(record, flags);
     if (await hasManagedSave(record)) {
       if ((flags & DomainUndefineFlags.MANAGED_SAVE) === 0) {

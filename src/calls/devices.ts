@@ -6,7 +6,7 @@ import { inDiskOrder, refuseTwins, withDiskElements } from '../conf/domain.ts';
 import { parseXml } from '../conf/xml.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
 import { DeviceModifyFlags, EventId } from '../flags.ts';
-import { guardDisk, guardDomain } from '../guards.ts';
+import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
 import type { RunningDomain } from '../running.ts';
 import { checkFlags, checkNonNull, noSupport } from './checks.ts';
@@ -138,7 +138,7 @@ async function attachLive(
   // A medium for a drive that is there: libvirt takes it for a change of media.
   if (present && disk.device === 'cdrom') return updateLive(record, running, disk, flags);
   refuseTwins([...running.disks.map(({ definition, chain }) => ({ ...definition, source: chain[0] })), disk]);
-  guardDomain('attach-disk', running.jobs.all());
+  record.guard('attach-disk');
   if (!running.machine.attachDisk) throw noSupport('virDomainAttachDevice');
   const sources = await chainOf(record.services.driver.volumes, disk);
   const live: LiveDisk = {

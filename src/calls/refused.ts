@@ -3,7 +3,7 @@
  * contract has nothing to carry them out with.
  */
 import { ErrorCode, VirtError } from '../errors.ts';
-import { guardDisk, guardDomain } from '../guards.ts';
+import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
 import { checkFlags, noSupport } from './checks.ts';
 
@@ -15,7 +15,8 @@ export async function coreDump(record: DomainRecord, flags: number): Promise<voi
   checkFlags(flags, DumpFlags, 'qemuDomainCoreDumpWithFormat');
   await record.locked('DomainCoreDump', async () => {
     const operation = (flags & DumpFlags.MEMORY_ONLY) === 0 ? 'core-dump' : 'core-dump-memory';
-    guardDomain(operation, record.requireRunning().jobs.all());
+    record.requireRunning();
+    record.guard(operation);
     throw noSupport('virDomainCoreDump');
   });
 }
@@ -23,12 +24,12 @@ export async function coreDump(record: DomainRecord, flags: number): Promise<voi
 /** virDomainMigrateToURI. */
 export async function migrate(record: DomainRecord): Promise<void> {
   await record.locked('DomainMigratePerform3Params', async () => {
-    const running = record.requireRunning();
+    record.requireRunning();
     const { size } = record.snapshots;
     if (size > 0) {
       throw new VirtError(ErrorCode.OPERATION_INVALID, `cannot migrate domain with ${size} snapshots`);
     }
-    guardDomain('migrate', running.jobs.all());
+    record.guard('migrate');
     throw noSupport('virDomainMigrateToURI');
   });
 }

@@ -1,8 +1,8 @@
 /** virDomainSave, virDomainManagedSave and what goes with them. */
 import { liveDefinition } from '../conf/domain.ts';
+import type { HypervisorDriver } from '../driver.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
 import { DomainSaveRestoreFlags, DomainState } from '../flags.ts';
-import { guardDomain } from '../guards.ts';
 import type { StartModeName } from '../lifecycle.ts';
 import type { DomainRecord } from '../record.ts';
 import { checkFlags, checkNonNull, noSupport } from './checks.ts';
@@ -92,7 +92,7 @@ async function saveTo(
   operation: 'save' | 'managed-save',
 ): Promise<void> {
   const running = record.requireRunning();
-  guardDomain(operation, running.jobs.all());
+  record.guard(operation);
   const { machine } = running;
   if (!machine.save || !record.live) throw noSupport('virDomainSave');
   const wasPaused = running.state.state === DomainState.PAUSED;
@@ -115,12 +115,12 @@ async function saveTo(
  * @throws VirtError SYSTEM_ERROR, OPERATION_FAILED for another kind of file, NO_SUPPORT
  */
 export async function readSaved(
-  { savedHeader }: { readonly savedHeader?: (path: string) => Promise<string> },
+  driver: HypervisorDriver,
   path: string,
   flags: number,
 ): Promise<{ readonly xml: string; readonly mode: StartModeName }> {
-  if (!savedHeader) throw noSupport('virDomainRestore');
-  const { xml, paused } = parseState(await savedHeader(path));
+  if (!driver.savedHeader) throw noSupport('virDomainRestore');
+  const { xml, paused } = parseState(await driver.savedHeader(path));
   const stays = has(flags, 'PAUSED') || (paused && !has(flags, 'RUNNING'));
   return { xml, mode: stays ? 'restored-paused' : 'restored' };
 }

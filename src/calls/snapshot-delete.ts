@@ -3,7 +3,6 @@ import { planCommit } from '../blockjob/plan.ts';
 import { startJob } from '../blockjob/run.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
 import { SnapshotDeleteFlags, SnapshotListFlags, SnapshotRevertFlags } from '../flags.ts';
-import { guardDomain } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
 import type { RunningDomain } from '../running.ts';
 import type { SnapshotEntry } from '../snapshots.ts';
@@ -37,7 +36,7 @@ export async function snapshotRevert(record: DomainRecord, name: string, flags: 
   checkFlags(flags, SnapshotRevertFlags, 'qemuSnapshotRevert');
   await record.locked('DomainRevertToSnapshot', async () => {
     requireSnapshot(record, name);
-    if (record.running) guardDomain('snapshot-revert', record.running.jobs.all());
+    record.guard('snapshot-revert');
     if (!record.persistent && (flags & (RUNNING | PAUSED)) === 0) {
       throw new VirtError(
         ErrorCode.OPERATION_INVALID,
@@ -58,6 +57,7 @@ export async function snapshotDelete(record: DomainRecord, name: string, flags: 
     const entry = requireSnapshot(record, name);
     const withChildren = (flags & (CHILDREN | CHILDREN_ONLY)) !== 0;
     if ((flags & METADATA_ONLY) !== 0) {
+      record.guard('snapshot-delete-internal');
       const doomed = withChildren ? descendants(record, entry) : [];
       for (const child of doomed) record.snapshots.remove(child);
       if ((flags & CHILDREN_ONLY) === 0) record.snapshots.remove(entry);
@@ -87,7 +87,7 @@ async function mergeImages(record: DomainRecord, { definition }: SnapshotEntry):
       'external snapshots of a domain that is shut off are not deleted here: start it first',
     );
   }
-  guardDomain('snapshot-delete-external', running.jobs.all());
+  record.guard('snapshot-delete-external');
   for (const { name, overlay } of definition.disks) {
     if (overlay) await mergeOverlay(running, name, overlay.path);
   }

@@ -32,6 +32,11 @@ export class ManualTimers implements Timers {
     };
   }
 
+  /** How many callbacks wait for their time. */
+  get pending(): number {
+    return this.#pending.length;
+  }
+
   /** Moves time on and fires what falls due. */
   advance(ms: number): void {
     this.#now += ms;
