@@ -36,6 +36,8 @@ const COMMAND_NS = 100_000;
 // Virtual time 0 as a date: event timestamps must not depend on the host's clock.
 const EPOCH_NS = 1_700_000_000n * 1_000_000_000n;
 
+const launchTurn = (type: LaunchStep['type']): number => (type === 'device' ? 2 : type === 'drive' ? 1 : 0);
+
 const OK: CommandResult = { ok: true, value: {} };
 
 /** One process. */
@@ -152,9 +154,10 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       return;
     }
     this.vm.runState = 'running';
-    for (const step of parsed.steps.filter(({ type }) => type !== 'device')) this.#take(step);
-    // Devices come after all drives, wherever they stand.
-    for (const step of parsed.steps.filter(({ type }) => type === 'device')) this.#take(step);
+    // Nodes come first, then drives, then devices, wherever they stand.
+    for (const turn of [0, 1, 2]) {
+      for (const step of parsed.steps.filter(({ type }) => launchTurn(type) === turn)) this.#take(step);
+    }
   }
 
   #take(step: LaunchStep): void {
