@@ -143,9 +143,17 @@ export class Vm implements JobHost {
     for (const job of jobs) job.resume();
   }
 
-  /** Jobs whose work a drained section on these nodes would interrupt. */
-  jobsOn(nodes: readonly BlockNode[]): Job[] {
-    return this.jobs.jobs.filter((job) => job.edges.some(({ child }) => nodes.includes(child)));
+  /** Jobs whose work a drained section on a node interrupts: those that use it or something above it. */
+  jobsAbove(node: BlockNode): Job[] {
+    const above = ancestorsOf(node);
+    return this.movingJobs().filter((job) => job.edges.some(({ child }) => above.has(child)));
+  }
+
+  /** Jobs that a drained section can interrupt at all. */
+  movingJobs(): Job[] {
+    return this.jobs.jobs.filter(
+      (job) => !job.deferred && job.status !== 'concluded' && job.status !== 'created',
+    );
   }
 
   /** Lets a guest request through as soon as no drained section holds its node. */
@@ -225,6 +233,12 @@ export class Vm implements JobHost {
       unlock(node);
     }
   }
+}
+
+function ancestorsOf(node: BlockNode, into = new Set<BlockNode>()): Set<BlockNode> {
+  into.add(node);
+  for (const { parent } of node.parents) if (parent.kind === 'node') ancestorsOf(parent.node, into);
+  return into;
 }
 
 function isDrained(node: BlockNode): boolean {

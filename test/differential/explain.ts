@@ -30,10 +30,13 @@ function lineDifference(real: string, simulated: string): Marked[] {
     (path) => left.get(path) !== right.get(path),
   );
   const rest = paths.length > MAX_MEMBERS ? [`  (${paths.length - MAX_MEMBERS} more members differ)`] : [];
-  return paths.slice(0, MAX_MEMBERS).flatMap((path) => [
+  return paths
+    .slice(0, MAX_MEMBERS)
+    .flatMap((path) => [
       ...(left.has(path) ? [`- ${path} = ${left.get(path)}`] : []),
       ...(right.has(path) ? [`+ ${path} = ${right.get(path)}`] : []),
-    ]).concat(rest);
+    ])
+    .concat(rest);
 }
 
 const LONG_LINE = 300;

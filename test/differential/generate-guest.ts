@@ -3,9 +3,9 @@ import fc from 'fast-check';
 import type { Step } from './script.ts';
 
 const target = fc.oneof(
-  { weight: 6, arbitrary: fc.constantFrom('top', '-d /machine/peripheral/vd0/virtio-backend', 'drive0') },
+  { weight: 8, arbitrary: fc.constantFrom('-d /machine/peripheral/vd0/virtio-backend', 'drive0') },
   { weight: 2, arbitrary: fc.constantFrom('copy', 'raw', 'n1') },
-  { weight: 1, arbitrary: fc.constantFrom('mid', 'nope', 'top-file') },
+  { weight: 1, arbitrary: fc.constantFrom('top', 'mid', 'nope', 'top-file') },
 );
 
 const offset = fc.constantFrom('0', '64k', '1M', '3M', '4M', '512', '7M', '2097664', '8M');

@@ -189,12 +189,14 @@ class RealProcess {
   async #rest({ execute, arguments: args }: Step): Promise<void> {
     const mayDirty = execute === 'human-monitor-command' && JSON.stringify(args).includes('qemu-io');
     let before = '';
+    let same = 0;
     for (let polls = 0; polls < MAX_REST_POLLS && !this.#ended; polls++) {
       const jobs = (await this.#ask('query-jobs')).return as readonly Message[] | undefined;
       if (!jobs || jobs.length === 0) return;
       const block = ((await this.#ask('query-block-jobs')).return ?? []) as readonly Message[];
       const now = JSON.stringify([jobs, block]);
-      if (now === before && jobs.every((job) => isAtRest(job, block))) return;
+      same = now === before && jobs.every((job) => isAtRest(job, block)) ? same + 1 : 0;
+      if (same >= restPolls(block)) return;
       before = now;
       const ticks = polls === 0 && mayDirty && block.some(({ status }) => status === 'ready');
       await delay(ticks ? MIRROR_TICK_MS : REST_POLL_MS);
@@ -221,6 +223,13 @@ function tryConnect(path: string): Promise<Socket | undefined> {
     socket.once('connect', () => resolve(socket));
     socket.once('error', () => resolve(undefined));
   });
+}
+
+// A copy that sleeps off its debt may still have requests in flight, above all those that it began with.
+function restPolls(block: readonly Message[]): number {
+  const running = block.filter(({ status }) => status === 'running');
+  if (running.some(({ len, offset }) => offset === 0 && len !== 0)) return 25;
+  return running.length > 0 ? 6 : 1;
 }
 
 const WAITING = new Set(['paused', 'standby', 'waiting', 'pending', 'concluded']);

@@ -18,12 +18,13 @@ const BLOCK_BYTES = 512;
 /** One machine and its only client. */
 class Session {
   readonly qemu: MockQemu;
-  readonly store: ImageStore = createMemoryStore();
+  readonly store: ImageStore;
   stdout = '';
   ended = false;
   #heard: Record<string, unknown>[] = [];
 
   constructor(script: Script, profile: string, directory: string) {
+    this.store = createMemoryStore({ directories: [directory] });
     makeSimulatedImages(this.store, directory);
     const argv = launchArgv(script.world, directory);
     this.qemu = new MockQemu({ profile: profileNamed(profile), argv, seed: 1, images: this.store });

@@ -210,6 +210,9 @@ export function checkNotBlocked(node: BlockNode, op: BlockedOp): void {
 const lockedImage = (node: BlockNode): ImageFile | undefined =>
   node.driver.kind === 'format' && !node.forceShare ? node.image : undefined;
 
+/** Whether somebody has an image open in a way that forbids to overwrite it. */
+export const isLocked = ({ locks }: ImageFile): boolean => locks.writers > 0 || locks.readers > 0;
+
 /** Takes the locks of an image: one writer, or any number of readers. `refuses`: a conflict is an error. */
 export function lock(node: BlockNode, refuses: boolean): void {
   const image = lockedImage(node);

@@ -233,8 +233,10 @@ export class Job {
 
   /** Ends the generator where it stands: the process is going away. */
   abandon(): void {
+    const wasPaused = this.#wait === 'paused';
     this.#stopWaiting();
     if (this.#run === undefined || this.deferred) return;
+    if (wasPaused) this.transition(this.status === 'standby' ? 'ready' : 'running');
     this.#run.return(undefined);
     this.#end(undefined);
   }

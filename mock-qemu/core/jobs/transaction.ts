@@ -20,6 +20,8 @@ export class JobTransaction {
 
   /** A member's generator has ended. */
   ended(job: Job): void {
+    // Settled already, by the end of the process.
+    if (!this.members.includes(job)) return;
     if (job.failure === undefined && job.cancelled) job.failure = { code: 'ECANCELED' };
     if (this.#aborting) this.#settle(job);
     else if (job.failure) this.abort(job);

@@ -1,7 +1,7 @@
 /** query-block, query-named-block-nodes, query-blockstats: the graph as a client sees it. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import type { BlockBackend, IoCounters } from '../../core/graph/backend.ts';
-import { backingOf, chainOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
+import { backingOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
@@ -35,7 +35,7 @@ function imageInfo(node: BlockNode): JsonObject {
         'full-backing-filename': resolveBacking(image.path, backingName),
         'backing-filename': backingName,
       }),
-    'dirty-flag': false,
+    ...(!below.driver.name.startsWith('null-') && { 'dirty-flag': false }),
   };
 }
 
@@ -51,10 +51,18 @@ const QCOW2_SPECIFIC = {
   },
 } as const;
 
-function withBacking(node: BlockNode): JsonObject {
-  const below = backingOf(node);
+/** ImageInfo with all images below; queries by device pass over the filters that jobs inserted unasked. */
+function withBacking(node: BlockNode, byDevice: boolean): JsonObject {
+  const child = node.filtered?.child ?? node.backing?.child;
+  const below = child && (byDevice ? skipImplicit(child) : child);
   const info = imageInfo(node);
-  return below && 'backing-filename' in info ? { ...info, 'backing-image': withBacking(below) } : info;
+  return below ? { ...info, 'backing-image': withBacking(below, byDevice) } : info;
+}
+
+/** How many images {@link withBacking} shows below a node. */
+function depthOf(node: BlockNode, byDevice: boolean): number {
+  const child = node.filtered?.child ?? node.backing?.child;
+  return child ? 1 + depthOf(byDevice ? skipImplicit(child) : child, byDevice) : 0;
 }
 
 function bitmapInfo(node: BlockNode): JsonObject {
@@ -71,7 +79,12 @@ function bitmapInfo(node: BlockNode): JsonObject {
 }
 
 /** QAPI BlockDeviceInfo. `flat`: without the images below. */
-function deviceInfo({ profile }: CommandContext, node: BlockNode, flat: boolean, depth: number): JsonObject {
+function deviceInfo(
+  { profile }: CommandContext,
+  node: BlockNode,
+  shown: 'flat' | 'by-device' | 'by-node',
+): JsonObject {
+  const byDevice = shown === 'by-device';
   const { image } = node;
   const backingName = image?.header.backingName;
   const below = skipFilters(node).backing && backingOf(node);
@@ -80,10 +93,10 @@ function deviceInfo({ profile }: CommandContext, node: BlockNode, flat: boolean,
     ...(profile.behaviour.inactiveNodes && { active: true }),
     ...bitmapInfo(node),
     detect_zeroes: 'off',
-    image: flat ? imageInfo(node) : withBacking(node),
+    image: shown === 'flat' ? imageInfo(node) : withBacking(node, byDevice),
     ro: node.readOnly,
     'node-name': node.name,
-    backing_file_depth: depth,
+    backing_file_depth: shown === 'flat' ? 0 : depthOf(node, byDevice),
     drv: node.driver.name,
     ...(below && image && backingName !== undefined && { backing_file: fileNameOf(below) }),
     encrypted: false,
@@ -100,7 +113,7 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
     device: backend.name,
     locked: false,
     removable: backend.removable || (backend.qdev === undefined && backend.name !== ''),
-    ...(node && { inserted: deviceInfo(context, node, false, chainOf(node).length - 1) }),
+    ...(node && { inserted: deviceInfo(context, node, 'by-device') }),
     ...(backend.qdev !== undefined && { qdev: backend.qdev }),
     type: 'unknown',
     ...(backend.removable && { tray_open: false }),
@@ -187,10 +200,10 @@ export const blockQueryCommands: CommandTable = {
   'query-named-block-nodes': (context, args) => {
     const nodes = [...context.vm.graph.nodes.values()].reverse();
     const flat = flag(args, 'flat') ?? false;
-    return nodes.map((node) => deviceInfo(context, node, flat, flat ? 0 : chainOf(node).length - 1));
+    return nodes.map((node) => deviceInfo(context, node, flat ? 'flat' : 'by-node'));
   },
   'query-blockstats': ({ vm }, args) =>
     flag(args, 'query-nodes')
-      ? [...vm.graph.nodes.values()].reverse().map((node) => nodeStats(node))
+      ? [...vm.graph.nodes.values()].map((node) => nodeStats(node))
       : vm.graph.backends.map(backendStats),
 };

@@ -6,6 +6,7 @@ import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode, probeFormat } from '../../core/graph/open.ts';
+import { checkJobMayOwn } from '../../core/graph/permissions.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
 import type { ErrorPolicy, Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import {
@@ -166,7 +167,17 @@ export function startMirrorJob(
   const task = new MirrorTask({ ...options, filter });
   const between = chainOf(source).slice(1);
   const inTheWay = between.slice(0, Math.max(0, between.indexOf(target)));
-  createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay], target }).start();
+  const created = createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay] });
+  try {
+    if (job.type === 'mirror') checkJobMayOwn(target);
+  } catch (error) {
+    task.clean(vm);
+    created.transition('null');
+    vm.jobs.forget(created);
+    throw error;
+  }
+  vm.jobs.useTarget(created, target);
+  created.start();
 }
 
 function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
@@ -190,7 +201,7 @@ function openTargetFile(vm: Vm, source: BlockNode, args: JsonObject): BlockNode 
     createImageFile(vm, path, {
       driver,
       sizeBytes: source.lengthBytes,
-      backing: driver === 'qcow2' ? below : undefined,
+      backing: below,
     });
   }
   const name = text(args, 'node-name');
@@ -267,7 +278,7 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
     defaultId,
     type: 'backup',
     task,
-    nodes: [filter, source],
+    nodes: [filter],
     target,
     transaction,
   });
@@ -288,19 +299,6 @@ export function backupTarget(vm: Vm, args: JsonObject, kind: 'blockdev-backup' |
   return openTargetFile(vm, vm.graph.find(needText(args, 'device')), args);
 }
 
-const backup =
-  (kind: 'blockdev-backup' | 'drive-backup') =>
-  ({ vm }: CommandContext, args: JsonObject): undefined => {
-    vm.graph.find(needText(args, 'device'));
-    const target = backupTarget(vm, args, kind);
-    try {
-      startDrained(vm, [createBackup(vm, args, target)]);
-    } finally {
-      vm.graph.collect(target);
-    }
-    return undefined;
-  };
-
 /** Backups start inside a drained section, which shows as a pause right after the start. */
 export function startDrained(vm: Vm, jobs: readonly Job[]): void {
   for (const job of jobs) {
@@ -314,6 +312,4 @@ export function startDrained(vm: Vm, jobs: readonly Job[]): void {
 export const copyCommands: CommandTable = {
   'blockdev-mirror': blockdevMirror,
   'drive-mirror': driveMirror,
-  'blockdev-backup': backup('blockdev-backup'),
-  'drive-backup': backup('drive-backup'),
 };

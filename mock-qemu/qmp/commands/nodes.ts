@@ -6,8 +6,8 @@ import { chainOf, flushNode } from '../../core/graph/data.ts';
 import {
   blockedReason,
   checkNotBlocked,
-  displayName,
   hasBackend,
+  isLocked,
   isRoot,
   refuseNoDevice,
   refuseNoMedium,
@@ -91,7 +91,7 @@ function createWhere(
 }
 
 /** The node of commands that take `device` or `node-name`. */
-function byDeviceOrNode(vm: Vm, args: JsonObject): BlockNode {
+export function byDeviceOrNode(vm: Vm, args: JsonObject): BlockNode {
   const device = text(args, 'device');
   const nodeName = text(args, 'node-name');
   const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === device);
@@ -120,12 +120,13 @@ function changeBackingFile({ vm }: CommandContext, args: JsonObject): undefined 
   if (!isRoot(device)) refuse('Need a root block node');
   const name = needText(args, 'image-node-name');
   const node = vm.graph.findNode(name);
-  if (!chainOf(device).includes(node))
-    refuse(`'${displayName(device)}' and image file are not in the same chain`);
-  checkNotBlocked(device, 'change');
   const header = node.image?.header;
   if (header?.backingName === undefined || !node.backing) {
     refuse('not allowing backing file change on an image without a backing file');
+  }
+  checkNotBlocked(device, 'change');
+  if (!chainOf(device).includes(node)) {
+    refuse(`'${needText(args, 'device')}' and image file are not in the same chain`);
   }
   const backingName = needText(args, 'backing-file');
   if (backingName.length > 1023) {
@@ -143,7 +144,9 @@ export function createImageFile(
 ): void {
   const { driver, sizeBytes, backing } = options;
   try {
+    if (backing && driver === 'raw') refuse("Backing file not supported for file format 'raw'");
     const backingName = backing && fileNameOf(backing);
+    if (vm.images.exists(path) && isLocked(vm.images.open(path))) refuse('Failed to get "write" lock');
     vm.options.print('stdout', formatting(path, options, backingName));
     format(vm.images.create(path), {
       format: driver === 'qcow2' ? 'qcow2' : 'raw',
