@@ -2,7 +2,7 @@
 import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
-import { hasBackend } from './graph/graph.ts';
+import { hasBackend, lock } from './graph/graph.ts';
 import { openNode, probeFormat } from './graph/open.ts';
 import type { Device, Vm } from './vm.ts';
 
@@ -77,6 +77,7 @@ function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefi
   if (hasBackend(node)) {
     refuse(`Property '${driver}.drive' can't take value '${drive}', it's in use`);
   }
+  if (node.driver.name === 'raw' && !node.locked && node.image) lock(node, vm.traits.imageLocking);
   return vm.addBackend('', node);
 }
 

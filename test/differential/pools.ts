@@ -7,7 +7,7 @@ const NAMES: readonly (readonly [number, readonly string[]])[] = [
   [40, ['top']],
   [30, ['copy', 'mid', 'raw', 'drive0']],
   [16, ['base', 'n1', 'n2']],
-  [6, ['over', 'small', 'copy-file', 'top-file', 'f1', 'f2']],
+  [6, ['over', 'small']],
   [2, ['nope', '', 'j1']],
 ];
 

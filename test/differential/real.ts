@@ -133,7 +133,7 @@ class RealProcess {
     const steps: StepRecord[] = [];
     for (const step of script.steps) {
       if (!this.#ended) await this.#send(step);
-      await this.#rest(step);
+      if (!this.#ended) await this.#rest(step);
       const heard = lines(this.#drain());
       const jobs: string[] = [];
       for (const each of this.#ended ? [] : JOB_QUERIES) jobs.push(await query(each));
@@ -143,6 +143,7 @@ class RealProcess {
     for (const each of this.#ended ? [] : GRAPH_QUERIES) graph.push(await query(each));
     if (!this.#ended) await this.#send({ execute: 'quit' });
     await this.#exited;
+    if (this.#child.signalCode !== null) this.#heard.push({ died: this.#child.signalCode });
     const end = lines(this.#drain());
     return { steps, graph, end, stdout: normaliser.output(this.#stdout) };
   }
@@ -201,7 +202,7 @@ class RealProcess {
       const ticks = polls === 0 && mayDirty && block.some(({ status }) => status === 'ready');
       await delay(ticks ? MIRROR_TICK_MS : REST_POLL_MS);
     }
-    this.#heard.push({ restless: true });
+    if (!this.#ended) this.#heard.push({ restless: true });
   }
 
   #take(text: string): void {

@@ -9,8 +9,15 @@ import { imageBelow } from './open.ts';
 export function fileNameOf(node: BlockNode): string {
   const image = skipFilters(node);
   const path = imageBelow(image)?.path;
-  if (path === undefined) return image.driver.name.startsWith('null-') ? `${image.driver.name}://` : '';
+  if (path === undefined) return nullName(image);
   return isBackingOverridden(image) ? `json:${spaced(optionsOf(image))}` : path;
+}
+
+/** A node without a file: its size shows only if it was chosen. */
+function nullName({ driver, sizeOption }: BlockNode): string {
+  if (!driver.name.startsWith('null-')) return '';
+  if (sizeOption === undefined) return `${driver.name}://`;
+  return `json:${spaced({ driver: driver.name, size: sizeOption })}`;
 }
 
 function isBackingOverridden(node: BlockNode): boolean {

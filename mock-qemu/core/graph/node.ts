@@ -91,6 +91,8 @@ export class BlockNode {
   image: ImageFile | undefined;
   /** Written but not flushed: lost with the process. Only formats that cache their metadata have it. */
   pending: ExtentMap | undefined;
+  /** Has the locks of its image. */
+  locked = false;
   hooks: WriteHooks | undefined;
   /** Guest requests are held back while above 0. */
   drains = 0;
@@ -101,6 +103,8 @@ export class BlockNode {
   writeThresholdBytes = 0;
   /** Told once when a write goes past the threshold. */
   onThreshold: ((exceededBytes: number) => void) | undefined;
+  /** The size that a node without a file was given in its options. */
+  sizeOption: number | undefined;
   /** Size of a node without a file (null-co). */
   fixedSizeBytes = 0;
 

@@ -6,8 +6,9 @@ import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
 import type { Traits } from '../traits.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
-import { type BlockGraph, lock } from './graph.ts';
+import { type BlockGraph, isLocked, lock } from './graph.ts';
 import type { BlockNode } from './node.ts';
+import { checkFormatMayUse } from './permissions.ts';
 
 /** What opening needs. */
 export interface OpenContext {
@@ -78,7 +79,10 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     });
     if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
-    lock(node, context.traits.imageLocking);
+    if (child && driver.supportsBacking) checkFormatMayUse(child, node);
+    // Raw nodes without a user need no rights, so they take no locks that others have.
+    const isIdle = driver.name === 'raw' && hints.monitorOwned === true;
+    if (!(isIdle && node.image && isLocked(node.image))) lock(node, context.traits.imageLocking);
   } catch (error) {
     if (node) discardUnopened(graph, node);
     if (child) graph.collect(child);
@@ -99,7 +103,8 @@ function discardUnopened(graph: BlockGraph, node: BlockNode): void {
 function openProtocol(context: OpenContext, node: BlockNode, options: Data): void {
   if (node.driver.name.startsWith('null-')) {
     const size = options.size;
-    node.fixedSizeBytes = typeof size === 'number' ? size : 2 ** 30;
+    node.sizeOption = typeof size === 'number' ? size : undefined;
+    node.fixedSizeBytes = node.sizeOption ?? 2 ** 30;
     return;
   }
   node.image = openFile(context.images, String(options.filename ?? ''));
@@ -119,7 +124,14 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
 
 function openBacking(context: OpenContext, node: BlockNode, option: Value | undefined): void {
   if (option === undefined) attachHeaderBacking(context, node);
-  else if (option !== null) context.graph.adopt(node, 'backing', openChild(context, option, true));
+  else if (option !== null) {
+    try {
+      context.graph.adopt(node, 'backing', openChild(context, option, true));
+    } catch (error) {
+      if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
+      throw error;
+    }
+  }
 }
 
 /** Opens what an image's header names as its backing file and puts it below; refuses if that cannot be opened. */

@@ -36,9 +36,9 @@ function checkIdle(bitmap: DirtyBitmap): void {
 }
 
 const add: BitmapAction = (vm, data) => {
-  const node = vm.graph.find(needText(data, 'node'));
   const name = needText(data, 'name');
   if (name === '') refuse('Bitmap name cannot be empty');
+  const node = vm.graph.find(needText(data, 'node'));
   const granularity = integer(data, 'granularity');
   if (granularity !== undefined && (granularity < 512 || (granularity & (granularity - 1)) !== 0)) {
     refuse('Granularity must be power of 2 and at least 512');

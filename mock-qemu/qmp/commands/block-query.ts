@@ -15,7 +15,7 @@ function imageInfo(node: BlockNode): JsonObject {
   const file = imageBelow(node);
   const { image } = node;
   const isFormat = node.driver.supportsBacking && image !== undefined;
-  const backingName = isFormat ? image.header.backingName : undefined;
+  const backingName = isFormat ? image.header.backingName || undefined : undefined;
   // A filter passes on what the image below it says about clusters.
   const below = skipFilters(node);
   const clusters = below.driver.supportsBacking ? below.image : undefined;
@@ -85,9 +85,7 @@ function deviceInfo(
   shown: 'flat' | 'by-device' | 'by-node',
 ): JsonObject {
   const byDevice = shown === 'by-device';
-  const { image } = node;
-  const backingName = image?.header.backingName;
-  const below = skipFilters(node).backing && backingOf(node);
+  const below = node.backing && backingOf(node);
   return {
     ...NO_THROTTLE,
     ...(profile.behaviour.inactiveNodes && { active: true }),
@@ -98,7 +96,7 @@ function deviceInfo(
     'node-name': node.name,
     backing_file_depth: shown === 'flat' ? 0 : depthOf(node, byDevice),
     drv: node.driver.name,
-    ...(below && image && backingName !== undefined && { backing_file: fileNameOf(below) }),
+    ...(below && { backing_file: fileNameOf(below) }),
     encrypted: false,
     write_threshold: node.writeThresholdBytes,
     file: fileNameOf(node),

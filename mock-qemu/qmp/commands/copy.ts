@@ -1,12 +1,12 @@
 /** Starting mirrors and backups. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
-import { refuse } from '../../core/errors.ts';
+import { CommandError, refuse } from '../../core/errors.ts';
 import { backingOf, chainOf, skipFilters } from '../../core/graph/data.ts';
 import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode, probeFormat } from '../../core/graph/open.ts';
-import { checkJobMayOwn } from '../../core/graph/permissions.ts';
+import { checkBackupMayOwn, checkMirrorMayOwn } from '../../core/graph/permissions.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
 import type { ErrorPolicy, Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import {
@@ -169,7 +169,7 @@ export function startMirrorJob(
   const inTheWay = between.slice(0, Math.max(0, between.indexOf(target)));
   const created = createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay] });
   try {
-    if (job.type === 'mirror') checkJobMayOwn(target);
+    if (job.type === 'mirror') checkMirrorMayOwn(target);
   } catch (error) {
     task.clean(vm);
     created.transition('null');
@@ -242,8 +242,8 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   const source = vm.graph.find(needText(args, 'device'));
   const mode = needText(args, 'sync');
   const bitmapName = text(args, 'bitmap');
-  if (mode === 'incremental' && bitmapName === undefined) {
-    refuse("must provide a valid bitmap name for 'incremental' sync mode");
+  if ((mode === 'incremental' || mode === 'bitmap') && bitmapName === undefined) {
+    refuse(`must provide a valid bitmap name for '${mode}' sync mode`);
   }
   const bitmap = source.bitmaps.find((each) => bitmapName !== undefined && each.name === bitmapName);
   if (bitmapName !== undefined && !bitmap) refuse(`Bitmap '${bitmapName}' could not be found`);
@@ -261,6 +261,7 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   checkPerf(args);
   if (source.lengthBytes !== target.lengthBytes) refuse('Source and target image have different sizes');
   const defaultId = backendName(source);
+  checkBackupTarget(vm, target, args);
   const filter = insertFilter(vm, 'copy-before-write', source, args);
   const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : mode;
   const task = new BackupTask({
@@ -284,6 +285,18 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   });
 }
 
+/** What inserting the filter of a backup may meet at the target. */
+function checkBackupTarget(vm: Vm, target: BlockNode, args: JsonObject): void {
+  try {
+    const name = text(args, 'filter-node-name');
+    if (name !== undefined) vm.graph.checkNewName(name);
+    checkBackupMayOwn(target, name ?? vm.graph.autoName());
+  } catch (error) {
+    if (error instanceof CommandError) refuse(`Could not create node: ${error.message}`);
+    throw error;
+  }
+}
+
 function checkPerf(args: JsonObject): void {
   const perf = isObject(args['x-perf']) ? args['x-perf'] : {};
   const workers = integer(perf, 'max-workers') ?? 64;
@@ -296,7 +309,10 @@ function checkPerf(args: JsonObject): void {
 /** The target of a backup: a node, or a file that is opened now. */
 export function backupTarget(vm: Vm, args: JsonObject, kind: 'blockdev-backup' | 'drive-backup'): BlockNode {
   if (kind === 'blockdev-backup') return vm.graph.find(needText(args, 'target'));
-  return openTargetFile(vm, vm.graph.find(needText(args, 'device')), args);
+  const source = vm.graph.find(needText(args, 'device'));
+  // Before a file is made for nothing.
+  checkNotBlocked(source, 'backup-source');
+  return openTargetFile(vm, source, args);
 }
 
 /** Backups start inside a drained section, which shows as a pause right after the start. */

@@ -146,8 +146,11 @@ export function createImageFile(
   try {
     if (backing && driver === 'raw') refuse("Backing file not supported for file format 'raw'");
     const backingName = backing && fileNameOf(backing);
-    if (vm.images.exists(path) && isLocked(vm.images.open(path))) refuse('Failed to get "write" lock');
+    if (backingName === path) {
+      refuse('Error: Trying to create an image with the same filename as the backing file');
+    }
     vm.options.print('stdout', formatting(path, options, backingName));
+    if (vm.images.exists(path) && isLocked(vm.images.open(path))) refuse('Failed to get "write" lock');
     format(vm.images.create(path), {
       format: driver === 'qcow2' ? 'qcow2' : 'raw',
       sizeBytes,
@@ -197,15 +200,16 @@ export interface PreparedSnapshot {
 export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   const node = vm.graph.findNodeOrDevice(needText(data, 'node'));
   const overlayName = needText(data, 'overlay');
-  const overlay = vm.graph.findNodeReference(overlayName);
   checkSnapshotSource(node);
+  const overlay = vm.graph.findNodeReference(overlayName);
   if (hasBackend(overlay) && !overlay.parents.every(({ parent }) => parent.kind === 'job-backend')) {
     refuse('The overlay is already in use');
   }
+  checkNotBlocked(overlay, 'external-snapshot');
+  if (overlay.backing) refuse('The overlay already has a backing image');
+  if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
   if (overlay === node)
     refuse(`Making '${overlayName}' a backing child of '${overlayName}' would create a cycle`);
-  if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
-  if (overlay.backing) refuse('The overlay already has a backing image');
   return appendSnapshot(vm, node, overlay);
 }
 
