@@ -20,23 +20,31 @@ export class LineSplitter {
 
   /**
    * Takes a chunk and calls back for each line that it completes, without the newline, until the callback answers
-   * false. Returns false if a line is longer than the limit; lines before it have been handed over by then.
+   * false; a line is only good until then. Returns false if a line is longer than the limit; lines before it have been handed over by then.
    */
   push(chunk: Uint8Array, onLine: (line: Uint8Array) => boolean): boolean {
     let start = 0;
     for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
-      if (!this.#keep(chunk.subarray(start, end))) return false;
+      const line = this.#complete(chunk.subarray(start, end));
+      if (line === undefined) return false;
       start = end + 1;
-      if (!onLine(this.#take())) return true;
+      if (!onLine(line)) return true;
     }
-    return this.#keep(chunk.subarray(start));
+    return start === chunk.length || this.#keep(chunk.subarray(start));
+  }
+
+  /** The line that `end` ends, or undefined if it is too long. */
+  #complete(end: Uint8Array): Uint8Array | undefined {
+    // Most lines come in one piece and need no copy.
+    if (this.#pendingBytes === 0) return end.length > this.#limitBytes ? undefined : end;
+    return this.#keep(end) ? this.#take() : undefined;
   }
 
   #keep(part: Uint8Array): boolean {
     this.#pendingBytes += part.length;
     if (this.#pendingBytes > this.#limitBytes) return false;
     // A copy: the giver of a chunk may reuse its buffer after the call.
-    if (part.length > 0) this.#chunks.push(part.slice());
+    if (part.length > 0) this.#chunks.push(new Uint8Array(part));
     return true;
   }
 

@@ -80,7 +80,6 @@ export class QmpClient {
   readonly #lines: LineSplitter;
   readonly #maxLineBytes: number;
   readonly #decoder = new TextDecoder('utf-8', { fatal: true });
-  readonly #encoder = new TextEncoder();
   readonly #pending = new Map<string, Pending>();
   readonly #listeners = new Set<(event: QmpEventMessage) => void>();
   readonly #ended = Promise.withResolvers<VirtError | undefined>();
@@ -166,7 +165,7 @@ export class QmpClient {
     this.#lastId += 1;
     const id = `libvirt-${this.#lastId}`;
     this.#pending.set(id, { command: name, resolve, reject });
-    this.#duplex.write(this.#encoder.encode(`${stringifyQmp({ ...command, id })}\r\n`));
+    this.#duplex.write(Buffer.from(`${stringifyQmp({ ...command, id })}\r\n`));
     return promise;
   }
 
@@ -180,7 +179,7 @@ export class QmpClient {
 
   /** Ends the connection; outstanding commands reject with `outcome: 'unknown'`. Idempotent. */
   close(): void {
-    this.#end(undefined, lost('the monitor connection was closed from this side'));
+    this.#end(undefined, () => lost('the monitor connection was closed from this side'));
   }
 
   #enter(next: QmpState): void {
@@ -203,11 +202,15 @@ export class QmpClient {
   }
 
   #onClose(cause: Error | undefined): void {
+    if (this.#state !== 'closing') this.#onLost(cause);
+    if (this.#state === 'closing') this.#enter('closed');
+  }
+
+  #onLost(cause: Error | undefined): void {
     const where = this.#lines.pendingBytes > 0 ? ' in the middle of a message' : '';
     const why = cause === undefined ? '' : ` (${cause.message})`;
     const error = lost(`qemu unexpectedly closed the monitor${where}${why}`, cause);
-    this.#end(error, error);
-    if (this.#state === 'closing') this.#enter('closed');
+    this.#fail(error);
   }
 
   #onData(bytes: Uint8Array): void {
@@ -282,23 +285,28 @@ export class QmpClient {
   }
 
   #fail(error: VirtError): void {
-    this.#end(error, error);
+    this.#end(error, () => error);
   }
 
-  /** Goes to `closing`, or to `closed` if there is no stream; `why` is what those who wait are told. */
-  #end(cause: VirtError | undefined, why: VirtError): void {
+  /** Goes to `closing`, or to `closed` if there is no stream; `tell` makes what those who wait are told. */
+  #end(cause: VirtError | undefined, tell: () => VirtError): void {
     if (this.#state === 'closing' || this.#state === 'closed') return;
     this.#cause = cause;
     this.#enter(this.#state === 'connecting' ? 'closed' : 'closing');
     const outstanding = [...this.#pending.values()];
     this.#pending.clear();
     this.#listeners.clear();
+    // An error costs the walk over its stack, and mostly nobody waits.
+    if (this.#greeting === undefined || outstanding.length > 0) this.#refuse(outstanding, tell());
+    this.#ended.resolve(cause);
+    this.#duplex?.close();
+  }
+
+  #refuse(outstanding: readonly Pending[], why: VirtError): void {
     for (const { command, reject } of outstanding) {
       const detail = `${why.detail}, before '${command}' was answered: ${LOOK}`;
       reject(new VirtError(why.code, detail, { outcome: 'unknown', cause: why }));
     }
     this.#greeted.reject(why);
-    this.#ended.resolve(cause);
-    this.#duplex?.close();
   }
 }

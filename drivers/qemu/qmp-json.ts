@@ -29,8 +29,19 @@ interface RawJson {
 type SourceReviver = (key: string, value: unknown, context: { readonly source?: string }) => unknown;
 
 const INTEGER = /^-?\d+$/;
-// Only a text with a run of 16 digits can hold an integer that a double cannot: all others take the fast parser.
+/** Only a text with a run of so many digits can hold an integer that a double cannot. */
+const LARGE_DIGITS = 16;
 const MAYBE_LARGE = /\d{16}/;
+
+/** Whether such a run is in a text. It covers one of every 16 characters, so that the others need no look. */
+function mayHoldLarge(text: string): boolean {
+  for (let at = LARGE_DIGITS - 1; at < text.length; at += LARGE_DIGITS) {
+    const code = text.charCodeAt(at);
+    if (code < 0x30 || code > 0x39) continue;
+    if (MAYBE_LARGE.test(text.slice(at - LARGE_DIGITS + 1, at + LARGE_DIGITS))) return true;
+  }
+  return false;
+}
 
 const exactIntegers: SourceReviver = (_key, value, { source }) => {
   const inexact = typeof value === 'number' && !Number.isSafeInteger(value);
@@ -39,11 +50,20 @@ const exactIntegers: SourceReviver = (_key, value, { source }) => {
 
 /** Parses one JSON text. Throws SyntaxError. */
 export function parseQmp(text: string): QmpValue {
-  return MAYBE_LARGE.test(text) ? JSON.parse(text, exactIntegers as never) : JSON.parse(text);
+  return mayHoldLarge(text) ? JSON.parse(text, exactIntegers as never) : JSON.parse(text);
 }
 
 /** Writes one JSON text. */
 export function stringifyQmp(value: QmpValue): string {
+  try {
+    return JSON.stringify(value);
+  } catch {
+    // JSON refuses bigints, and only them among our values. They are rare, and looking for one costs more than trying.
+    return stringifyExact(value);
+  }
+}
+
+function stringifyExact(value: QmpValue): string {
   const { rawJSON } = JSON as unknown as RawJson;
   return JSON.stringify(value, (_key, member: unknown) =>
     typeof member === 'bigint' ? rawJSON(String(member)) : member,

@@ -3,6 +3,7 @@ import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
 import { hasBackend } from './graph/graph.ts';
+import { openNode, probeFormat } from './graph/open.ts';
 import type { Device, Vm } from './vm.ts';
 
 // A virtio-pci device is a proxy: the block device is its child, and queries name that.
@@ -19,6 +20,23 @@ const DISK_DRIVERS = new Set([
   'ide-cd',
   'scsi-cd',
 ]);
+
+/** -drive, drive_add: a named backend over nodes that have no names. */
+export function addDrive(vm: Vm, options: Data): BlockBackend {
+  const { id, file, format, readonly: readOnly, 'node-name': nodeName } = options;
+  const path = typeof file === 'string' ? file : undefined;
+  const rights = { 'read-only': readOnly === 'on' };
+  const node =
+    path === undefined
+      ? undefined
+      : openNode(vm, {
+          driver: format ?? probeFormat(vm.images, path),
+          file: { driver: 'file', filename: path, ...rights },
+          ...rights,
+          ...(nodeName !== undefined && { 'node-name': nodeName }),
+        });
+  return vm.addBackend(typeof id === 'string' ? id : '', node);
+}
 
 /** Plugs a device; refuses an unknown or a busy drive, a used id. */
 export function addDevice(vm: Vm, options: Data): Device {

@@ -13,6 +13,7 @@ import type { IoEffect, JobHost } from './jobs/host.ts';
 import type { Job } from './jobs/job.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import type { Random } from './random.ts';
+import type { Traits } from './traits.ts';
 
 /** QAPI RunState, as far as it is simulated. */
 export type RunState = 'prelaunch' | 'running' | 'paused' | 'shutdown' | 'io-error' | 'guest-panicked';
@@ -32,6 +33,7 @@ export interface VmOptions {
   readonly clock: Clock;
   readonly random: Random;
   readonly images: ImageStore;
+  readonly traits: Traits;
   readonly speed?: DeviceSpeed;
   readonly emit: (event: string, data?: Data) => void;
   readonly print: (stream: 'stdout' | 'stderr', text: string) => void;
@@ -47,11 +49,16 @@ export class Vm implements JobHost {
   readonly random: Random;
   readonly images: ImageStore;
   readonly graph: BlockGraph;
+  readonly traits: Traits;
   readonly jobs: JobRegistry;
   readonly faults = new Faults();
   readonly devices: Device[] = [];
   /** Asked to go, waiting for the guest or a reset. */
   readonly unplugging = new Set<Device>();
+  /** Files that clients have handed over by name (QMP: getfd), each with the bytes that were written to it. */
+  readonly descriptors = new Map<string, number[]>();
+  /** Files that have arrived with a client's bytes and have no name yet. */
+  readonly received: number[][] = [];
   readonly options: VmOptions;
   readonly #speed: DeviceSpeed;
   #soon: (() => void)[] = [];
@@ -67,6 +74,7 @@ export class Vm implements JobHost {
     this.clock = options.clock;
     this.random = options.random;
     this.images = options.images;
+    this.traits = options.traits;
     this.#speed = options.speed ?? DEFAULT_SPEED;
     this.graph = new BlockGraph(options.random);
     this.jobs = new JobRegistry(this);

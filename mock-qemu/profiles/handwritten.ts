@@ -86,6 +86,7 @@ export function handwritten(qemu: HandwrittenQemu): Introspection {
     greeting: qemu.greeting,
     commands: Object.keys(qemu.commands),
     unchecked: qemu.unchecked,
+    events: qemu.events,
     alternates: {},
     integers: {},
     schema: [...entities, ...arraysOf(entities)],

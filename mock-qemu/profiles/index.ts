@@ -1,5 +1,5 @@
 /** The generations of QEMU that can be simulated. */
-import type { Profile } from './profile.ts';
+import type { KnownBugs, Profile } from './profile.ts';
 import { qemu13 } from './qemu-1.3.ts';
 import { qemu72 } from './qemu-7.2.ts';
 import { qemu100 } from './qemu-10.0.ts';
@@ -17,4 +17,23 @@ export function profileNamed(name: string): Profile {
   if (profile) return profile;
   const valid = profiles.map((candidate) => candidate.name).join(', ');
   throw new Error(`unknown profile '${name}'; valid profiles: ${valid}`);
+}
+
+const isBugOf = (profile: Profile, name: string): name is keyof KnownBugs =>
+  Object.hasOwn(profile.bugs, name) && profile.bugs[name as keyof KnownBugs];
+
+/**
+ * The same generation with some of its known bugs fixed; throws an Error for a bug that it does not have, listing those
+ * that it has.
+ */
+export function withoutBugs(profile: Profile, names: readonly string[]): Profile {
+  const fixed: Partial<Record<keyof KnownBugs, false>> = {};
+  for (const name of names) {
+    if (!isBugOf(profile, name)) {
+      const valid = Object.keys(profile.bugs).filter((each) => isBugOf(profile, each));
+      throw new Error(`profile ${profile.name} has no bug '${name}'; it has: ${valid.join(', ') || 'none'}`);
+    }
+    fixed[name] = false;
+  }
+  return { ...profile, bugs: { ...profile.bugs, ...fixed } };
 }

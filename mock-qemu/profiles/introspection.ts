@@ -47,6 +47,8 @@ export interface Introspection {
   };
   /** query-commands, in its order. */
   readonly commands: readonly string[];
+  /** Events that it can emit; left out where the schema tells. */
+  readonly events?: readonly string[];
   /** Commands whose arguments reach the handler unchecked (QAPI: `gen: false`). */
   readonly unchecked: readonly string[];
   /** Names of alternate types as error texts have them, by type id. */

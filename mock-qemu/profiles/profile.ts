@@ -1,4 +1,5 @@
 /** What a QEMU of one generation accepts, answers and emits: data only. Nothing else knows a version. */
+import type { Traits } from '../core/traits.ts';
 import type { Introspection } from './introspection.ts';
 
 /** How errors look on the wire. Each member is one difference that a client can see. */
@@ -25,41 +26,28 @@ export interface ErrorStyle {
 }
 
 /** How block jobs and the machine around them behave. The words in brackets are the generations that differ. */
-export interface Behaviour {
+export interface Behaviour extends Traits {
   /** How a mirror ends with the guest on the target [RHEL 6.3: drive-reopen]. */
   readonly pivot: 'none' | 'drive-reopen' | 'complete';
-  /** BLOCK_JOB_READY, `ready` in queries [RHEL 6: neither, managers poll offset == len]. */
+  /** BLOCK_JOB_READY [RHEL 6: not, managers poll offset == len]. */
   readonly readyEvent: boolean;
-  /** BLOCK_JOB_CANCELLED [RHEL 6.2: no event at all]. */
+  /** BLOCK_JOB_CANCELLED [RHEL 6.2: not]. */
   readonly cancelledEvent: boolean;
-  /** When block-job-cancel is answered [RHEL 6.2: only when the job has stopped]. */
-  readonly cancelReply: 'at-once' | 'when-stopped';
   /** block-job-pause and -resume, BLOCK_JOB_ERROR, on-error policies, io-status (1.3 and later). */
   readonly errorPolicies: boolean;
-  /** JOB_STATUS_CHANGE, job-* commands, and the fields status, auto-finalize, auto-dismiss (3.0 and later). */
+  /**
+   * JOB_STATUS_CHANGE, job-* commands, verbs that depend on the job's state, and the fields ready, status, auto-finalize,
+   * auto-dismiss (3.0 and later; `ready` since 2.2).
+   */
   readonly jobStatusEvents: boolean;
   /** auto-finalize and auto-dismiss on stream, commit and mirror (3.1 and later). */
   readonly manualFinalize: boolean;
-  /** block-job-complete is accepted while the job is paused in READY (6.x and later). */
-  readonly completeInStandby: boolean;
-  /** What a force-cancelled READY job ends as [before 4.2: completed, force only meant paused]. */
-  readonly forceCancelInReady: 'cancelled' | 'completed';
-  /** When a pause shows [before 6.x: when the sleeping job wakes]. */
-  readonly pauseShows: 'at-once' | 'when-woken';
   /** Order of the reply to `quit` and the SHUTDOWN and job events [before 6.0: reply first]. */
   readonly quitReply: 'last' | 'first';
-  /** How a READY mirror ends at quit [before 6.0: completed]. */
-  readonly quitReadyJobs: 'cancelled' | 'completed';
-  /** A mirror onto a target of another size: the error text at start of the copy, an errno, or no check. */
-  readonly mirrorSizeCheck: 'text' | 'einval' | 'eio' | 'none';
   /** What a mirror's len and offset count [before 2.3 and RHEL 6: the disk, offset = size - dirty]. */
   readonly mirrorProgress: 'dirty-bytes' | 'disk-size';
   /** `actively-synced` in query-block-jobs and block-job-change (8.2 and later). */
   readonly activelySynced: boolean;
-  /** A drained section ends the rate limit's sleep early (fixed in 8.x). */
-  readonly drainCutsRateLimit: boolean;
-  /** Starting or finishing one job flaps unrelated jobs (10.0). */
-  readonly drainsAreGlobal: boolean;
   /** What block_resize says of a disk with a job. */
   readonly resizeBusyText: 'device-in-use' | 'node-busy';
   /** First letter of the grouped-transaction refusal: `Transaction property` or `transaction property`. */
@@ -72,8 +60,11 @@ export interface Behaviour {
   readonly ioErrorNodeName: boolean;
   readonly ioErrorQomPath: boolean;
   readonly ioErrorThrottled: boolean;
-  /** BLOCK_IO_ERROR and query-block carry `__com.redhat_reason` in place of nospace and reason. */
-  readonly ioErrorRedHatReason: boolean;
+  /**
+   * Why BLOCK_IO_ERROR says it happened: nospace and reason (2.2 and later), nothing, or a vendor's members of these names:
+   * a short word, and errno with its message.
+   */
+  readonly ioErrorDetail: 'reason' | 'none' | { readonly reason: string; readonly debugInfo: string };
   /** SHUTDOWN and RESET carry guest (2.10) and reason (4.0). */
   readonly shutdownData: 'none' | 'guest' | 'guest-and-reason';
   /** Node names exist in queries and arguments (2.0 and later). */
@@ -84,15 +75,13 @@ export interface Behaviour {
 export interface KnownBugs {
   /** RHEL 6.3: a drive-mirror whose target cannot be opened leaves a dead job behind, and the device stays in use. */
   readonly zombieJobAfterFailedOpen: boolean;
-  /** RHEL 6.3: drive-reopen of a device with such a dead job never answers, and no other monitor command does. */
+  /** RHEL 6.3: drive-reopen of a device with such a dead job never answers, nor does anything after it. */
   readonly reopenHangsOnZombieJob: boolean;
   /** RHEL 6.3: offset == len shows up to one slice before the job regards itself as synced. */
   readonly offsetReachesLenEarly: boolean;
-  /** RHEL 6.2: a delayed reply to block_job_cancel loses its id. */
-  readonly delayedCancelLosesId: boolean;
   /** RHEL 6.2: unknown arguments and top-level members are ignored. */
   readonly ignoresUnknownMembers: boolean;
-  /** 8.2 to 10.0: block-job-change does not compare its type with the job's. */
+  /** 8.2 and later: block-job-change does not compare its type with the job's. */
   readonly jobChangeIgnoresType: boolean;
 }
 
@@ -104,5 +93,9 @@ export interface Profile {
   readonly introspection: Introspection;
   readonly errors: ErrorStyle;
   readonly behaviour: Behaviour;
+  /** Commands and transaction actions that others know by another name: their name on the wire to the handler's. */
+  readonly aliases: Readonly<Record<string, string>>;
+  /** Options of QEMU's command line that came later; refused. */
+  readonly laterOptions: readonly string[];
   readonly bugs: KnownBugs;
 }

@@ -5,6 +5,9 @@ import { qemu72 } from './qemu-7.2.ts';
 
 const DEVICE = 'device:str';
 
+/** Options of the command line that no QEMU of that time has. */
+export const LATER_OPTIONS = ['-blockdev', '-accel', '-overcommit', '-sandbox', '-audiodev', '-msg'];
+
 /** What 1.3 shares with the generations before it, without the block jobs. */
 export const EARLY_COMMANDS: Readonly<Record<string, string>> = {
   qmp_capabilities: '',
@@ -94,8 +97,13 @@ export const qemu13: Profile = {
     mirrorSizeCheck: 'none',
     mirrorProgress: 'disk-size',
     ioErrorNodeName: false,
+    ioErrorDetail: 'none',
     shutdownData: 'none',
     nodeNames: false,
+    rateLimit: 'slice',
+    imageLocking: false,
   },
+  aliases: {},
+  laterOptions: LATER_OPTIONS,
   bugs: qemu72.bugs,
 };

@@ -21,5 +21,7 @@ export const qemu100: Profile = {
     ioErrorQomPath: true,
     ioErrorThrottled: true,
   },
+  aliases: {},
+  laterOptions: [],
   bugs: { ...qemu72.bugs, jobChangeIgnoresType: true },
 };

@@ -1,7 +1,7 @@
 /** qemu-kvm of RHEL 6.3 (builds for RHEV): mirror and reopen under Red Hat's names, and no READY event. */
 import { type HandwrittenQemu, handwritten } from './handwritten.ts';
 import type { Profile } from './profile.ts';
-import { EARLY_COMMANDS, qemu13 } from './qemu-1.3.ts';
+import { EARLY_COMMANDS, LATER_OPTIONS, qemu13 } from './qemu-1.3.ts';
 import { qemu72 } from './qemu-7.2.ts';
 
 const MIRROR = 'device:str target:str full?:bool mode?:NewImageMode format?:str speed?:int';
@@ -56,8 +56,16 @@ export const rhel63: Profile = {
     pivot: 'drive-reopen',
     readyEvent: false,
     errorPolicies: false,
-    ioErrorRedHatReason: true,
+    ioErrorDetail: { reason: '__com.redhat_reason', debugInfo: '__com.redhat_debug_info' },
   },
+  aliases: {
+    '__com.redhat_drive-mirror': 'full-drive-mirror',
+    '__com.redhat_drive-reopen': 'drive-reopen',
+    '__com.redhat_drive_add': 'drive-add',
+    '__com.redhat_drive_del': 'drive-del',
+  },
+  // -machine none and the options around it came with the first QEMU that could be asked over QMP what it can do.
+  laterOptions: [...LATER_OPTIONS, '-machine', '-no-user-config', '-display'],
   bugs: {
     ...qemu72.bugs,
     zombieJobAfterFailedOpen: true,

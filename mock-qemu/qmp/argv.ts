@@ -16,6 +16,8 @@ const BARE = new Set([
   '-nodefaults',
   '-no-user-config',
   '-nographic',
+  '-nodefconfig',
+  '-no-kvm',
   '-daemonize',
   '-no-acpi',
   '-no-shutdown',
@@ -108,11 +110,16 @@ const WITH_VALUE: Readonly<Record<string, Reader>> = {
   },
 };
 
-/** Reads a command line without the program's name. */
-export function parseArgv(argv: readonly string[], program: string): ParsedArgv {
+/** Reads a command line without the program's name; `unknown`: options that this QEMU does not have. */
+export function parseArgv(
+  argv: readonly string[],
+  program: string,
+  unknown: readonly string[] = [],
+): ParsedArgv {
   const steps: LaunchStep[] = [];
   for (let index = 0; index < argv.length; index++) {
     const word = (argv[index] ?? '').replace(/^--/, '-');
+    if (unknown.includes(word)) return { complaint: `${program}: ${argv[index]}: invalid option\n` };
     if (BARE.has(word)) continue;
     if (word === '-S') steps.push({ type: 'paused' });
     else {

@@ -157,6 +157,11 @@ export class JsonLexer {
   #carried: Uint8Array[] = [];
   #carriedBytes = 0;
 
+  /** Whether it stands between tokens. */
+  get idle(): boolean {
+    return this.#state === State.START;
+  }
+
   /** Gives the lexer its next chunk; the last one must have been used up. */
   feed(chunk: Uint8Array): void {
     this.#chunk = chunk;

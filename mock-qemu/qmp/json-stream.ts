@@ -8,6 +8,7 @@
 import { JsonLexer, MAX_TOKEN_BYTES, Token } from './json-lexer.ts';
 import { asciiText, shownText, stringText } from './json-text.ts';
 import { JsonFloat, type WireValue } from './json-value.ts';
+import { readWhole } from './json-whole.ts';
 
 /** No message may hold more tokens. */
 export const MAX_TOKENS = 2 * 1024 * 1024;
@@ -77,8 +78,13 @@ export class JsonStream {
       if (token === undefined) {
         const chunk = this.#chunks.shift();
         if (!chunk) return undefined;
-        this.#lexer.feed(chunk);
-        continue;
+        const whole = this.#tokens === 0 && this.#lexer.idle ? readWhole(chunk) : undefined;
+        if (!whole) {
+          this.#lexer.feed(chunk);
+          continue;
+        }
+        if (whole.endBytes < chunk.length) this.#chunks.unshift(chunk.subarray(whole.endBytes));
+        return { value: whole.value };
       }
       const item = this.#take(token, this.#lexer.text);
       if (item) return item;

@@ -1,6 +1,6 @@
 /** JSON as QEMU writes it: ASCII only, a space after each colon and comma. Member order is the caller's. */
-import type { Json } from '../../src/qmp/messages.ts';
-import { isWireArray, isWireObject, JsonFloat, type WireValue } from './json-value.ts';
+import type { Json, JsonObject } from '../../src/qmp/messages.ts';
+import { isWireArray, isWireObject, JsonFloat, type WireObject, type WireValue } from './json-value.ts';
 
 const SHORT_ESCAPES: Readonly<Record<string, string>> = {
   '"': '\\"',
@@ -74,9 +74,20 @@ function writeComposite(value: object): string {
   if (value instanceof JsonFloat) return formatDouble(value.value);
   const wire = value as WireValue;
   if (isWireArray(wire)) return `[${wire.map(writeJson).join(', ')}]`;
-  const members: Iterable<[string, Json | WireValue]> = isWireObject(wire) ? wire : Object.entries(value);
+  return isWireObject(wire) ? writeWireObject(wire) : writeObject(value as JsonObject);
+}
+
+function writeWireObject(value: WireObject): string {
   let text = '';
-  for (const [name, member] of members) {
+  for (const [name, member] of value)
+    text += `${text === '' ? '' : ', '}${quoted(name)}: ${writeJson(member)}`;
+  return `{${text}}`;
+}
+
+function writeObject(value: JsonObject): string {
+  let text = '';
+  for (const name of Object.keys(value)) {
+    const member = value[name];
     if (member === undefined) continue;
     text += `${text === '' ? '' : ', '}${quoted(name)}: ${writeJson(member)}`;
   }

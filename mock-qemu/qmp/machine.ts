@@ -1,7 +1,7 @@
 /** A whole simulated QEMU: command line, monitors and commands around one machine. */
 import type { JsonObject } from '../../src/qmp/messages.ts';
 import { Clock } from '../core/clock.ts';
-import { addDevice } from '../core/devices.ts';
+import { addDevice, addDrive } from '../core/devices.ts';
 import { CommandError } from '../core/errors.ts';
 import { openNode } from '../core/graph/open.ts';
 import type { ImageStore } from '../core/images.ts';
@@ -11,8 +11,10 @@ import { Vm } from '../core/vm.ts';
 import type { Profile } from '../profiles/profile.ts';
 import { type LaunchStep, parseArgv } from './argv.ts';
 import type { CommandPort, CommandResult } from './command-port.ts';
-import { commands } from './commands/index.ts';
+import { handlerOf } from './commands/index.ts';
 import { type CommandContext, LATER } from './commands/table.ts';
+import { EventGate } from './events.ts';
+import { refusalBody } from './refusal.ts';
 import { createMonitor, type Monitor } from './session.ts';
 
 /** How a simulated QEMU is started. */
@@ -52,11 +54,17 @@ export class MockQemu implements SimulatedQemu, CommandPort {
   constructor(options: MockQemuOptions) {
     this.#clock = new Clock(options.startedAtNs ?? 0);
     this.#trace = options.trace;
+    const events = new EventGate({
+      profile: options.profile,
+      clock: this.#clock,
+      send: (event, data) => this.#monitor.emit(event, data),
+    });
     this.vm = new Vm({
       clock: this.#clock,
       random: new Random(options.seed),
       images: options.images,
-      emit: (event, data) => this.#monitor.emit(event, data),
+      traits: options.profile.behaviour,
+      emit: (event, data) => events.emit(event, data),
       print: (stream, text) => this.#print(stream, text),
       exit: (code, signal) => this.#exit(code, signal),
     });
@@ -117,23 +125,27 @@ export class MockQemu implements SimulatedQemu, CommandPort {
         if (value !== LATER) answer(value === undefined ? OK : { ok: true, value });
       } catch (error) {
         if (!(error instanceof CommandError)) throw error;
-        answer(refusal(error));
+        answer(this.#refusal(error));
       }
       this.vm.settle();
     });
   }
 
   #run(name: string, args: JsonObject, answer: (result: CommandResult) => void) {
-    const handler = commands[name];
+    const handler = handlerOf(this.#context.profile, name);
     if (!handler) throw new CommandError(`Command ${name} is not supported by the simulation`);
     return handler(this.#context, args, (value) => {
-      if (value instanceof CommandError) answer(refusal(value));
+      if (value instanceof CommandError) answer(this.#refusal(value));
       else answer(value === undefined ? OK : { ok: true, value });
     });
   }
 
+  #refusal(error: CommandError): CommandResult {
+    return { ok: false, error: refusalBody(this.#context.profile.errors, error) };
+  }
+
   #launch(argv: readonly string[]): void {
-    const parsed = parseArgv(argv, PROGRAM);
+    const parsed = parseArgv(argv, PROGRAM, this.#context.profile.laterOptions);
     if ('complaint' in parsed) {
       this.#print('stderr', parsed.complaint);
       this.#exit(1, null);
@@ -172,30 +184,13 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     try {
       if (type === 'blockdev') openNode(this.vm, options, { monitorOwned: true });
       else if (type === 'device') addDevice(this.vm, options);
-      else this.#addDrive(options);
+      else addDrive(this.vm, options);
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
       this.#print('stderr', `${PROGRAM}: -${type} ${source}: ${error.message}\n`);
       this.vm.closeImages();
       this.#exit(1, null);
     }
-  }
-
-  /** -drive: a named backend over nodes that have no names. */
-  #addDrive(options: JsonObject): void {
-    const { id, file, format, readonly: readOnly, 'node-name': nodeName } = options;
-    const path = typeof file === 'string' ? file : undefined;
-    const rights = { 'read-only': readOnly === 'on' };
-    const node =
-      path === undefined
-        ? undefined
-        : openNode(this.vm, {
-            driver: format ?? this.vm.images.open(path).format,
-            file: { driver: 'file', filename: path, ...rights },
-            ...rights,
-            ...(nodeName !== undefined && { 'node-name': nodeName }),
-          });
-    this.vm.addBackend(typeof id === 'string' ? id : '', node);
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {
@@ -236,8 +231,3 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     this.#trace(`${this.#clock.now()} ${direction} ${what.type} ${detail}`);
   }
 }
-
-const refusal = (error: CommandError): CommandResult => ({
-  ok: false,
-  error: { class: error.errorClass, desc: error.message },
-});

@@ -81,25 +81,22 @@ function exact(value: bigint): number | bigint {
   return Number.isSafeInteger(number) ? number : value;
 }
 
-/** A schema is indexed once, not by each of the machines that share its profile. */
-const indexes = new WeakMap<readonly SchemaEntity[], ReadonlyMap<string, SchemaEntity>>();
-
-function entitiesOf(schema: readonly SchemaEntity[]): ReadonlyMap<string, SchemaEntity> {
-  const known = indexes.get(schema);
-  if (known) return known;
-  const index = new Map(schema.map((entity) => [entity.name, entity]));
-  indexes.set(schema, index);
-  return index;
-}
-
 /** Checks arguments of every command of one profile. */
 export class ArgumentChecker {
   readonly #profile: Profile;
+  readonly #commands: ReadonlySet<string>;
   readonly #unchecked: ReadonlySet<string>;
+  #entities: ReadonlyMap<string, SchemaEntity> | undefined;
 
   constructor(profile: Profile) {
     this.#profile = profile;
+    this.#commands = new Set(profile.introspection.commands);
     this.#unchecked = new Set(profile.introspection.unchecked);
+  }
+
+  /** Whether the profile has such a command. */
+  knows(command: string): boolean {
+    return this.#commands.has(command);
   }
 
   /** Checks the arguments of a command that the profile has. */
@@ -128,7 +125,9 @@ export class ArgumentChecker {
   }
 
   #lookup(name: string): SchemaEntity | undefined {
-    return entitiesOf(this.#introspection.schema).get(name);
+    // The schema is read with the first command, not with the greeting.
+    this.#entities ??= new Map(this.#introspection.schema.map((entity) => [entity.name, entity]));
+    return this.#entities.get(name);
   }
 
   #entity(name: string): SchemaEntity {
@@ -213,43 +212,48 @@ export class ArgumentChecker {
 
   #visitObject(type: EntityOf<'object'>, value: WireObject, place: Place): Members {
     const result: Members = {};
-    const known = new Set<string>();
-    this.#visitMembers(type, value, place, result, known);
-    const unknown = [...value.keys()].some((name) => !known.has(name));
-    if (!unknown || this.#profile.bugs.ignoresUnknownMembers) return result;
-    const name = firstUnknown(value.keys(), [...known]);
+    const given = this.#visitMembers(type, value, place, result);
+    if (given === value.size || this.#profile.bugs.ignoresUnknownMembers) return result;
+    const name = firstUnknown(value.keys(), this.#memberNames(type, result));
     throw new Refusal({ kind: 'unexpected', name: fullName({ parent: place, name }) });
   }
 
-  /** Members of a type, then those of the branch that its discriminator selects. */
-  #visitMembers(
-    type: EntityOf<'object'>,
-    value: WireObject,
-    place: Place,
-    result: Members,
-    known: Set<string>,
-  ): void {
-    for (const member of type.members) this.#visitMember(type, member, value, place, result);
-    for (const member of type.members) known.add(member.name);
-    if (type.tag === undefined) return;
-    const selected = type.variants?.find((variant) => variant.case === result[type.tag ?? '']);
-    if (selected) this.#visitMembers(this.#object(selected.type), value, place, result, known);
+  /** Members of a type, then those of the branch that its discriminator selects; how many of them were given. */
+  #visitMembers(type: EntityOf<'object'>, value: WireObject, place: Place, result: Members): number {
+    let given = 0;
+    for (const member of type.members) if (this.#visitMember(type, member, value, place, result)) given++;
+    const branch = this.#branchOf(type, result);
+    return branch ? given + this.#visitMembers(branch, value, place, result) : given;
   }
 
+  /** What the discriminator among the given members selects. */
+  #branchOf({ tag, variants }: EntityOf<'object'>, members: Members): EntityOf<'object'> | undefined {
+    if (tag === undefined) return undefined;
+    const selected = variants?.find((variant) => variant.case === members[tag]);
+    return selected && this.#object(selected.type);
+  }
+
+  /** The names that an object of these members may have, in the order of a visit. */
+  #memberNames(type: EntityOf<'object'>, members: Members): string[] {
+    const branch = this.#branchOf(type, members);
+    const names = type.members.map(({ name }) => name);
+    return branch ? [...names, ...this.#memberNames(branch, members)] : names;
+  }
+
+  /** Whether the member was given. */
   #visitMember(
     type: EntityOf<'object'>,
     member: SchemaMember,
     value: WireObject,
     place: Place,
     result: Members,
-  ): void {
+  ): boolean {
     const given = value.get(member.name);
+    if (given === undefined && 'default' in member) return false;
     const at = { parent: place, name: member.name };
-    if (given !== undefined) {
-      result[member.name] = this.#visit(member.type, given, at, `${type.name}.${member.name}`);
-    } else if (!('default' in member)) {
-      throw new Refusal({ kind: 'missing', name: fullName(at) });
-    }
+    if (given === undefined) throw new Refusal({ kind: 'missing', name: fullName(at) });
+    result[member.name] = this.#visit(member.type, given, at, `${type.name}.${member.name}`);
+    return true;
   }
 
   #visitAlternate(type: EntityOf<'alternate'>, value: WireValue, place: Place): Json {
@@ -267,6 +271,15 @@ export class ArgumentChecker {
     const kinds: Readonly<Record<string, WireKind>> = { enum: 'string', array: 'array', object: 'object' };
     return kinds[type['meta-type']];
   }
+}
+
+const checkers = new WeakMap<Profile, ArgumentChecker>();
+
+/** The checker of a profile: all machines that have it share one. */
+export function checkerOf(profile: Profile): ArgumentChecker {
+  const known = checkers.get(profile) ?? new ArgumentChecker(profile);
+  checkers.set(profile, known);
+  return known;
 }
 
 function mismatch(place: Place, expected: string): never {

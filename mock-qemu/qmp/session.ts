@@ -11,7 +11,8 @@ import { isWireObject, type WireValue } from './json-value.ts';
 import { writeJson } from './json-write.ts';
 import { type ProtocolFault, protocolError } from './protocol-errors.ts';
 import { isOutOfBand, type Request, readRequest } from './request.ts';
-import { ArgumentChecker } from './schema.ts';
+import { type ArgumentChecker, checkerOf } from './schema.ts';
+import { WireEncoder } from './wire-encoder.ts';
 
 /** What a monitor needs of the machine it belongs to. */
 export interface MonitorOptions {
@@ -67,9 +68,8 @@ const echoOf = (value: WireValue): Echo => {
 class QmpMonitor implements Monitor {
   readonly #options: MonitorOptions;
   readonly #profile: Profile;
-  readonly #commands: ReadonlySet<string>;
   readonly #checker: ArgumentChecker;
-  readonly #encoder = new TextEncoder();
+  readonly #encoder = new WireEncoder();
   /** In the order of whose turn it is. */
   readonly #sessions = new Map<number, Session>();
   /** Whose command is executing. */
@@ -79,8 +79,7 @@ class QmpMonitor implements Monitor {
   constructor(options: MonitorOptions) {
     this.#options = options;
     this.#profile = options.profile;
-    this.#commands = new Set(options.profile.introspection.commands);
-    this.#checker = new ArgumentChecker(options.profile);
+    this.#checker = checkerOf(options.profile);
   }
 
   connect(connection: number): void {
@@ -151,13 +150,17 @@ class QmpMonitor implements Monitor {
     for (const session of this.#sessions.values()) {
       const item = session.queue.shift();
       if (!item) continue;
-      // To the end of the line: sessions take turns.
-      this.#sessions.delete(session.connection);
-      this.#sessions.set(session.connection, session);
+      if (this.#sessions.size > 1) this.#toTheEnd(session);
       this.#handle(session, item);
       return true;
     }
     return false;
+  }
+
+  /** Puts a session behind all others: they take turns. */
+  #toTheEnd(session: Session): void {
+    this.#sessions.delete(session.connection);
+    this.#sessions.set(session.connection, session);
   }
 
   /** Reads requests as far as QEMU would: without out-of-band execution nothing is read while one is executing. */
@@ -190,7 +193,7 @@ class QmpMonitor implements Monitor {
       this.#refuse(session, known, this.#fault(request.fault));
     } else if (!session.negotiated && request.command !== 'qmp_capabilities') {
       this.#refuse(session, echo, this.#expectingNegotiation(request.command));
-    } else if (!this.#commands.has(request.command)) {
+    } else if (!this.#checker.knows(request.command)) {
       this.#refuse(session, echo, this.#fault({ kind: 'command-not-found', name: request.command }));
     } else if (request.oob && !this.#checker.allowsOob(request.command)) {
       this.#refuse(session, echo, this.#fault({ kind: 'no-oob', name: request.command }));

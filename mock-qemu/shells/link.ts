@@ -26,7 +26,7 @@ export class Link implements Duplex {
 
   write(bytes: Uint8Array): void {
     // A copy: the client may use its buffer again before the other end reads.
-    if (this.#state === 'open') this.#owner.sent(this, bytes.slice());
+    if (this.#state === 'open') this.#owner.sent(this, new Uint8Array(bytes));
   }
 
   onData(listener: (bytes: Uint8Array) => void): void {

@@ -29,7 +29,8 @@ function join(socket: Socket, duplex: Duplex): void {
   socket.on('end', () => duplex.close());
   socket.on('close', () => duplex.close());
   socket.on('error', () => duplex.close());
-  duplex.onData((bytes) => void socket.write(bytes));
+  // A copy: the interceptor passes on the whole memory that the bytes are part of.
+  duplex.onData((bytes) => void socket.write(new Uint8Array(bytes)));
   duplex.onClose(() => void socket.end());
 }
 

@@ -118,6 +118,7 @@ class InProcessWorld implements World {
     this.#machines.push(machine);
     this.note(machine, `boot ${profile.name} ${options.argv.join(' ')}`);
     machine.collect();
+    this.stir();
     return machine;
   }
 
@@ -150,6 +151,11 @@ class InProcessWorld implements World {
   /** Someone did something: nothing falls due before they had the time to do more. */
   stir(): void {
     this.#active = true;
+    this.expect();
+  }
+
+  /** Something is going to fall due: it does in the next turn in which nobody does anything. */
+  expect(): void {
     if (this.#turnPending || this.#closed) return;
     this.#turnPending = true;
     setImmediate(() => this.#turn());
@@ -270,7 +276,7 @@ class Machine implements BootedQemu, LinkOwner {
     if (nextNs === undefined) return;
     const { clock } = this.#world;
     this.#timer = clock.after(nextNs - clock.now(), () => this.#due());
-    this.#world.stir();
+    this.#world.expect();
   }
 
   #due(): void {

@@ -127,8 +127,8 @@ export class BlockGraph {
   /** The node or backend's node that a `device` argument means. */
   find(name: string): BlockNode {
     const backend = this.backends.find((each) => each.name !== '' && each.name === name);
-    if (backend) return backend.node ?? refuse(`Device '${name}' has no medium`);
-    return this.nodes.get(name) ?? refuse(`Cannot find device='${name}' nor node-name='${name}'`);
+    if (backend) return backend.node ?? refuseNoMedium(name);
+    return this.nodes.get(name) ?? refuseNoDevice(name, name);
   }
 
   /** The node that an argument means which may name a backend, too; says so in words of its own. */
@@ -147,6 +147,17 @@ export class BlockGraph {
     return this.nodes.get(name) ?? refuse(`Cannot find device='' nor node-name='${name}'`);
   }
 }
+
+/** Refuses to work on a drive that is empty. */
+export const refuseNoMedium = (device: string): never =>
+  refuse(`Device '${device}' has no medium`, 'GenericError', { kind: 'no-medium', device });
+
+/** Refuses a name that is neither a device's nor a node's. */
+export const refuseNoDevice = (device: string, nodeName: string): never =>
+  refuse(`Cannot find device='${device}' nor node-name='${nodeName}'`, 'GenericError', {
+    kind: 'device-not-found',
+    device,
+  });
 
 /** The name of the backend that has a node open; empty: none has a name. */
 export function backendName(node: BlockNode): string {
@@ -192,22 +203,22 @@ const ALLOWED_ON_BACKING: readonly BlockedOp[] = [
 /** Refuses an operation that is blocked on a node. */
 export function checkNotBlocked(node: BlockNode, op: BlockedOp): void {
   const reason = blockedReason(node, op);
-  if (reason !== undefined) refuse(reason);
+  if (reason !== undefined) refuse(reason, 'GenericError', { kind: 'in-use', device: displayName(node) });
 }
 
 /** The image whose locks a node takes: format nodes have them, and not those that share by force. */
 const lockedImage = (node: BlockNode): ImageFile | undefined =>
   node.driver.kind === 'format' && !node.forceShare ? node.image : undefined;
 
-/** Takes the locks of an image: one writer, or any number of readers. */
-export function lock(node: BlockNode): void {
+/** Takes the locks of an image: one writer, or any number of readers. `refuses`: a conflict is an error. */
+export function lock(node: BlockNode, refuses: boolean): void {
   const image = lockedImage(node);
   if (image === undefined) return;
   if (node.readOnly) {
-    if (image.locks.writers > 0) refuse('Failed to get shared "write" lock');
+    if (refuses && image.locks.writers > 0) refuse('Failed to get shared "write" lock');
     image.locks.readers++;
   } else {
-    if (image.locks.writers > 0 || image.locks.readers > 0) refuse('Failed to get "write" lock');
+    if (refuses && (image.locks.writers > 0 || image.locks.readers > 0)) refuse('Failed to get "write" lock');
     image.locks.writers++;
     node.pending = node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
   }

@@ -4,6 +4,7 @@ import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
+import type { Traits } from '../traits.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
 import { type BlockGraph, lock } from './graph.ts';
 import type { BlockNode } from './node.ts';
@@ -12,6 +13,7 @@ import type { BlockNode } from './node.ts';
 export interface OpenContext {
   readonly graph: BlockGraph;
   readonly images: ImageStore;
+  readonly traits: Pick<Traits, 'imageLocking'>;
 }
 
 /** Whose node it is. */
@@ -33,7 +35,12 @@ export function openFile(images: ImageStore, path: string): ImageFile {
   try {
     return images.open(path);
   } catch (error) {
-    if (error instanceof HostError) refuse(`Could not open '${path}': ${strerror(error.code)}`);
+    if (error instanceof HostError) {
+      refuse(`Could not open '${path}': ${strerror(error.code)}`, 'GenericError', {
+        kind: 'open-failed',
+        filename: path,
+      });
+    }
     throw error;
   }
 }
@@ -45,7 +52,9 @@ export const probeFormat = (images: ImageStore, path: string): string => openFil
 export function openNode(context: OpenContext, options: Data, hints: OpenHints = {}): BlockNode {
   const { graph } = context;
   const driverName = String(options.driver ?? 'raw');
-  if (!Object.hasOwn(DRIVERS, driverName)) refuse(`Unknown driver '${driverName}'`);
+  if (!Object.hasOwn(DRIVERS, driverName)) {
+    refuse(`Unknown driver '${driverName}'`, 'GenericError', { kind: 'invalid-format', name: driverName });
+  }
   const driver = DRIVERS[driverName as DriverName];
   if (driver.kind === 'filter') refuse(`Driver '${driverName}' is not supported by the simulation`);
   const readOnly =
@@ -69,7 +78,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     });
     if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
-    lock(node);
+    lock(node, context.traits.imageLocking);
   } catch (error) {
     if (node) discardUnopened(graph, node);
     if (child) graph.collect(child);

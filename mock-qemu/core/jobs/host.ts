@@ -4,6 +4,7 @@ import type { Data } from '../data.ts';
 import type { Errno } from '../errno.ts';
 import type { BlockGraph } from '../graph/graph.ts';
 import type { OpenContext } from '../graph/open.ts';
+import type { Traits } from '../traits.ts';
 import type { Effect } from './effects.ts';
 import type { Job } from './job.ts';
 
@@ -14,6 +15,7 @@ export type IoEffect = Extract<Effect, { readonly type: 'io' }>;
 export interface JobHost extends OpenContext {
   readonly clock: Clock;
   readonly graph: BlockGraph;
+  readonly traits: Traits;
   /** Sends an event to every monitor. */
   emit(event: string, data?: Data): void;
   /** Runs something in the main loop, before any reply and before time moves. */

@@ -31,6 +31,8 @@ export interface JobTask {
   clean?(host: JobHost): void;
   /** Whether a cancel is a hard one; left out: always. */
   cancelsHard?(job: Job, force: boolean): boolean;
+  /** Copies what is left, at once: where a process that ends lets its READY jobs finish. */
+  finishNow?(): void;
   /** Left out: the job cannot be completed by hand. */
   complete?(job: Job): void;
 }
@@ -65,7 +67,7 @@ export class Job {
   readonly autoDismiss: boolean;
   readonly host: JobHost;
   readonly task: JobTask;
-  readonly limit = new RateLimit();
+  readonly limit: RateLimit;
   transaction: JobTransaction | undefined;
   status: JobStatus = 'undefined';
   /** Above 0: to be paused at the next pause point. */
@@ -92,6 +94,8 @@ export class Job {
   #timer: Timer | undefined;
   #idleSinceNs = 0;
   #tickNs = 0;
+  /** When the rate limit lets the job go on; it sleeps on after an interruption unless drains cut it short. */
+  #wakeAtNs = 0;
 
   constructor(host: JobHost, options: JobOptions, task: JobTask) {
     this.host = host;
@@ -99,6 +103,7 @@ export class Job {
     this.type = options.type;
     this.task = task;
     this.isBlockJob = IS_BLOCK_JOB[options.type];
+    this.limit = new RateLimit(host.traits.rateLimit);
     this.autoFinalize = options.autoFinalize ?? true;
     this.autoDismiss = options.autoDismiss ?? true;
     this.blocker = { reason: () => `block device is in use by block job: ${this.type}`, except: [] };
@@ -160,13 +165,18 @@ export class Job {
     const before = this.speedBytesPerSecond;
     this.limit.set(Number(bytesPerSecond));
     this.speedBytesPerSecond = bytesPerSecond;
+    this.#wakeAtNs = 0;
     if (Number(bytesPerSecond) !== 0 && bytesPerSecond <= before) return;
     if (this.#wait === 'sleep') this.poke();
   }
 
-  /** Asks for a pause; it happens at the next pause point, at once if the job waits at one. */
-  pause(): void {
+  /**
+   * Asks for a pause; it happens at the next pause point, at once if the job waits at one.
+   * @param lets the job sleep on and notice only when it wakes
+   */
+  pause(lets = false): void {
     this.pauseCount++;
+    if (lets) return;
     if (this.#wait === 'sleep' || this.#wait === 'idle') this.poke();
   }
 
@@ -242,6 +252,7 @@ export class Job {
   }
 
   #continue(result: Errno | undefined): void {
+    if (this.#sleepOn()) return;
     let value = result;
     for (;;) {
       const step = (this.#run as JobRun).next(value);
@@ -258,6 +269,7 @@ export class Job {
   #perform(effect: Effect): boolean {
     switch (effect.type) {
       case 'sleep':
+        this.#wakeAtNs = effect.ns > 0 ? this.host.clock.now() + effect.ns : 0;
         return this.#waitFor('sleep', Math.max(YIELD_NS, effect.ns), () => this.poke());
       case 'idle':
         return this.#idle(effect.tickNs);
@@ -272,6 +284,15 @@ export class Job {
       default:
         return unreachable(effect);
     }
+  }
+
+  /** Goes back to the sleep that an interruption ended, where that is the rule. */
+  #sleepOn(): boolean {
+    const { traits, clock } = this.host;
+    const leftNs = this.#wakeAtNs - clock.now();
+    if (traits.drainCutsRateLimit || leftNs <= 0 || this.cancelled) return false;
+    this.#waitFor('sleep', leftNs, () => this.poke());
+    return true;
   }
 
   #waitFor(wait: Wait, ns: number, then: () => void): false {

@@ -15,6 +15,7 @@ import {
 import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
+import type { Traits } from '../traits.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { ErrorPolicy, Job, JobTask } from './job.ts';
@@ -102,7 +103,8 @@ export class MirrorTask implements JobTask {
     if (commitBase) {
       if (target.lengthBytes < sizeBytes) target.driver.truncate(target, sizeBytes);
     } else if (target.lengthBytes !== sizeBytes) {
-      return { code: 'EINVAL', text: 'Source and target image have different sizes' };
+      const failure = sizeMismatch(job.host.traits);
+      if (failure) return failure;
     }
     this.#markInitial(sizeBytes);
     for (;;) {
@@ -257,7 +259,11 @@ export class MirrorTask implements JobTask {
   }
 
   cancelsHard(job: Job, force: boolean): boolean {
-    return force || !job.ready;
+    return !job.ready || (force && job.host.traits.forceCancelInReady === 'cancelled');
+  }
+
+  finishNow(): void {
+    finishCopy(this.options, this.#bitmap);
   }
 
   complete(job: Job): void {
@@ -326,6 +332,28 @@ export class MirrorTask implements JobTask {
     if (index >= 0) bitmaps.splice(index, 1);
   }
 }
+
+/** Copies all that is dirty, without a job's pace and errors: the last thing that a process does. */
+export function finishCopy(
+  { source, target }: Pick<MirrorOptions, 'source' | 'target'>,
+  bitmap: DirtyBitmap,
+): void {
+  const endBytes = Math.min(source.lengthBytes, target.lengthBytes);
+  for (let dirty = bitmap.ranges.nextFrom(0); dirty; dirty = bitmap.ranges.nextFrom(dirty.end)) {
+    copyRange(source, target, dirty.start, Math.min(dirty.end, endBytes));
+  }
+  flushNode(target);
+}
+
+const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | undefined>> = {
+  text: { code: 'EINVAL', text: 'Source and target image have different sizes' },
+  einval: { code: 'EINVAL' },
+  eio: { code: 'EIO' },
+  none: undefined,
+};
+
+/** Why a mirror onto a target of another size fails at its start; undefined: it does not. */
+const sizeMismatch = (traits: Traits): JobFailure | undefined => SIZE_MISMATCH[traits.mirrorSizeCheck];
 
 /** Whether a stretch reads as zeroes throughout. */
 function isZero(node: BlockNode, start: number, end: number): boolean {

@@ -22,6 +22,7 @@ export class JobRegistry {
   /** Newest first, as queries list them. */
   readonly jobs: Job[] = [];
   readonly #host: JobHost;
+  readonly #whenGone = new Map<Job, () => void>();
 
   constructor(host: JobHost) {
     this.#host = host;
@@ -53,6 +54,11 @@ export class JobRegistry {
     return job;
   }
 
+  /** Calls back once, when the job has ended and its last event has been sent. */
+  whenGone(job: Job, then: () => void): void {
+    this.#whenGone.set(job, then);
+  }
+
   newTransaction(): JobTransaction {
     return new JobTransaction((job) => this.#remove(job));
   }
@@ -62,7 +68,7 @@ export class JobRegistry {
     job.checkVerb('pause');
     if (job.userPaused) refuse('Job is already paused');
     job.userPaused = true;
-    job.pause();
+    job.pause(this.#host.traits.pauseShows === 'when-woken');
   }
 
   /** block-job-resume, job-resume. */
@@ -85,6 +91,9 @@ export class JobRegistry {
   /** block-job-complete, job-complete. */
   userComplete(job: Job): void {
     job.checkVerb('complete');
+    if (job.status === 'standby' && !this.#host.traits.completeInStandby) {
+      refuse(`Job '${job.id}' in state 'standby' cannot accept command verb 'complete'`);
+    }
     if (job.cancelRequested || job.task.complete === undefined) {
       refuse(`The active block job '${job.id}' cannot be completed`);
     }
@@ -119,8 +128,10 @@ export class JobRegistry {
         job.markCancelled(true);
         job.transaction?.abort(job);
       } else {
-        job.cancelled = true;
+        const completes = job.ready && this.#host.traits.quitReadyJobs === 'completed';
+        job.cancelled = !completes;
         job.cancelRequested = true;
+        if (completes) job.task.finishNow?.();
         job.abandon();
       }
     }
@@ -141,5 +152,7 @@ export class JobRegistry {
   #remove(job: Job): void {
     releaseNodes(job);
     this.jobs.splice(this.jobs.indexOf(job), 1);
+    this.#whenGone.get(job)?.();
+    this.#whenGone.delete(job);
   }
 }

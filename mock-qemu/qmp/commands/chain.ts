@@ -22,12 +22,15 @@ function imageByName(chain: readonly BlockNode[], name: string): BlockNode | und
   });
 }
 
+const refuseBase = (base: string): never =>
+  refuse(`Can't find '${base}' in the backing chain`, 'GenericError', { kind: 'base-not-found', base });
+
 /** The base of a stream: by file name, by node, or as the node above it. */
 function streamBase(vm: Vm, device: BlockNode, args: JsonObject): BlockNode | undefined {
   const chain = chainOf(device);
   const base = text(args, 'base');
   if (base !== undefined) {
-    return imageByName(chain.slice(1), base) ?? refuse(`Can't find '${base}' in the backing chain`);
+    return imageByName(chain.slice(1), base) ?? refuseBase(base);
   }
   const baseNode = text(args, 'base-node');
   if (baseNode !== undefined) {
@@ -100,7 +103,9 @@ function commitDevice(vm: Vm, args: JsonObject): BlockNode {
   const name = needText(args, 'device');
   const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === name);
   const node = backend ? backend.node : vm.graph.nodes.get(name);
-  if (!node) return refuse(`Device '${name}' not found`, 'DeviceNotFound');
+  if (!node) {
+    return refuse(`Device '${name}' not found`, 'DeviceNotFound', { kind: 'device-not-found', device: name });
+  }
   if (!isRoot(node)) refuse('Need a root block node');
   return node;
 }
@@ -130,7 +135,7 @@ function commitBase(vm: Vm, top: BlockNode, args: JsonObject): BlockNode {
     return node;
   }
   if (base !== undefined) {
-    return imageByName(chain.slice(1), base) ?? refuse(`Can't find '${base}' in the backing chain`);
+    return imageByName(chain.slice(1), base) ?? refuseBase(base);
   }
   return chain.at(-1) ?? refuse('There is no backimg image');
 }

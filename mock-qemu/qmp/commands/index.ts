@@ -1,17 +1,22 @@
 /** Every command that is simulated, by name. */
+
+import type { Profile } from '../../profiles/profile.ts';
 import { bitmapCommands } from './bitmaps.ts';
 import { blockQueryCommands } from './block-query.ts';
 import { chainCommands } from './chain.ts';
 import { copyCommands } from './copy.ts';
+import { earlyCopyCommands } from './early-copy.ts';
+import { earlyJobCommands } from './early-jobs.ts';
+import { earlyQueryCommands } from './early-query.ts';
 import { hmpCommands } from './hmp.ts';
 import { jobVerbCommands } from './job-verbs.ts';
 import { lifecycleCommands } from './lifecycle.ts';
 import { nodeCommands } from './nodes.ts';
-import type { CommandTable } from './table.ts';
+import type { CommandTable, Handler } from './table.ts';
 import { transactionCommands } from './transaction.ts';
 
-/** The handlers; a command that a profile lists and this table lacks cannot be simulated. */
-export const commands: CommandTable = {
+/** The handlers; a command that a profile lists and these tables lack cannot be simulated. */
+const commands: CommandTable = {
   ...lifecycleCommands,
   ...blockQueryCommands,
   ...nodeCommands,
@@ -22,3 +27,20 @@ export const commands: CommandTable = {
   ...jobVerbCommands,
   ...hmpCommands,
 };
+
+/** What takes the place of a handler where a switch is off. */
+const REPLACED: readonly {
+  readonly where: (profile: Profile) => boolean;
+  readonly by: CommandTable;
+}[] = [
+  { where: ({ behaviour }) => !behaviour.jobStatusEvents, by: earlyJobCommands },
+  { where: ({ behaviour }) => behaviour.mirrorProgress === 'disk-size', by: earlyCopyCommands },
+  { where: ({ behaviour }) => !behaviour.nodeNames, by: earlyQueryCommands },
+];
+
+/** The handler of a command as a profile has it; undefined: it cannot be simulated. */
+export function handlerOf(profile: Profile, command: string): Handler | undefined {
+  const name = profile.aliases[command] ?? command;
+  const table = REPLACED.find(({ where, by }) => where(profile) && Object.hasOwn(by, name))?.by ?? commands;
+  return Object.hasOwn(table, name) ? table[name] : undefined;
+}

@@ -97,10 +97,14 @@ export const lifecycleCommands: CommandTable = {
     vm.emit('POWERDOWN');
     return undefined;
   },
-  quit: ({ vm }, _args, finish) => {
-    vm.shutDown('host-qmp-quit');
+  quit: ({ vm, profile }, _args, finish) => {
+    const end = () => {
+      vm.shutDown('host-qmp-quit');
+      vm.clock.after(EXIT_NS, () => vm.options.exit(0, null));
+    };
+    if (profile.behaviour.quitReply === 'last') end();
+    else vm.clock.after(EXIT_NS, end);
     finish();
-    vm.clock.after(EXIT_NS, () => vm.options.exit(0, null));
     return LATER;
   },
   device_add: ({ vm }, args) => {
@@ -110,7 +114,9 @@ export const lifecycleCommands: CommandTable = {
   device_del: ({ vm }, args) => {
     const id = needText(args, 'id');
     const device = vm.devices.find((each) => each.id === id || each.path === id);
-    if (!device) return refuse(`Device '${id}' not found`, 'DeviceNotFound');
+    if (!device) {
+      return refuse(`Device '${id}' not found`, 'DeviceNotFound', { kind: 'device-not-found', device: id });
+    }
     vm.unplugging.add(device);
     if (!device.driver.endsWith('-pci')) vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
     return undefined;

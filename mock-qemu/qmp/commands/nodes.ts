@@ -9,6 +9,8 @@ import {
   displayName,
   hasBackend,
   isRoot,
+  refuseNoDevice,
+  refuseNoMedium,
   reopen,
 } from '../../core/graph/graph.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
@@ -93,9 +95,9 @@ function byDeviceOrNode(vm: Vm, args: JsonObject): BlockNode {
   const device = text(args, 'device');
   const nodeName = text(args, 'node-name');
   const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === device);
-  if (backend) return backend.node ?? refuse(`Device '${device}' has no medium`);
+  if (backend) return backend.node ?? refuseNoMedium(backend.name);
   const node = vm.graph.nodes.get(nodeName ?? '');
-  return node ?? refuse(`Cannot find device='${device ?? ''}' nor node-name='${nodeName ?? ''}'`);
+  return node ?? refuseNoDevice(device ?? '', nodeName ?? '');
 }
 
 function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefined {
@@ -105,7 +107,8 @@ function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefin
   const reason = blockedReason(node, 'resize');
   if (reason !== undefined) {
     const device = text(args, 'device') ?? '(null)';
-    refuse(profile.behaviour.resizeBusyText === 'node-busy' ? reason : `Device '${device}' is in use`);
+    const desc = profile.behaviour.resizeBusyText === 'node-busy' ? reason : `Device '${device}' is in use`;
+    refuse(desc, 'GenericError', { kind: 'in-use', device });
   }
   if (node.readOnly) refuse('Image is read-only');
   node.driver.truncate(node, sizeBytes);
@@ -151,7 +154,12 @@ export function createImageFile(
       },
     });
   } catch (error) {
-    if (error instanceof HostError) refuse(`Could not create '${path}': ${strerror(error.code)}`);
+    if (error instanceof HostError) {
+      refuse(`Could not create '${path}': ${strerror(error.code)}`, 'GenericError', {
+        kind: 'open-failed',
+        filename: path,
+      });
+    }
     throw error;
   }
 }

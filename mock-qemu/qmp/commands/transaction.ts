@@ -6,6 +6,7 @@ import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
 import { bitmapActions } from './bitmaps.ts';
 import { backupTarget, createBackup, startDrained } from './copy.ts';
+import { prepareMirror, syncOf } from './early-copy.ts';
 import { type PreparedSnapshot, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
 import {
   type CommandContext,
@@ -33,7 +34,7 @@ interface Scope {
   readonly jobs: Job[];
 }
 
-type Action = (scope: Scope, data: JsonObject) => Prepared;
+type Action = (scope: Scope, data: JsonObject, context: CommandContext) => Prepared;
 
 const nothing = (): void => undefined;
 
@@ -64,12 +65,19 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   'blockdev-snapshot-sync': snapshotAction(prepareSnapshotSync),
   'blockdev-backup': backupAction('blockdev-backup'),
   'drive-backup': backupAction('drive-backup'),
+  'full-drive-mirror': (...action) => mirrorAction(...action),
   ...Object.fromEntries(
     Object.entries(bitmapActions).map(([name, action]): [string, Action] => [
       name,
       ({ vm }, data) => ({ commit: nothing, abort: action(vm, data) }),
     ]),
   ),
+};
+
+/** A mirror starts with the transaction's commit, so that all its images stand at one instant. */
+const mirrorAction: Action = (_scope, data, context) => {
+  const mirror = prepareMirror(context, data, syncOf(data));
+  return { commit: () => mirror.start(), abort: () => mirror.abandon() };
 };
 
 const GROUPABLE = new Set(['blockdev-backup', 'drive-backup', 'abort', ...Object.keys(bitmapActions)]);
@@ -92,8 +100,10 @@ function perform(context: CommandContext, steps: readonly Step[], grouped: boole
         const property = profile.behaviour.transactionPropertyText;
         refuse(`Action '${type}' does not support ${property} completion-mode = grouped`);
       }
-      const action = ACTIONS[type] ?? refuse(`Action '${type}' is not supported by the simulation`);
-      prepared.push(action(scope, data));
+      const action =
+        ACTIONS[profile.aliases[type] ?? type] ??
+        refuse(`Action '${type}' is not supported by the simulation`);
+      prepared.push(action(scope, data, context));
     }
   } catch (error) {
     for (const each of prepared.toReversed()) each.abort();

@@ -31,7 +31,7 @@ test('a seed determines the numbers', () => {
 });
 
 test('a step that overruns its slice is slept off in full', () => {
-  const limit = new RateLimit();
+  const limit = new RateLimit('debt');
   limit.set(65536);
   expect(limit.delayNs(0, 524288)).toBeCloseTo(8.0e9, -7);
   limit.set(0);

@@ -1,0 +1,24 @@
+/** What differs between generations of QEMU inside a machine, as data: a profile fills it in, nobody here knows which. */
+export interface Traits {
+  /** block-job-complete is accepted while the job is paused in READY (6.x and later). */
+  readonly completeInStandby: boolean;
+  /** What a force-cancelled READY job ends as [before 4.2: completed, force only meant paused]. */
+  readonly forceCancelInReady: 'cancelled' | 'completed';
+  /** When a pause shows [before 6.x: when the sleeping job wakes]. */
+  readonly pauseShows: 'at-once' | 'when-woken';
+  /** How a READY mirror ends at quit [before 6.0: completed]. */
+  readonly quitReadyJobs: 'cancelled' | 'completed';
+  /** A mirror onto a target of another size: the error text at start of the copy, an errno, or no check. */
+  readonly mirrorSizeCheck: 'text' | 'einval' | 'eio' | 'none';
+  /** A drained section ends the rate limit's sleep early (fixed in 8.x). */
+  readonly drainCutsRateLimit: boolean;
+  /** Starting or finishing one job flaps unrelated jobs (10.0). */
+  readonly drainsAreGlobal: boolean;
+  /**
+   * How a speed is kept: `debt` sleeps off whatever one step overran; `slice` (before 2.12) lets one step of any size pass
+   * in each slice of 100 ms.
+   */
+  readonly rateLimit: 'debt' | 'slice';
+  /** Images are locked against a second writer (2.10 and later). */
+  readonly imageLocking: boolean;
+}
