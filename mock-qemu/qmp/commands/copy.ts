@@ -7,13 +7,14 @@ import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts'
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode, probeFormat } from '../../core/graph/open.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
-import type { ErrorPolicy, Job, JobTask, JobType } from '../../core/jobs/job.ts';
+import type { Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import {
   type MirrorBacking,
   type MirrorOptions,
   type MirrorSync,
   MirrorTask,
 } from '../../core/jobs/mirror.ts';
+import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createImageFile } from './nodes.ts';
@@ -129,6 +130,7 @@ function startMirror(
   const bufSize = integer(args, 'buf-size') ?? 0;
   if (bufSize < 0) refuse("Invalid parameter 'buf-size'");
   if (source === target) refuse("Can't mirror node into itself");
+  vm.reach('mirror.target-created');
   const granularityBytes = granularity || defaultGranularity(target);
   const defaultId = backendName(source);
   startMirrorJob(
