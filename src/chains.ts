@@ -33,7 +33,7 @@ export async function chainBelow(
     if (seen.has(path) || chain.length >= MAX_DEPTH) throw selfReferential(path);
     seen.add(path);
     const relative = name.startsWith('/') ? {} : { relativeName: name };
-    chain.push({ type: 'file', path, format, ...relative });
+    chain.push({ type: 'file', path, format, detected: true, ...relative });
   }
 }
 

@@ -71,6 +71,35 @@ const PREFIX: Partial<Record<ErrorCode, string>> = {
   [ErrorCode.DEVICE_MISSING]: 'device not found: ',
 };
 
+/** What to do about an error, where whoever raised it does not know better. libvirt's messages leave that out. */
+const HINT: Record<ErrorCode, string> = {
+  [ErrorCode.INTERNAL_ERROR]: 'Read what the hypervisor said; its own manual explains that message.',
+  [ErrorCode.NO_SUPPORT]: 'Use another call, or a driver and hypervisor that have this one.',
+  [ErrorCode.NO_CONNECT]: 'Open one of the URIs that are served, or pass a driver for this scheme.',
+  [ErrorCode.INVALID_ARG]: 'Correct the argument that is named.',
+  [ErrorCode.OPERATION_FAILED]:
+    'Remove the cause that is named, look at the state of the domain, then try again.',
+  [ErrorCode.NO_SOURCE]: 'Give the disk a <source>.',
+  [ErrorCode.NO_NAME]: 'Give the domain a <name>.',
+  [ErrorCode.XML_ERROR]: 'Correct the element that is named.',
+  [ErrorCode.OPERATION_DENIED]: 'Open the connection with write access.',
+  [ErrorCode.XML_DETAIL]: 'Correct the XML at the line that is named.',
+  [ErrorCode.SYSTEM_ERROR]: 'Create what is missing or give this process access to it, or name another path.',
+  [ErrorCode.NO_DOMAIN]: 'Look the domain up again, or define it.',
+  [ErrorCode.NO_STORAGE_VOL]: 'Create the volume, or name another path.',
+  [ErrorCode.OPERATION_INVALID]:
+    'Bring the domain or the job into the state that the call needs, then call again.',
+  [ErrorCode.CONFIG_UNSUPPORTED]: 'Change the configuration that is named.',
+  [ErrorCode.OPERATION_TIMEOUT]: 'Wait for the call that holds the domain, or end it, then call again.',
+  [ErrorCode.NO_DOMAIN_SNAPSHOT]: 'List the snapshots and name one of them.',
+  [ErrorCode.ARGUMENT_UNSUPPORTED]: 'Leave the argument out.',
+  [ErrorCode.MIGRATE_UNSAFE]: 'Make the disks safe to migrate first.',
+  [ErrorCode.OVERFLOW]: 'Pass a smaller number.',
+  [ErrorCode.BLOCK_COPY_ACTIVE]: 'Wait for the READY event of the copy, then pivot; or abort it first.',
+  [ErrorCode.OPERATION_UNSUPPORTED]: 'Wait for the end of what is running, or use what the disk supports.',
+  [ErrorCode.DEVICE_MISSING]: 'Look at the domain XML and name a device that is there.',
+};
+
 /**
  * Whether the operation took effect: `none` it did not, `unknown` the wire was lost before an answer, so only a look
  * at the jobs and chains can tell.
@@ -89,6 +118,8 @@ export interface VirtErrorOptions {
   readonly bare?: boolean;
   /** errno of a system error, as virError.int1 carries it. */
   readonly errno?: number;
+  /** What to do about it; a sentence by code when left out. */
+  readonly hint?: string;
 }
 
 /** Every operating error of the public API (libvirt: virError). `message` is what virGetLastErrorMessage returns. */
@@ -100,6 +131,8 @@ export class VirtError extends Error {
   readonly detail: string;
   readonly outcome: ErrorOutcome;
   readonly errno: number | undefined;
+  /** A sentence that says what to do; never part of `message`, which is libvirt's. */
+  readonly hint: string;
 
   constructor(code: ErrorCode, detail: string, options: VirtErrorOptions = {}) {
     const prefix = options.bare ? '' : (PREFIX[code] ?? '');
@@ -109,6 +142,7 @@ export class VirtError extends Error {
     this.detail = detail;
     this.outcome = options.outcome ?? 'none';
     this.errno = options.errno;
+    this.hint = options.hint ?? HINT[code];
   }
 }
 

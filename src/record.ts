@@ -1,7 +1,7 @@
 /** A domain as the connection keeps it: definitions, the present run, the job lock. Internal; users hold a Domain. */
 import { describe, type LiveDisk } from './blockjob/live.ts';
 import { notRunning } from './calls/checks.ts';
-import { liveDiskToXml, switchedDiskToXml } from './conf/disk.ts';
+import { followingDiskXml, liveDiskToXml } from './conf/disk.ts';
 import { type DomainDefinition, domainToXml, withDiskElements } from './conf/domain.ts';
 import type { Domain } from './domain.ts';
 import type { HypervisorDriver } from './driver.ts';
@@ -117,15 +117,19 @@ export class DomainRecord {
     return domainToXml(definition);
   }
 
-  /** Lets the persistent definition follow a disk's new chain, if it named the image that was active before. */
+  /**
+   * Lets the persistent definition follow a disk's new chain, if it named the image that was active before. One that
+   * names no more than that image needs to change only when the image does.
+   */
   followChain(disk: LiveDisk, previousPath: string | undefined): void {
     const { persistent } = this;
     if (!persistent) return;
-    const elements = persistent.disks.map((configured) =>
-      configured.target === disk.target && configured.source?.path === previousPath
-        ? switchedDiskToXml(configured.element, disk.chain)
-        : configured.element,
-    );
+    const elements = persistent.disks.map(({ target, source, backing, backingTerminated, element }) => {
+      if (target !== disk.target || source?.path !== previousPath) return element;
+      const namesChain = backing.length > 0 || backingTerminated;
+      const switched = disk.chain[0]?.path !== previousPath;
+      return switched || namesChain ? followingDiskXml(element, disk.chain) : element;
+    });
     this.persistent = withDiskElements(persistent, elements);
   }
 }

@@ -22,6 +22,7 @@ interface Row {
   readonly attempt: (place: Place, domain: Domain) => Promise<unknown>;
   readonly code: ErrorCode;
   readonly says: RegExp;
+  readonly hint: RegExp;
 }
 
 const ROWS: readonly Row[] = [
@@ -30,6 +31,7 @@ const ROWS: readonly Row[] = [
     attempt: ({ connection }) => connection.defineXML('<domain><name>x</domain>'),
     code: ErrorCode.XML_DETAIL,
     says: /\(domain_definition\):1: Unexpected close tag/,
+    hint: /Correct the XML at the line/,
   },
   {
     what: 'a domain whose image is not there',
@@ -37,18 +39,21 @@ const ROWS: readonly Row[] = [
       connection.createXML(domainXml(`${directory}/none.qcow2`).replace('bad-input', 'other')),
     code: ErrorCode.SYSTEM_ERROR,
     says: /Cannot access storage file '.*none\.qcow2'.*No such file or directory/,
+    hint: /Create what is missing/,
   },
   {
     what: 'an unknown disk',
     attempt: (_, domain) => domain.blockCopy('vdz', copyTo('/x')),
     code: ErrorCode.INVALID_ARG,
     says: /disk 'vdz' not found in domain/,
+    hint: /Name one of vda, or the path/,
   },
   {
     what: 'a target path in a directory that is not there',
     attempt: (_, domain) => domain.blockCopy('vda', copyTo('/nonexistent/copy.qcow2')),
     code: ErrorCode.SYSTEM_ERROR,
     says: /failed to create copy target.*No such file or directory/,
+    hint: /Create what is missing or give this process access/,
   },
   {
     what: 'an image that is not what the XML says',
@@ -62,6 +67,7 @@ const ROWS: readonly Row[] = [
     },
     code: ErrorCode.INTERNAL_ERROR,
     says: /not in qcow2 format/,
+    hint: /what the hypervisor said/,
   },
 ];
 
@@ -70,7 +76,7 @@ export function describeBadInput(
   open: () => Promise<Place>,
   leftovers: (place: Place) => Promise<string[]>,
 ): void {
-  test.each(ROWS)('$what', async ({ attempt, code, says }) => {
+  test.each(ROWS)('$what', async ({ attempt, code, says, hint }) => {
     const place = await open();
     const path = `${place.directory}/disk.qcow2`;
     await place.connection.volumes.create({ path, format: 'qcow2', capacityBytes: MIB });
@@ -82,7 +88,7 @@ export function describeBadInput(
       (reason: unknown) => reason,
     );
     expect(error).toSatisfy(isVirtError);
-    expect(error).toMatchObject({ code, outcome: 'none' });
+    expect(error).toMatchObject({ code, outcome: 'none', hint: expect.stringMatching(hint) });
     expect((error as Error).message).toMatch(says);
     expect(await nodesOf(domain)).toEqual(nodes);
     expect(await leftovers(place)).toEqual(before);

@@ -63,8 +63,11 @@ export const notRunning = (part: ErrorDomain): VirtError =>
 /** The disk of that name or current path (libvirt: qemuDomainDiskByName). */
 export function requireDisk(disks: readonly LiveDisk[], name: string): LiveDisk {
   const disk = findDisk(disks, name);
-  if (!disk) throw new VirtError(ErrorCode.INVALID_ARG, `disk '${name}' not found in domain`);
-  return disk;
+  if (disk) return disk;
+  const targets = disks.map(({ target }) => target).join(', ');
+  throw new VirtError(ErrorCode.INVALID_ARG, `disk '${name}' not found in domain`, {
+    hint: `Name one of ${targets}, or the path of an active image.`,
+  });
 }
 
 /** Refuses disks that block jobs cannot drive (libvirt: qemuDomainDiskBlockJobIsSupported). */

@@ -11,6 +11,8 @@ export interface DiskSource {
   readonly format: string;
   /** How the overlay's header names this image, where that is a relative name. */
   readonly relativeName?: string;
+  /** Found by reading the header above it, not named by anybody: no definition ever shows it. */
+  readonly detected?: true;
 }
 
 /** A `<disk>` as written by the user: one drive of a domain. */
@@ -223,13 +225,26 @@ export function liveDiskToXml(live: LiveDiskDescription): XmlElement {
 }
 
 /** The persistent `<disk>` after its active image has changed: the new chain and its end as it is known. */
-export function switchedDiskToXml(written: XmlElement, chain: readonly DiskSource[]): XmlElement {
+export function switchedDiskToXml(
+  written: XmlElement,
+  chain: readonly DiskSource[],
+  terminated = true,
+): XmlElement {
   // Indexes belong to one run of the domain and must not get into what outlives it.
   return rebuilt(
     written,
     chain.map(({ type, path, format }): DiskSource => ({ type, path, format })),
     undefined,
+    terminated,
   );
+}
+
+/** The persistent `<disk>` for a live chain: it ends, without saying so, where images were only found by reading headers. */
+export function followingDiskXml(written: XmlElement, chain: readonly DiskSource[]): XmlElement {
+  const found = chain.findIndex(({ detected }) => detected);
+  return found === -1
+    ? switchedDiskToXml(written, chain)
+    : switchedDiskToXml(written, chain.slice(0, found), false);
 }
 
 /** The `<disk>` with its medium taken out. */
@@ -259,6 +274,7 @@ function rebuilt(
   written: XmlElement,
   chain: readonly (DiskSource & { readonly index?: number })[],
   mirror: MirrorDescription | undefined,
+  terminated = true,
 ): XmlElement {
   const rest = written.children.filter((child) => typeof child !== 'string' && !REPLACED.has(child.name));
   const [top, ...below] = chain;
@@ -269,7 +285,8 @@ function rebuilt(
     attributes: { ...written.attributes, ...(top && { type: top.type }) },
     children: [
       element('driver', options, ...(driver?.children ?? [])),
-      ...(top ? [sourceToXml(top), backingToXml(below)] : []),
+      ...(top ? [sourceToXml(top)] : []),
+      ...(top && (below.length > 0 || terminated) ? [backingToXml(below, terminated)] : []),
       ...(mirror ? [mirrorToXml(mirror)] : []),
       ...rest,
     ],

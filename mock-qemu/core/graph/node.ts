@@ -49,6 +49,8 @@ export interface Edge {
 export interface WriteHooks {
   beforeWrite?(start: number, end: number): void;
   afterWrite?(start: number, end: number, tag: Tag): void;
+  /** How much longer the writer has to wait. */
+  writeCostNs?(start: number, end: number): number;
 }
 
 /** What a kind of node does with bytes. All of it takes no time: time is paid by whoever asks. */

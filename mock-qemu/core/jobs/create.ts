@@ -52,6 +52,7 @@ export class CreateTask implements JobTask {
     } catch (error) {
       return explain(error);
     }
+    job.host.reach('create.formatted');
     return undefined;
   }
 }

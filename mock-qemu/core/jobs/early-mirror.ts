@@ -10,8 +10,9 @@ import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
-import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import type { Job, JobTask } from './job.ts';
 import { finishCopy, type MirrorSync } from './mirror.ts';
+import type { ErrorPolicy } from './policy.ts';
 import { SLICE_NS } from './ratelimit.ts';
 
 /** The unit in which these mirrors know what is dirty, and copy. */
@@ -93,7 +94,9 @@ export class EarlyMirrorTask implements JobTask {
     }
     if (!job.ready) {
       job.offset = job.len;
+      job.host.reach('mirror.before-ready');
       job.becomeReady();
+      job.host.reach('mirror.after-ready');
     }
     if (!ends()) {
       yield { type: 'idle', tickNs: SLICE_NS };
@@ -104,6 +107,10 @@ export class EarlyMirrorTask implements JobTask {
     if (!this.#isClean) return 'again';
     this.#drained = job;
     this.options.source.drains++;
+    if (this.#shouldComplete) {
+      job.host.reach('pivot.drained');
+      job.host.reach('pivot.final-sync');
+    }
     return 'done';
   }
 
@@ -180,16 +187,25 @@ export class EarlyMirrorTask implements JobTask {
   complete(job: Job): void {
     attachHeaderBacking(job.host, this.options.target);
     this.#shouldComplete = true;
+    job.host.reach('pivot.accepted');
     job.poke();
   }
 
+  stage(): 'mirror' | 'pivot' {
+    return this.#shouldComplete ? 'pivot' : 'mirror';
+  }
+
   /** The pivot, unless the job was only to end. */
-  prepare(job: Job): undefined {
+  prepare(job: Job): JobFailure | undefined {
     this.#dropBitmap();
-    if (!this.#shouldComplete) return;
+    if (!this.#shouldComplete) return undefined;
+    const refused = job.host.reach('pivot.before-graph-change');
+    if (refused !== undefined) return { code: refused };
     const { source, target } = this.options;
     reopen(target, source.readOnly);
     job.host.graph.replace(source, target);
+    job.host.reach('pivot.after-graph-change');
+    return undefined;
   }
 
   clean(): void {

@@ -18,7 +18,8 @@ import { attachHeaderBacking } from '../graph/open.ts';
 import type { Traits } from '../traits.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
-import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import type { Job, JobTask } from './job.ts';
+import type { ErrorPolicy } from './policy.ts';
 import { SLICE_NS } from './ratelimit.ts';
 
 /** What is copied at the start. */
@@ -87,7 +88,11 @@ export class MirrorTask implements JobTask {
 
   *run(job: Job): JobRun {
     const { filter } = this.options;
-    filter.hooks = { afterWrite: (start, end, tag) => this.#passOn(job, start, end, tag) };
+    filter.hooks = {
+      afterWrite: (start, end, tag) => this.#passOn(job, start, end, tag),
+      writeCostNs: (start, end) =>
+        this.#writeBlocking ? job.host.costNs({ op: 'write', bytes: end - start }) : 0,
+    };
     this.#bitmap.onMark = () => job.nudge();
     const outcome = yield* this.#copyUntilDone(job);
     if (!this.#drained) {
@@ -121,7 +126,9 @@ export class MirrorTask implements JobTask {
       if (flushed !== 'ok') return flushed;
       if (!job.ready) {
         if (this.#writeBlocking) this.activelySynced = true;
+        job.host.reach('mirror.before-ready');
         job.becomeReady();
+        job.host.reach('mirror.after-ready');
       }
       if (this.#shouldComplete || job.cancelRequested) {
         if (yield* this.#finalPass(job)) return 'ok';
@@ -137,6 +144,10 @@ export class MirrorTask implements JobTask {
     if (job.cancelled) return true;
     if (this.#bitmap.countBytes > 0 || needsFlush(this.options.target)) return false;
     this.#drain(job);
+    if (this.#shouldComplete) {
+      job.host.reach('pivot.drained');
+      job.host.reach('pivot.final-sync');
+    }
     return true;
   }
 
@@ -166,8 +177,10 @@ export class MirrorTask implements JobTask {
     const dataEnd = Math.min(end, sizeBytes);
     const failed = yield* this.#copy(job, start, dataEnd);
     // The last chunk of a disk counts whole.
-    if (failed === undefined) job.offset += end - start;
-    else if (failed !== 'ok') return failed;
+    if (failed === undefined) {
+      job.offset += end - start;
+      if (job.ready) job.host.reach('mirror.tail-copied');
+    } else if (failed !== 'ok') return failed;
     const freeOfCharge = this.options.target.unmap && isZero(this.options.source, start, dataEnd);
     const delayNs = job.limit.delayNs(job.host.clock.now(), freeOfCharge ? 0 : end - start);
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
@@ -270,7 +283,12 @@ export class MirrorTask implements JobTask {
     const { replaces } = this.options;
     if (replaces !== undefined) job.host.graph.findNode(replaces);
     this.#shouldComplete = true;
+    job.host.reach('pivot.accepted');
     job.poke();
+  }
+
+  stage(): 'mirror' | 'pivot' {
+    return this.#shouldComplete ? 'pivot' : 'mirror';
   }
 
   // The guest's requests wait from here until the job has been settled, and so, formally, does the job.
@@ -290,12 +308,15 @@ export class MirrorTask implements JobTask {
       if (error) return error;
     }
     if (!this.#shouldComplete) return undefined;
+    const refused = job.host.reach('pivot.before-graph-change');
+    if (refused !== undefined) return { code: refused };
     const replaced = replaces === undefined ? source : graph.findNode(replaces);
     if (target.readOnly !== replaced.readOnly) reopen(target, replaced.readOnly);
     // The filter's parents are the source's: they get the target instead when the filter goes.
     this.options.filter.hooks = undefined;
     if (replaced === source) graph.removeFilter(this.options.filter, target);
     else graph.replace(replaced, target);
+    job.host.reach('pivot.after-graph-change');
     return undefined;
   }
 

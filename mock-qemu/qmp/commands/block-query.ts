@@ -1,6 +1,6 @@
 /** query-block, query-named-block-nodes, query-blockstats: the graph as a client sees it. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
-import type { BlockBackend, IoCounters } from '../../core/graph/backend.ts';
+import { type BlockBackend, type IoCounters, noCounters } from '../../core/graph/backend.ts';
 import { backingOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
@@ -118,48 +118,39 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
   };
 }
 
-const NO_COUNTERS: IoCounters = {
-  readBytes: 0,
-  writeBytes: 0,
-  readOperations: 0,
-  writeOperations: 0,
-  flushOperations: 0,
-  writeHighestOffset: 0,
-};
-
-function stats(counters: IoCounters): JsonObject {
+function stats({ of: { read, write, flush, discard }, writeHighestOffset }: IoCounters): JsonObject {
   return {
-    flush_total_time_ns: 0,
-    wr_highest_offset: counters.writeHighestOffset,
-    wr_total_time_ns: 0,
-    failed_wr_operations: 0,
-    failed_rd_operations: 0,
+    flush_total_time_ns: Math.round(flush.totalNs),
+    wr_highest_offset: writeHighestOffset,
+    wr_total_time_ns: Math.round(write.totalNs),
+    failed_wr_operations: write.failed,
+    failed_rd_operations: read.failed,
     wr_merged: 0,
-    wr_bytes: counters.writeBytes,
+    wr_bytes: write.bytes,
     timed_stats: [],
-    failed_unmap_operations: 0,
-    failed_flush_operations: 0,
+    failed_unmap_operations: discard.failed,
+    failed_flush_operations: flush.failed,
     account_invalid: true,
-    rd_total_time_ns: 0,
+    rd_total_time_ns: Math.round(read.totalNs),
     invalid_unmap_operations: 0,
-    flush_operations: counters.flushOperations,
-    wr_operations: counters.writeOperations,
+    flush_operations: flush.operations,
+    wr_operations: write.operations,
     unmap_merged: 0,
     rd_merged: 0,
-    rd_bytes: counters.readBytes,
-    unmap_total_time_ns: 0,
+    rd_bytes: read.bytes,
+    unmap_total_time_ns: Math.round(discard.totalNs),
     invalid_flush_operations: 0,
     account_failed: true,
-    unmap_operations: 0,
-    unmap_bytes: 0,
-    rd_operations: counters.readOperations,
+    unmap_operations: discard.operations,
+    unmap_bytes: discard.bytes,
+    rd_operations: read.operations,
     invalid_wr_operations: 0,
     invalid_rd_operations: 0,
   };
 }
 
 const idleStats = (): JsonObject => ({
-  ...stats(NO_COUNTERS),
+  ...stats(noCounters()),
   account_invalid: false,
   account_failed: false,
 });

@@ -7,7 +7,7 @@ import { backendName, checkNotBlocked, isRoot, reopen } from '../../core/graph/g
 import type { BlockNode } from '../../core/graph/node.ts';
 import { resolveBacking } from '../../core/images.ts';
 import { CommitTask } from '../../core/jobs/commit.ts';
-import type { ErrorPolicy } from '../../core/jobs/job.ts';
+import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import { StreamTask } from '../../core/jobs/stream.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createOverFilter, insertFilter, startMirrorJob } from './copy.ts';

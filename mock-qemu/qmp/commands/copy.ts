@@ -8,13 +8,14 @@ import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode, probeFormat } from '../../core/graph/open.ts';
 import { checkBackupMayOwn, checkMirrorMayOwn } from '../../core/graph/permissions.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
-import type { ErrorPolicy, Job, JobTask, JobType } from '../../core/jobs/job.ts';
+import type { Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import {
   type MirrorBacking,
   type MirrorOptions,
   type MirrorSync,
   MirrorTask,
 } from '../../core/jobs/mirror.ts';
+import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createImageFile } from './nodes.ts';
@@ -130,6 +131,7 @@ function startMirror(
   const bufSize = integer(args, 'buf-size') ?? 0;
   if (bufSize < 0) refuse("Invalid parameter 'buf-size'");
   if (source === target) refuse("Can't mirror node into itself");
+  vm.reach('mirror.target-created');
   const granularityBytes = granularity || defaultGranularity(target);
   const defaultId = backendName(source);
   startMirrorJob(

@@ -226,6 +226,7 @@ export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot 
     if (driver === 'raw') refuse("Backing file not supported for file format 'raw'");
     createImageFile(vm, path, { driver, sizeBytes: node.lengthBytes, backing: node });
   }
+  vm.reach('snapshot.created');
   const file = { driver: 'file', filename: path };
   const overlay = openNode(vm, {
     driver,
@@ -245,9 +246,11 @@ function checkSnapshotSource(node: BlockNode): void {
 function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSnapshot {
   return {
     commit() {
+      vm.reach('snapshot.before-graph-change');
       vm.graph.replace(node, overlay);
       vm.graph.adopt(overlay, 'backing', node);
       reopen(node, true);
+      vm.reach('snapshot.after-graph-change');
     },
     abort() {
       vm.graph.collect(overlay);

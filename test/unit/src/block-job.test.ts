@@ -505,6 +505,21 @@ describe('chains', () => {
     expect(seen).toEqual(['/img/top READY', 'vda READY', '/img/base COMPLETED', 'vda COMPLETED']);
   });
 
+  test('the persistent definition shows what was named, never what was found by reading headers', async () => {
+    await connection.defineXML(DOMAIN);
+    const inactive = () => domain.getXMLDesc(DomainXMLFlags.INACTIVE);
+    const before = await inactive();
+    await domain.blockRebase('vda', '/img/base');
+    await completed('pull-vda-libvirt-2-format')();
+    expect(await inactive()).toBe(before);
+    await domain.blockCopy('vda', COPY, {}, BlockCopyFlags.TRANSIENT_JOB | BlockCopyFlags.SHALLOW);
+    machine.emit({ type: 'job-ready', id: JOB });
+    machine.on.concludeJob = () => machine.emit({ type: 'job-ended', id: JOB, outcome: 'completed' });
+    await domain.blockJobAbort('vda', PIVOT);
+    expect(await domain.getXMLDesc()).toContain("<backingStore type='file' index='4'>");
+    expect(await inactive()).toMatch(/<source file='\/img\/copy'\/>\n\s+<target/);
+  });
+
   test('the persistent definition follows a pivot when it named the old source', async () => {
     await connection.defineXML(DOMAIN);
     await domain.blockCopy('vda', COPY, {}, BlockCopyFlags.TRANSIENT_JOB);
