@@ -157,6 +157,11 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     return outputs;
   }
 
+  /** Bytes of a client that wait to be read: a shell holds back a client that has many. */
+  unreadBytes(connection: number): number {
+    return this.#monitor.unreadBytes(connection);
+  }
+
   nextTimerAt(): number | undefined {
     return this.#clock.nextAt();
   }

@@ -33,6 +33,8 @@ export interface Monitor {
   receive(connection: number, bytes: Uint8Array): void;
   /** The client has gone: what it had queued is dropped, a command that is executing completes unheard. */
   disconnect(connection: number): void;
+  /** Bytes of a client that wait to be read, as they do while a command is executing. */
+  unreadBytes(connection: number): number;
   /** Tells every negotiated client; throttling is the caller's. */
   emit(event: string, data?: JsonObject): void;
 }
@@ -99,6 +101,10 @@ class QmpMonitor implements Monitor {
     assert(session, `connection ${connection} is not connected`);
     session.stream.feed(bytes);
     this.#pump();
+  }
+
+  unreadBytes(connection: number): number {
+    return this.#sessions.get(connection)?.stream.unreadBytes ?? 0;
   }
 
   disconnect(connection: number): void {

@@ -47,6 +47,7 @@ class ServedQemu {
       connected: (connection) => this.#input({ type: 'connect', connection }),
       received: (connection, bytes) => this.#input({ type: 'data', connection, bytes }),
       disconnected: (connection) => this.#input({ type: 'disconnect', connection }),
+      drained: () => this.#regulate(),
     });
     this.#qemu = new MockQemu({
       profile: options.profile,
@@ -125,12 +126,17 @@ class ServedQemu {
 
   #handOut(): void {
     for (const output of this.#qemu.takeOutputs()) this.#emit(output);
+    this.#regulate();
     clearTimeout(this.#timer);
     const nextNs = this.#over ? undefined : this.#qemu.nextTimerAt();
     if (nextNs === undefined) return;
     const delayMs = (nextNs - this.#wallNs()) / NS_PER_MS / this.#options.speed;
     // Node takes a delay of more than 2^31 ms for none.
     this.#timer = setTimeout(() => this.#due(), Math.min(Math.max(0, delayMs), 2 ** 31 - 1));
+  }
+
+  #regulate(): void {
+    this.#listeners.regulate((connection) => this.#qemu.unreadBytes(connection));
   }
 
   #emit(output: Output): void {
