@@ -248,6 +248,15 @@ export class Vm implements JobHost {
     stopped();
   }
 
+  /** Drained sections in a row, none of which lasts: jobs above the node flap. */
+  flap(node: BlockNode, times: number): void {
+    const jobs = this.jobsAbove(node);
+    for (let time = 0; time < times; time++) {
+      this.drain(jobs, () => undefined);
+      this.undrain(jobs);
+    }
+  }
+
   /** Ends a drained section. */
   undrain(jobs: readonly Job[]): void {
     for (const job of jobs) job.resume();
@@ -327,9 +336,7 @@ export class Vm implements JobHost {
     this.emit('SHUTDOWN', { guest: reason.startsWith('guest-'), reason });
     const moving = this.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded');
     this.drain(moving, () => undefined);
-    this.undrain(moving);
-    this.jobs.cancelAll();
-    this.settle();
+    this.jobs.cancelAll(() => this.settle());
     this.closeImages();
   }
 

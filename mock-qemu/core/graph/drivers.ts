@@ -26,7 +26,8 @@ const file: BlockDriver = {
   name: 'file',
   kind: 'protocol',
   supportsBacking: false,
-  lengthBytes: (node) => fileSizeBytes(imageOf(node), unflushedBytes(node)),
+  // Sectors count whole.
+  lengthBytes: (node) => Math.ceil(fileSizeBytes(imageOf(node), unflushedBytes(node)) / 512) * 512,
   at(node, offset, limit) {
     const span = imageOf(node).extents.at(offset, limit);
     return span.tag === ABSENT ? { end: span.end, tag: 0 } : span;

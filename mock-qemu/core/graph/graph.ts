@@ -170,9 +170,9 @@ export function backendName(node: BlockNode): string {
 /** How error texts call a node. */
 export const displayName = (node: BlockNode): string => backendName(node) || node.name;
 
-/** Whether a node is the root of its tree: only backends and jobs hold it. */
+/** Whether a node is the root of its tree: only backends hold it. */
 export const isRoot = (node: BlockNode): boolean =>
-  !node.parents.some(({ parent }) => parent.kind === 'node');
+  node.parents.every(({ parent }) => parent.kind === 'backend');
 
 /** Whether a backend (a guest device's, a -drive's, a job's own) has the node open. */
 export const hasBackend = (node: BlockNode): boolean =>
@@ -248,5 +248,8 @@ export function reopen(node: BlockNode, readOnly: boolean): void {
     image.locks.readers += readOnly ? 1 : -1;
   }
   node.readOnly = readOnly;
+  // A file that was opened along with its format follows it.
+  const below = node.file?.child;
+  if (below && !below.monitorOwned) below.readOnly = readOnly;
   node.pending = !readOnly && node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
 }

@@ -79,9 +79,8 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     });
     if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
-    if (child && driver.supportsBacking) checkFormatMayUse(child, node);
     // Raw nodes without a user need no rights, so they take no locks that others have.
-    const isIdle = driver.name === 'raw' && hints.monitorOwned === true;
+    const isIdle = driver.name === 'raw';
     if (!(isIdle && node.image && isLocked(node.image))) lock(node, context.traits.imageLocking);
   } catch (error) {
     if (node) discardUnopened(graph, node);
@@ -112,6 +111,7 @@ function openProtocol(context: OpenContext, node: BlockNode, options: Data): voi
 
 function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, options: Data): void {
   context.graph.adopt(node, 'file', child);
+  if (node.driver.supportsBacking) checkFormatMayUse(child, node);
   node.image = imageBelow(child);
   if (node.driver.name === 'raw') return;
   const image = node.image;

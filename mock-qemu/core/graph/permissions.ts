@@ -1,6 +1,7 @@
 /** Who may write to a node, and who forbids it: QEMU's permission system as far as block work meets it. */
 import { refuse } from '../errors.ts';
 import type { BlockBackend } from './backend.ts';
+import { lock } from './graph.ts';
 import type { BlockNode, Edge } from './node.ts';
 
 // QEMU's mirror and commit filters hold what they filter as backing file, the others as file.
@@ -91,6 +92,8 @@ function checkNewcomer(node: BlockNode, { called, role, writes, forbids }: Newco
   const opponent = writes ? holders.find(forbidsWrites) : undefined;
   if (opponent) conflict(['write'], newcomer, describe(opponent));
   if (writes && node.readOnly) refuse('Block node is read-only');
+  // Nobody has used the node until now: so it had no locks.
+  if (writes && node.driver.name === 'raw' && !node.locked) lock(node, true);
 }
 
 const STRANGER = 'an unnamed block device';
@@ -116,6 +119,19 @@ export const checkBackupMayOwn = (node: BlockNode, filterName: string): void =>
     writes: true,
     forbids: ['write', 'resize'],
   });
+
+/** Refuses to let somebody format a node that others use. */
+export function checkCreatorMayUse(node: BlockNode): void {
+  const creator = `${STRANGER} (uses node '${node.name}' as 'root' child)`;
+  const rival = node.parents.toReversed().find(forbidsWrites);
+  if (rival) {
+    refuse(
+      `Permission conflict on node '${node.name}': permissions 'write, resize' are both required by ${creator} ` +
+        `and unshared by ${describe(rival)}.`,
+    );
+  }
+  if (node.readOnly) refuse('Block node is read-only');
+}
 
 /** Refuses to put an image format on a node that another one writes to or forbids to write to. */
 export function checkFormatMayUse(node: BlockNode, format: BlockNode): void {

@@ -1,7 +1,6 @@
 /** blockdev-backup: copies a node as it was when the job started. */
 import type { Errno } from '../errno.ts';
-import { ExtentMap } from '../extents.ts';
-import type { DirtyBitmap } from '../graph/bitmap.ts';
+import { DirtyBitmap } from '../graph/bitmap.ts';
 import { allocatedAbove, backingOf, copyRange, flushNode } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
@@ -31,8 +30,11 @@ const CLUSTER_BYTES = 64 << 10;
 /** One running backup. */
 export class BackupTask implements JobTask {
   readonly options: BackupOptions;
-  /** What is still to be copied. */
-  readonly #left = new ExtentMap();
+  /** What is still to be copied; shows as a bitmap of the source. */
+  readonly #copyBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
+  readonly #left = this.#copyBitmap.ranges;
+  /** What guest writes have copied; shows as a bitmap of the filter. */
+  readonly #doneBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
   readonly #sizeBytes: number;
   #succeeded = false;
 
@@ -42,6 +44,10 @@ export class BackupTask implements JobTask {
     this.#markInitial();
     options.filter.hooks = { beforeWrite: (start, end) => this.#saveOld(start, end) };
     if (options.bitmap) options.bitmap.busy = true;
+    const accessBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
+    accessBitmap.ranges.set(0, this.#sizeBytes, 1);
+    options.filter.bitmaps.push(this.#doneBitmap, accessBitmap);
+    options.source.bitmaps.push(this.#copyBitmap);
   }
 
   *run(job: Job): JobRun {
@@ -98,6 +104,7 @@ export class BackupTask implements JobTask {
   #saveOld(start: number, end: number): void {
     const from = Math.floor(start / CLUSTER_BYTES) * CLUSTER_BYTES;
     this.#move(from, Math.ceil(end / CLUSTER_BYTES) * CLUSTER_BYTES);
+    this.#doneBitmap.force(start, end);
   }
 
   #markInitial(): void {
@@ -134,6 +141,8 @@ export class BackupTask implements JobTask {
       for (const { start, end } of forget && !this.#succeeded ? this.#left.extents : [])
         bitmap.force(start, end);
     }
+    const { bitmaps } = this.options.source;
+    bitmaps.splice(bitmaps.indexOf(this.#copyBitmap), 1);
     host.graph.removeFilter(filter);
   }
 }

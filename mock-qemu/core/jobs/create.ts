@@ -3,6 +3,7 @@ import { HostError, strerror } from '../errno.ts';
 import { CommandError } from '../errors.ts';
 import { isLocked } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
+import { checkCreatorMayUse } from '../graph/permissions.ts';
 import type { ImageFile, ImageHeader } from '../images.ts';
 import type { JobRun } from './effects.ts';
 import type { Job, JobTask } from './job.ts';
@@ -32,11 +33,24 @@ export class CreateTask implements JobTask {
     return failure;
   }
 
+  /** What the format's own checks find. */
+  #badOptions(): string | undefined {
+    const { header, sizeBytes } = this.options;
+    if (sizeBytes % 512 !== 0) return 'Image size must be a multiple of 512 bytes';
+    if (header.backingFormat !== undefined && header.backingName === undefined) {
+      return 'Backing format cannot be used without backing file';
+    }
+    return undefined;
+  }
+
   *#create(job: Job): JobRun {
     const { where } = this.options;
     try {
       if ('node' in where) {
         const node = where.node();
+        checkCreatorMayUse(node);
+        const text = this.#badOptions();
+        if (text !== undefined) return { code: 'EINVAL', text };
         const error = yield { type: 'io', at: 'create.write', op: 'write', node, offset: 0, bytes: 0 };
         if (error !== undefined) return { code: error, text: `Could not create image: ${strerror(error)}` };
         const image = imageOf(node);

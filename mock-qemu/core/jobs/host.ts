@@ -4,6 +4,7 @@ import type { Data } from '../data.ts';
 import type { Errno } from '../errno.ts';
 import type { StepPoint } from '../faults/points.ts';
 import type { BlockGraph } from '../graph/graph.ts';
+import type { BlockNode } from '../graph/node.ts';
 import type { OpenContext } from '../graph/open.ts';
 import type { Traits } from '../traits.ts';
 import type { Effect } from './effects.ts';
@@ -19,6 +20,8 @@ export interface JobHost extends OpenContext {
   readonly traits: Traits;
   /** Sends an event to every monitor. */
   emit(event: string, data?: Data): void;
+  /** Drained sections in a row, none of which lasts: other jobs on the node or above it flap. */
+  flap(node: BlockNode, times: number): void;
   /** Runs something in the main loop, before any reply and before time moves. */
   soon(run: () => void): void;
   /** How long a request takes. */

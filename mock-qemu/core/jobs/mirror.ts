@@ -112,6 +112,8 @@ export class MirrorTask implements JobTask {
       if (failure) return failure;
     }
     this.#markInitial(sizeBytes);
+    // Looking for what is allocated takes a moment.
+    if (this.options.sync !== 'none') yield { type: 'settle' };
     for (;;) {
       yield { type: 'pause-point' };
       if (job.cancelled) return 'ok';

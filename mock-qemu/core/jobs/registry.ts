@@ -124,8 +124,9 @@ export class JobRegistry {
   }
 
   /** The process ends: every job is cancelled, concluded ones go. */
-  cancelAll(): void {
+  cancelAll(afterEach: () => void): void {
     for (const job of [...this.jobs]) {
+      if (!this.jobs.includes(job)) continue;
       if (job.status === 'concluded') this.userDismiss(job);
       else if (job.deferred) {
         job.markCancelled(true);
@@ -137,6 +138,7 @@ export class JobRegistry {
         if (completes) job.task.finishNow?.();
         job.abandon();
       }
+      afterEach();
     }
   }
 

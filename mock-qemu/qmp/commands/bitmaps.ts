@@ -2,6 +2,7 @@
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
 import { refuse } from '../../core/errors.ts';
 import { DirtyBitmap } from '../../core/graph/bitmap.ts';
+import { displayName } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import type { Vm } from '../../core/vm.ts';
 import { type CommandTable, flag, type Handler, integer, isObject, needText } from './table.ts';
@@ -45,9 +46,7 @@ const add: BitmapAction = (vm, data) => {
   }
   const persistent = flag(data, 'persistent') ?? false;
   if (persistent && !node.driver.supportsBacking) {
-    refuse(
-      `Can't make bitmap '${name}' persistent in '${node.name}': Driver '${node.driver.name}' does not support persistent bitmaps`,
-    );
+    refuse(`Can't store persistent bitmaps to ${displayName(node)}: Operation not supported`);
   }
   if (node.bitmaps.some((each) => each.name === name)) refuse(`Bitmap already exists: ${name}`);
   if (name.length > MAX_NAME_BYTES) refuse(`Bitmap name too long: ${name}`);

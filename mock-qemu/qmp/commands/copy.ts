@@ -126,7 +126,7 @@ function startMirror(
   checkNotBlocked(target, 'mirror-target');
   checkReplaces(vm, source, args);
   const mode = needText(args, 'sync');
-  if (mode !== 'full' && mode !== 'top' && mode !== 'none') refuse("Sync mode 'bitmap' not supported");
+  if (mode !== 'full' && mode !== 'top' && mode !== 'none') refuse(`Sync mode '${mode}' not supported`);
   const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : (mode as MirrorSync);
   const bufSize = integer(args, 'buf-size') ?? 0;
   if (bufSize < 0) refuse("Invalid parameter 'buf-size'");

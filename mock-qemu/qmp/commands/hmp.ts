@@ -53,15 +53,6 @@ function writeConflict({ node, backend }: Place): string | undefined {
   }
 }
 
-/** A backend that comes and goes for one command holds the node's jobs still twice. */
-function attachAndDetach(vm: Vm, node: BlockNode): void {
-  const jobs = vm.jobsAbove(node);
-  for (let times = 0; times < 2; times++) {
-    vm.drain(jobs, () => undefined);
-    vm.undrain(jobs);
-  }
-}
-
 function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeof LATER {
   const byDevice = args[0] === '-d';
   const [name = '', command = ''] = byDevice ? args.slice(1) : args;
@@ -72,7 +63,8 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
     vm.options.print('stdout', io);
     return '';
   }
-  if (!place.backend) attachAndDetach(vm, place.node);
+  // A backend that comes and goes for one command.
+  if (!place.backend) vm.flap(place.node, 2);
   const conflict = io.op === 'read' || io.op === 'flush' ? undefined : writeConflict(place);
   if (conflict !== undefined) return conflict;
   vm.whenGuestMay(place.node, () => {

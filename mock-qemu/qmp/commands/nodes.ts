@@ -49,7 +49,7 @@ function headerOf(options: JsonObject): ImageHeader {
   return {
     clusterSizeBytes: integer(options, 'cluster-size') ?? DEFAULT_CLUSTER_BYTES,
     ...(backingName !== undefined && { backingName }),
-    ...(backingName !== undefined && backingFormat !== undefined && { backingFormat }),
+    ...(backingFormat !== undefined && { backingFormat }),
   };
 }
 
@@ -111,6 +111,7 @@ function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefin
     refuse(desc, 'GenericError', { kind: 'in-use', device });
   }
   if (node.readOnly) refuse('Image is read-only');
+  if (node.driver.supportsBacking && sizeBytes % 512 !== 0) refuse('The new size must be a multiple of 512');
   node.driver.truncate(node, sizeBytes);
   return undefined;
 }
@@ -205,11 +206,10 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   if (hasBackend(overlay) && !overlay.parents.every(({ parent }) => parent.kind === 'job-backend')) {
     refuse('The overlay is already in use');
   }
-  checkNotBlocked(overlay, 'external-snapshot');
   if (overlay.backing) refuse('The overlay already has a backing image');
   if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
-  if (overlay === node)
-    refuse(`Making '${overlayName}' a backing child of '${overlayName}' would create a cycle`);
+  if (chainOf(node).includes(overlay))
+    refuse(`Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`);
   return appendSnapshot(vm, node, overlay);
 }
 
