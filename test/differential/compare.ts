@@ -13,6 +13,8 @@ export interface Divergence {
   readonly subject: string;
   readonly real: string;
   readonly simulated: string;
+  /** How the real one ended. */
+  readonly end: string;
 }
 
 interface Part {
@@ -46,7 +48,7 @@ export function diverges(script: Script, real: Transcript, simulated: Transcript
     const [a, b] = [left[index], right[index]];
     if (a?.text === b?.text && a?.place === b?.place) continue;
     const { place, subject } = a ?? b ?? { place: 'nowhere', subject: 'nowhere' };
-    return { place, subject, real: a?.text ?? '', simulated: b?.text ?? '' };
+    return { place, subject, real: a?.text ?? '', simulated: b?.text ?? '', end: real.end.join('\n') };
   }
   return undefined;
 }

@@ -19,6 +19,7 @@ export interface NodeOptions {
   readonly implicit?: boolean;
   readonly unmap?: boolean;
   readonly forceShare?: boolean;
+  readonly detectZeroes?: 'off' | 'on' | 'unmap';
 }
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;

@@ -17,6 +17,7 @@ export type BlockedOp =
   | 'resize'
   | 'change'
   | 'drive-del'
+  | 'replace'
   | 'eject';
 
 /** Why operations on a node are refused, and which ones are allowed all the same. */
@@ -82,6 +83,8 @@ export class BlockNode {
   readonly forceShare: boolean;
   /** discard=unmap: discards reach the image, zeroes may be unmapped. */
   readonly unmap: boolean;
+  /** What becomes of writes of zeroes; only queries show it. */
+  readonly detectZeroes: 'off' | 'on' | 'unmap';
   file: Edge | undefined;
   backing: Edge | undefined;
   filtered: Edge | undefined;
@@ -118,6 +121,7 @@ export class BlockNode {
     readonly implicit?: boolean;
     readonly unmap?: boolean;
     readonly forceShare?: boolean;
+    readonly detectZeroes?: 'off' | 'on' | 'unmap';
   }) {
     this.name = options.name;
     this.driver = options.driver;
@@ -125,6 +129,7 @@ export class BlockNode {
     this.monitorOwned = options.monitorOwned ?? false;
     this.implicit = options.implicit ?? false;
     this.unmap = options.unmap ?? false;
+    this.detectZeroes = options.detectZeroes ?? 'off';
     this.forceShare = options.forceShare ?? false;
   }
 

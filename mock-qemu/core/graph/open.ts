@@ -46,6 +46,9 @@ export function openFile(images: ImageStore, path: string): ImageFile {
   }
 }
 
+const detectZeroesOf = (value: Value | undefined): 'off' | 'on' | 'unmap' =>
+  value === 'on' || value === 'unmap' ? value : 'off';
+
 /** The format that probing finds: qcow2 has a magic, everything else is raw. */
 export const probeFormat = (images: ImageStore, path: string): string => openFile(images, path).format;
 
@@ -76,6 +79,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       monitorOwned: true,
       unmap,
       forceShare: isOn(options['force-share']),
+      detectZeroes: detectZeroesOf(options['detect-zeroes']),
     });
     if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);

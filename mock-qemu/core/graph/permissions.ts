@@ -111,13 +111,13 @@ export const checkMirrorMayOwn = (node: BlockNode): void =>
     forbids: ['consistent read', 'write', 'resize'],
   });
 
-/** Refuses to let a backup's filter write to a node, of which it keeps out all other writers. */
+/** Refuses to let a backup's filter write to a node; others may write there too. */
 export const checkBackupMayOwn = (node: BlockNode, filterName: string): void =>
   checkNewcomer(node, {
     called: `node '${filterName}'`,
     role: 'target',
     writes: true,
-    forbids: ['write', 'resize'],
+    forbids: ['resize'],
   });
 
 /** Refuses to let somebody format a node that others use. */

@@ -37,6 +37,8 @@ export class BackupTask implements JobTask {
   readonly #doneBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
   readonly #sizeBytes: number;
   #succeeded = false;
+  /** This job, once it runs. */
+  #job: Job | undefined;
 
   constructor(options: BackupOptions) {
     this.options = options;
@@ -52,6 +54,7 @@ export class BackupTask implements JobTask {
 
   *run(job: Job): JobRun {
     const { sync } = this.options;
+    this.#job = job;
     job.len = sync === 'full' ? this.#sizeBytes : this.#left.coveredBytes;
     if (sync === 'none') {
       while (!job.cancelled) yield { type: 'idle', tickNs: 1 };
@@ -105,6 +108,7 @@ export class BackupTask implements JobTask {
     const from = Math.floor(start / CLUSTER_BYTES) * CLUSTER_BYTES;
     this.#move(from, Math.ceil(end / CLUSTER_BYTES) * CLUSTER_BYTES);
     this.#doneBitmap.force(start, end);
+    if (this.#job) this.#job.offset = this.#job.len - this.#left.coveredBytes;
   }
 
   #markInitial(): void {
@@ -129,6 +133,7 @@ export class BackupTask implements JobTask {
   prepare(): undefined {
     this.#succeeded = true;
     flushNode(this.options.target);
+    this.#job?.host.flap(this.options.source, 1);
     return undefined;
   }
 

@@ -48,9 +48,9 @@ export class CreateTask implements JobTask {
     try {
       if ('node' in where) {
         const node = where.node();
-        checkCreatorMayUse(node);
         const text = this.#badOptions();
         if (text !== undefined) return { code: 'EINVAL', text };
+        checkCreatorMayUse(node);
         const error = yield { type: 'io', at: 'create.write', op: 'write', node, offset: 0, bytes: 0 };
         if (error !== undefined) return { code: error, text: `Could not create image: ${strerror(error)}` };
         const image = imageOf(node);

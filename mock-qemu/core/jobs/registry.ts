@@ -139,6 +139,7 @@ export class JobRegistry {
         job.abandon();
       }
       afterEach();
+      if (this.jobs.includes(job) && job.status === 'concluded') this.userDismiss(job);
     }
   }
 

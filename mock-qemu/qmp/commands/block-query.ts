@@ -90,7 +90,7 @@ function deviceInfo(
     ...NO_THROTTLE,
     ...(profile.behaviour.inactiveNodes && { active: true }),
     ...bitmapInfo(node),
-    detect_zeroes: 'off',
+    detect_zeroes: node.detectZeroes,
     image: shown === 'flat' ? imageInfo(node) : withBacking(node, byDevice),
     ro: node.readOnly,
     'node-name': node.name,
@@ -155,13 +155,14 @@ const idleStats = (): JsonObject => ({
   account_failed: false,
 });
 
-function nodeStats(node: BlockNode, counters?: IoCounters): JsonObject {
-  const image = skipFilters(node);
-  const file = image.file?.child;
-  const below = image.backing?.child;
+/** Statistics of a node and what is below: by device the whole chain without filters, by node its storage alone. */
+function nodeStats(node: BlockNode, shown: 'by-device' | 'by-node', counters?: IoCounters): JsonObject {
+  const image = shown === 'by-device' ? skipFilters(node) : node;
+  const file = (image.filtered ?? image.file)?.child;
+  const below = shown === 'by-device' ? image.backing?.child : undefined;
   return {
-    ...(below && { backing: nodeStats(below) }),
-    ...(file && { parent: nodeStats(file) }),
+    ...(below && { backing: nodeStats(below, shown) }),
+    ...(file && { parent: nodeStats(file, shown) }),
     stats: counters ? stats(counters) : idleStats(),
     ...(image.driver.name === 'file' && {
       'driver-specific': {
@@ -177,7 +178,7 @@ function nodeStats(node: BlockNode, counters?: IoCounters): JsonObject {
 
 const backendStats = (backend: BlockBackend): JsonObject => ({
   ...(backend.node
-    ? nodeStats(skipImplicit(backend.node), backend.counters)
+    ? nodeStats(skipImplicit(backend.node), 'by-device', backend.counters)
     : { stats: stats(backend.counters) }),
   device: backend.name,
   ...(backend.qdev !== undefined && { qdev: backend.qdev }),
@@ -193,6 +194,6 @@ export const blockQueryCommands: CommandTable = {
   },
   'query-blockstats': ({ vm }, args) =>
     flag(args, 'query-nodes')
-      ? [...vm.graph.nodes.values()].map((node) => nodeStats(node))
+      ? [...vm.graph.nodes.values()].map((node) => nodeStats(node, 'by-node'))
       : vm.graph.backends.map(backendStats),
 };

@@ -97,6 +97,7 @@ function checkReplaces(vm: Vm, source: BlockNode, args: JsonObject): void {
   const replaces = text(args, 'replaces');
   if (replaces === undefined) return;
   const node = vm.graph.nodes.get(replaces) ?? refuse(`Failed to find node with node-name='${replaces}'`);
+  checkNotBlocked(node, 'replace');
   if (node !== source && !chainOf(source).includes(node)) {
     refuse(
       `Cannot replace ${quoted(replaces)} by a node mirrored from ${quoted(source.name)}, because it cannot be ` +
@@ -191,7 +192,13 @@ function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
 }
 
 /** Opens, and unless it exists creates, the file that drive-mirror and drive-backup write to. */
-function openTargetFile(vm: Vm, source: BlockNode, args: JsonObject): BlockNode {
+function openTargetFile(
+  vm: Vm,
+  source: BlockNode,
+  args: JsonObject,
+  kind: 'drive-mirror' | 'drive-backup',
+): BlockNode {
+  const isMirror = kind === 'drive-mirror';
   const path = needText(args, 'target');
   const existing = text(args, 'mode') === 'existing';
   const driver =
@@ -199,7 +206,7 @@ function openTargetFile(vm: Vm, source: BlockNode, args: JsonObject): BlockNode 
   if (!Object.hasOwn(DRIVERS, driver)) refuse(`Unknown file format '${driver}'`);
   if (!existing) {
     const sync = needText(args, 'sync');
-    const below = sync === 'none' ? skipFilters(source) : sync === 'top' ? backingOf(source) : undefined;
+    const below = sync === 'none' ? skipFilters(source) : sync === 'full' ? undefined : backingOf(source);
     createImageFile(vm, path, {
       driver,
       sizeBytes: source.lengthBytes,
@@ -212,7 +219,9 @@ function openTargetFile(vm: Vm, source: BlockNode, args: JsonObject): BlockNode 
     driver,
     file,
     discard: 'unmap',
-    ...(driver === 'qcow2' && { backing: null }),
+    // A mirror opens the chain below only when it ends; a backup of everything to come lies on its source.
+    ...(driver === 'qcow2' && (isMirror || text(args, 'sync') === 'none') && { backing: null }),
+    ...(!isMirror && { 'detect-zeroes': 'unmap' }),
     ...(name !== undefined && { 'node-name': name }),
   });
 }
@@ -224,7 +233,7 @@ function driveMirror({ vm }: CommandContext, args: JsonObject): undefined {
   if (text(args, 'replaces') !== undefined && text(args, 'node-name') === undefined) {
     refuse('a node-name must be provided when replacing a named node of the graph');
   }
-  const target = openTargetFile(vm, source, args);
+  const target = openTargetFile(vm, source, args, 'drive-mirror');
   const existing = text(args, 'mode') === 'existing';
   try {
     return startMirror(vm, args, {
@@ -239,6 +248,19 @@ function driveMirror({ vm }: CommandContext, args: JsonObject): undefined {
   }
 }
 
+/** Refuses a bitmap that a backup could make no use of. */
+function checkBitmapUse(mode: string, bitmapMode: string | undefined): void {
+  if (mode === 'incremental') {
+    if (bitmapMode === undefined || bitmapMode === 'on-success') return;
+    refuse("Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
+  }
+  if (bitmapMode === undefined) refuse('Bitmap sync mode must be given when providing a bitmap');
+  if (mode === 'none') refuse("sync mode 'none' does not produce meaningful bitmap outputs");
+  if (bitmapMode === 'never' && mode !== 'bitmap') {
+    refuse(`Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '${mode}'`);
+  }
+}
+
 /** Checks, and prepares to start, a backup; the answer is the job, not yet started. */
 export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transaction?: JobTransaction): Job {
   const source = vm.graph.find(needText(args, 'device'));
@@ -250,13 +272,11 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   const bitmap = source.bitmaps.find((each) => bitmapName !== undefined && each.name === bitmapName);
   if (bitmapName !== undefined && !bitmap) refuse(`Bitmap '${bitmapName}' could not be found`);
   const bitmapMode = text(args, 'bitmap-mode');
-  if (bitmap && mode === 'bitmap' && bitmapMode === undefined) {
-    refuse('Bitmap sync mode must be given when providing a bitmap');
-  }
+  if (bitmap) checkBitmapUse(mode, bitmapMode);
   if (!bitmap && bitmapMode !== undefined) refuse('Cannot specify bitmap sync mode without a bitmap');
   if (source === target) refuse('Source and target cannot be the same');
   if (flag(args, 'compress') && !target.driver.supportsBacking) {
-    refuse(`Compression is not supported for this drive ${target.name}`);
+    refuse(`Compression is not supported for this drive ${backendName(target)}`);
   }
   checkNotBlocked(source, 'backup-source');
   checkNotBlocked(target, 'backup-target');
@@ -314,7 +334,11 @@ export function backupTarget(vm: Vm, args: JsonObject, kind: 'blockdev-backup' |
   const source = vm.graph.find(needText(args, 'device'));
   // Before a file is made for nothing.
   checkNotBlocked(source, 'backup-source');
-  return openTargetFile(vm, source, args);
+  const target = openTargetFile(vm, source, args, 'drive-backup');
+  if (text(args, 'sync') === 'none' && target.driver.supportsBacking) {
+    vm.graph.adopt(target, 'backing', source);
+  }
+  return target;
 }
 
 /** Backups start inside a drained section, which shows as a pause right after the start. */

@@ -251,6 +251,8 @@ function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSn
       vm.graph.adopt(overlay, 'backing', node);
       reopen(node, true);
       vm.reach('snapshot.after-graph-change');
+      // Nobody may have been there to hold it.
+      vm.graph.collect(overlay);
     },
     abort() {
       vm.graph.collect(overlay);

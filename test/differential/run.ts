@@ -1,0 +1,141 @@
+/** Runs many random scripts on both sides, and shrinks what differs. */
+import fc from 'fast-check';
+import { type Divergence, diverges, explain, signature } from './compare.ts';
+import { scripts } from './generate.ts';
+import { entryFor, type LedgerEntry } from './ledger.ts';
+import type { Options } from './options.ts';
+import { RealPlace } from './real.ts';
+import { PLACE, pasteable, type Script } from './script.ts';
+import { runSimulated } from './simulated.ts';
+
+/** One kind of difference, told by its smallest script. */
+export interface Finding {
+  /** Number of the first script that showed it, from 0. */
+  readonly script: number;
+  /** How many scripts of the run showed it. */
+  readonly count: number;
+  readonly explanation: string;
+  /** Shell text. */
+  readonly paste: string;
+}
+
+/** What a run has found. */
+export interface Outcome {
+  readonly scripts: number;
+  readonly commands: number;
+  /** Scripts that differ outside the ledger. */
+  readonly diverging: number;
+  readonly findings: readonly Finding[];
+  /** How many scripts fell under each entry of the ledger; 0: the entry no longer occurs. */
+  readonly ledger: readonly { readonly entry: LedgerEntry; readonly count: number }[];
+}
+
+// Real machines at a time: more would only wait for each other.
+const WORKERS = 2;
+const MAX_SHRINKS = 60;
+const MAX_FINDINGS = 20;
+
+interface Found {
+  readonly script: number;
+  count: number;
+}
+
+class Run {
+  readonly #options: Options;
+  readonly #ledger: readonly LedgerEntry[];
+  readonly #scripts: readonly Script[];
+  readonly #found = new Map<string, Found>();
+  readonly #hits = new Map<LedgerEntry, number>();
+  #next = 0;
+  #diverging = 0;
+
+  constructor(options: Options, ledger: readonly LedgerEntry[]) {
+    this.#options = options;
+    this.#ledger = ledger;
+    this.#scripts = Array.from({ length: options.scripts }, (_, index) => this.#draw(index));
+  }
+
+  async perform(): Promise<Outcome> {
+    await Promise.all(Array.from({ length: WORKERS }, () => this.#work()));
+    const findings: Finding[] = [];
+    const place = new RealPlace(this.#options.qemu);
+    try {
+      for (const [sign, found] of [...this.#found].slice(0, MAX_FINDINGS)) {
+        findings.push(await this.#shrink(place, sign, found));
+      }
+    } finally {
+      place.close();
+    }
+    return {
+      scripts: this.#scripts.length,
+      commands: this.#scripts.reduce((sum, { steps }) => sum + steps.length, 0),
+      diverging: this.#diverging,
+      findings,
+      ledger: this.#ledger.map((entry) => ({ entry, count: this.#hits.get(entry) ?? 0 })),
+    };
+  }
+
+  // Each script has a seed of its own, so that it can be drawn, and shrunk, alone.
+  #seedOf(index: number): number {
+    return (this.#options.seed * 1_000_003 + index) | 0;
+  }
+
+  #draw(index: number): Script {
+    const [script] = fc.sample(scripts, { seed: this.#seedOf(index), numRuns: 1 });
+    return script ?? { world: 'nodes', steps: [] };
+  }
+
+  async #work(): Promise<void> {
+    const place = new RealPlace(this.#options.qemu);
+    try {
+      for (let index = this.#next++; index < this.#scripts.length; index = this.#next++) {
+        const script = this.#scripts[index];
+        const divergence = script && (await this.#compare(place, script));
+        if (divergence) this.#note(index, divergence);
+      }
+    } finally {
+      place.close();
+    }
+  }
+
+  #note(index: number, divergence: Divergence): void {
+    const entry = entryFor(this.#ledger, divergence);
+    if (entry) {
+      this.#hits.set(entry, (this.#hits.get(entry) ?? 0) + 1);
+      return;
+    }
+    this.#diverging++;
+    const sign = signature(divergence);
+    const found = this.#found.get(sign);
+    if (found) found.count++;
+    else this.#found.set(sign, { script: index, count: 1 });
+  }
+
+  /** The difference that a script shows, whether the ledger has it or not. */
+  async #compare(place: RealPlace, script: Script): Promise<Divergence | undefined> {
+    const here = JSON.parse(JSON.stringify(script).replaceAll(`${PLACE}/`, `${place.directory}/`)) as Script;
+    const real = await place.run(here);
+    return diverges(here, real, runSimulated(here, this.#options.profile, place.directory));
+  }
+
+  async #shrink(place: RealPlace, sign: string, { script, count }: Found): Promise<Finding> {
+    let least: { readonly script: Script; readonly divergence: Divergence } | undefined;
+    let runs = 0;
+    const same = async (candidate: Script): Promise<boolean> => {
+      if (runs++ > MAX_SHRINKS) return true;
+      const divergence = await this.#compare(place, candidate);
+      if (!divergence || signature(divergence) !== sign) return true;
+      least = { script: candidate, divergence };
+      return false;
+    };
+    const seed = this.#seedOf(script);
+    await fc.check(fc.asyncProperty(scripts, same), { seed, numRuns: 1 });
+    const told = least?.script ?? this.#scripts[script] ?? { world: 'nodes', steps: [] };
+    const explanation = least ? explain(least.divergence) : `${sign}\n(not seen again: timing)`;
+    return { script, count, explanation, paste: pasteable(told, this.#options.qemu) };
+  }
+}
+
+/** Runs the scripts of a seed. */
+export const runDifferential = (options: Options, ledger: readonly LedgerEntry[]): Promise<Outcome> =>
+  new Run(options, ledger).perform();
