@@ -5,9 +5,10 @@ import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
 import type { Traits } from '../traits.ts';
+import { DebugRules } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
 import { type BlockGraph, isLocked, lock } from './graph.ts';
-import type { BlockNode } from './node.ts';
+import type { BlockDriver, BlockNode } from './node.ts';
 import { checkFormatMayUse } from './permissions.ts';
 
 /** What opening needs. */
@@ -57,14 +58,15 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     refuse(`Unknown driver '${driverName}'`, 'GenericError', { kind: 'invalid-format', name: driverName });
   }
   const driver = DRIVERS[driverName as DriverName];
-  if (driver.kind === 'filter') refuse(`Driver '${driverName}' is not supported by the simulation`);
+  if (driver.kind === 'filter' && driver !== DRIVERS.blkdebug)
+    refuse(`Driver '${driverName}' is not supported by the simulation`);
   const readOnly =
     options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']);
   if (isOn(options['force-share']) && !readOnly) {
     refuse('force-share=on can only be used with read-only images');
   }
   // The child comes first: it is the older node, and its errors come before those of the name.
-  const child = driver.kind === 'format' ? openChild(context, options.file, readOnly) : undefined;
+  const child = driver.kind === 'protocol' ? undefined : openBelow(context, driver, options, readOnly);
   let node: BlockNode | undefined;
   try {
     const name = options['node-name'];
@@ -77,7 +79,10 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       unmap,
       forceShare: isOn(options['force-share']),
     });
-    if (child) openFormat(context, node, child, options);
+    if (child && driver.kind === 'filter') {
+      graph.adopt(node, 'filtered', child);
+      node.debug = new DebugRules(options);
+    } else if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
     if (child && driver.supportsBacking) checkFormatMayUse(child, node);
     // Raw nodes without a user need no rights, so they take no locks that others have.
@@ -90,6 +95,11 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   }
   node.monitorOwned = hints.monitorOwned ?? false;
   return node;
+}
+
+/** Opens what a node is put on. */
+function openBelow(context: OpenContext, driver: BlockDriver, options: Data, readOnly: boolean): BlockNode {
+  return openChild(context, driver.kind === 'filter' ? options.image : options.file, readOnly);
 }
 
 /** Drops a node that was never locked, so there is nothing to unlock or to flush. */

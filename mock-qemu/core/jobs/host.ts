@@ -4,6 +4,7 @@ import type { Data } from '../data.ts';
 import type { Errno } from '../errno.ts';
 import type { StepPoint } from '../faults/points.ts';
 import type { BlockGraph } from '../graph/graph.ts';
+import type { BlockNode } from '../graph/node.ts';
 import type { OpenContext } from '../graph/open.ts';
 import type { Traits } from '../traits.ts';
 import type { Effect } from './effects.ts';
@@ -27,6 +28,8 @@ export interface JobHost extends OpenContext {
   delayNs(effect: IoEffect): number;
   /** Which error a request meets, if any. */
   ioError(effect: IoEffect): Errno | undefined;
+  /** Whether a request between these nodes can fail at all: those who make many ask this first. */
+  mayFail(source: BlockNode, target: BlockNode): boolean;
   /** A job passes a point where a fault may be; the answer is the error that it meets there. */
   reach(point: StepPoint): Errno | undefined;
   /** The job's generator has ended. */
