@@ -62,6 +62,8 @@ export class MirrorTask implements JobTask {
   /** This job, while it holds the source's requests back. */
   #drained: Job | undefined;
   #nextOffset = 0;
+  /** What is being copied, and so is not dirty. */
+  #inFlight: { readonly start: number; readonly end: number } | undefined;
   #writeBlocking: boolean;
   /** In write-blocking mode: source and target have been equal since. */
   activelySynced = false;
@@ -175,7 +177,9 @@ export class MirrorTask implements JobTask {
     this.#bitmap.reset(start, end);
     this.#nextOffset = end;
     const dataEnd = Math.min(end, sizeBytes);
+    this.#inFlight = { start, end };
     const failed = yield* this.#copy(job, start, dataEnd);
+    this.#inFlight = undefined;
     // The last chunk of a disk counts whole.
     if (failed === undefined) {
       job.offset += end - start;
@@ -292,7 +296,7 @@ export class MirrorTask implements JobTask {
   }
 
   finishNow(): void {
-    finishCopy(this.options, this.#bitmap);
+    finishCopy(this.options, this.#bitmap, this.#inFlight);
   }
 
   complete(job: Job): void {
@@ -374,7 +378,9 @@ export class MirrorTask implements JobTask {
 export function finishCopy(
   { source, target }: Pick<MirrorOptions, 'source' | 'target'>,
   bitmap: DirtyBitmap,
+  inFlight: { readonly start: number; readonly end: number } | undefined,
 ): void {
+  if (inFlight) bitmap.force(inFlight.start, inFlight.end);
   const endBytes = Math.min(source.lengthBytes, target.lengthBytes);
   for (let dirty = bitmap.ranges.nextFrom(0); dirty; dirty = bitmap.ranges.nextFrom(dirty.end)) {
     copyRange(source, target, dirty.start, Math.min(dirty.end, endBytes));
