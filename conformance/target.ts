@@ -41,9 +41,25 @@ export interface TargetCapabilities {
   readonly copy: boolean;
   readonly synchronousWrites: boolean;
   readonly readyEvent: boolean;
+  /** A QMP server can be had without a domain: see {@link Session.startQmp}. */
+  readonly qmp?: boolean;
 }
 /** The name of one thing that a contract can need. */
 export type Capability = keyof TargetCapabilities;
+
+/** A stream of bytes to a QMP server and back. Nothing is delivered before a listener is set. */
+export interface QmpStream {
+  write(bytes: Uint8Array): void;
+  onData(listener: (bytes: Uint8Array) => void): void;
+  onClose(listener: (cause?: Error) => void): void;
+  close(): void;
+}
+
+/** A QMP server of a case's own, as `-machine none -nodefaults` makes one: no disks, no jobs, no guest. */
+export interface QmpServer {
+  /** Opens a connection; a server may serve only one at a time. The greeting comes on each. */
+  connect(): Promise<QmpStream>;
+}
 
 /** One case's backend: an open connection and a directory of its own. */
 export interface Session {
@@ -54,6 +70,8 @@ export interface Session {
   /** What a guest would read from the image and its backing files: sorted, merged, zeroes left out. */
   contents(path: string): Promise<readonly Run[]>;
   guest(domainName: string, disk: string): Guest;
+  /** Starts a QMP server that ends with the session; left out by backends that have no QMP. */
+  startQmp?(): Promise<QmpServer>;
   /** All that crossed the wire so far, one line a message; only where {@link OpenOptions.trace} asked for it. */
   trace?(): string;
   /** Ends all domains of the session and removes its directory. */

@@ -6,7 +6,7 @@ import { DEFAULT_PROFILE } from '../../mock-qemu/profiles/index.ts';
 import { createWorld } from '../../mock-qemu/shells/world.ts';
 import { createMockHost } from '../mock-host.ts';
 import { probeDriver } from './probe.ts';
-import { openSession, ownDriver } from './session.ts';
+import { openSession, ownDriver, tapped } from './session.ts';
 import { createStoreImage, storeContents } from './store-images.ts';
 
 /** In a world of its own every case may use the same directory, which keeps traces equal. */
@@ -32,9 +32,12 @@ export function simTarget(): Target {
     },
     async open(options) {
       const { world, host } = hostOf(options.seed);
+      const tap = tapped(host, options);
       return openSession({
         uri: 'mock:///embed',
-        ...ownDriver(host, probes, options),
+        driver: ownDriver(tap.host, probes, options),
+        qmpHost: tap.host,
+        ...(tap.trace ? { trace: tap.trace } : {}),
         directory: DIRECTORY,
         createImage: async (spec) => createStoreImage(world.store, spec),
         contents: async (path) => storeContents(world.store, path),

@@ -2,8 +2,9 @@
 import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
-import { hasBackend } from './graph/graph.ts';
+import { hasBackend, lock } from './graph/graph.ts';
 import { openNode, probeFormat } from './graph/open.ts';
+import type { ErrorPolicy } from './jobs/policy.ts';
 import type { Device, Vm } from './vm.ts';
 
 // A virtio-pci device is a proxy: the block device is its child, and queries name that.
@@ -35,7 +36,9 @@ export function addDrive(vm: Vm, options: Data): BlockBackend {
           ...rights,
           ...(nodeName !== undefined && { 'node-name': nodeName }),
         });
-  return vm.addBackend(typeof id === 'string' ? id : '', node);
+  const backend = vm.addBackend(typeof id === 'string' ? id : '', node);
+  setPolicies(backend, options);
+  return backend;
 }
 
 /** Plugs a device; refuses an unknown or a busy drive, a used id. */
@@ -54,12 +57,22 @@ export function addDevice(vm: Vm, options: Data): Device {
     backend.qdev = suffix === undefined ? (id ?? path) : `${path}${suffix}`;
     backend.deviceId = id;
     backend.removable = driver.endsWith('-cd');
-    // Devices stop on ENOSPC unless told otherwise, and then track their state.
-    backend.ioStatus = options.werror === 'report' || options.werror === 'ignore' ? undefined : 'ok';
+    backend.qomPath = `${path}${suffix ?? ''}`;
+    setPolicies(backend, options);
   }
   const device: Device = { id, driver, path, backend };
   vm.devices.push(device);
   return device;
+}
+
+/** werror and rerror; a device that may stop its guest tracks its state. */
+export function setPolicies(backend: BlockBackend, { werror, rerror }: Data): void {
+  const { policies } = backend;
+  const write = werror === undefined || werror === 'auto' ? policies.write : (werror as ErrorPolicy);
+  const read = rerror === undefined || rerror === 'auto' ? policies.read : (rerror as ErrorPolicy);
+  backend.policies = { read, write };
+  const mayStop = write === 'enospc' || write === 'stop' || read === 'stop';
+  if (backend.qdev !== undefined) backend.ioStatus = mayStop ? 'ok' : undefined;
 }
 
 function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefined {
@@ -77,6 +90,7 @@ function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefi
   if (hasBackend(node)) {
     refuse(`Property '${driver}.drive' can't take value '${drive}', it's in use`);
   }
+  if (node.driver.name === 'raw' && !node.locked && node.image) lock(node, vm.traits.imageLocking);
   return vm.addBackend('', node);
 }
 

@@ -2,8 +2,13 @@
 import type { Clock } from './clock.ts';
 import type { Data } from './data.ts';
 import type { Errno } from './errno.ts';
-import { Faults } from './faults.ts';
+import { Faults, type Passing } from './faults/faults.ts';
+import { ProcessGone, performFault } from './faults/perform.ts';
+import type { Fault } from './faults/plan.ts';
+import type { FaultPoint, IoPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
+import { debugError, hasDebugBelow } from './graph/blkdebug.ts';
+import { lacksRoom } from './graph/capacity.ts';
 import { BlockGraph, unlock } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
@@ -17,6 +22,14 @@ import type { Traits } from './traits.ts';
 
 /** QAPI RunState, as far as it is simulated. */
 export type RunState = 'prelaunch' | 'running' | 'paused' | 'shutdown' | 'io-error' | 'guest-panicked';
+
+/** QAPI ShutdownCause, as far as it is simulated. */
+export type ShutdownReason =
+  | 'host-qmp-quit'
+  | 'host-signal'
+  | 'guest-shutdown'
+  | 'guest-reset'
+  | 'guest-panic';
 
 /** A guest device. */
 export interface Device {
@@ -38,10 +51,36 @@ export interface VmOptions {
   readonly emit: (event: string, data?: Data) => void;
   readonly print: (stream: 'stdout' | 'stderr', text: string) => void;
   readonly exit: (code: number | null, signal: 'SIGKILL' | 'SIGABRT' | null) => void;
+  /** Nothing moves any more, but nothing is closed either. */
+  readonly hang: () => void;
+  /** Ends the connections of all clients. */
+  readonly closeAll: () => void;
 }
 
 // A fast disk: nothing in a test should wait for it, yet time passes.
 const DEFAULT_SPEED: DeviceSpeed = { requestNs: 50_000, bytesPerSecond: 2 ** 30 };
+
+/** A request to a node, whoever makes it. */
+export type Request = Omit<IoEffect, 'type'>;
+
+const NODE_POINTS = {
+  read: 'node.read',
+  write: 'node.write',
+  zero: 'node.write',
+  flush: 'node.flush',
+} as const satisfies Record<Request['op'], FaultPoint>;
+
+const pointsOf = ({ at, op }: Request): readonly IoPoint[] =>
+  at === NODE_POINTS[op] ? [at] : [at, NODE_POINTS[op]];
+
+const passingOf = ({ node, offset, bytes }: Request): Passing => ({ offset, bytes, nodes: nodesBelow(node) });
+
+/** The names of all nodes that a request to a node reaches: those that store its bytes, not its backing files. */
+function nodesBelow(node: BlockNode): string[] {
+  const names: string[] = [];
+  for (let at: BlockNode | undefined = node; at; at = (at.filtered ?? at.file)?.child) names.push(at.name);
+  return names;
+}
 
 /** A machine. */
 export class Vm implements JobHost {
@@ -51,7 +90,7 @@ export class Vm implements JobHost {
   readonly graph: BlockGraph;
   readonly traits: Traits;
   readonly jobs: JobRegistry;
-  readonly faults = new Faults();
+  readonly faults: Faults;
   readonly devices: Device[] = [];
   /** Asked to go, waiting for the guest or a reset. */
   readonly unplugging = new Set<Device>();
@@ -63,11 +102,17 @@ export class Vm implements JobHost {
   readonly #speed: DeviceSpeed;
   #soon: (() => void)[] = [];
   #settling = false;
+  readonly #startedNs: number;
+  #stalledUntilNs = 0;
   name: string | undefined;
   uuid = '00000000-0000-0000-0000-000000000000';
   runState: RunState = 'prelaunch';
+  /** What the command line says about the guest's own doings. */
+  readonly guestActions = { shutdown: 'poweroff', reboot: 'reset', panic: 'shutdown' };
   /** Guest requests held back by a drained section. */
   readonly #heldBack: (() => void)[] = [];
+  /** Guest requests that wait for the CPUs, or are to be tried again when they run. */
+  readonly #waitForCpus: (() => void)[] = [];
 
   constructor(options: VmOptions) {
     this.options = options;
@@ -76,6 +121,8 @@ export class Vm implements JobHost {
     this.images = options.images;
     this.traits = options.traits;
     this.#speed = options.speed ?? DEFAULT_SPEED;
+    this.#startedNs = options.clock.now();
+    this.faults = new Faults(() => this.clock.now() - this.#startedNs);
     this.graph = new BlockGraph(options.random);
     this.jobs = new JobRegistry(this);
   }
@@ -101,19 +148,88 @@ export class Vm implements JobHost {
     this.#releaseGuest();
   }
 
-  costNs({ op, bytes }: Pick<IoEffect, 'op' | 'bytes'>): number {
+  costNs(request: Pick<Request, 'op' | 'bytes'>): number {
+    const { op, bytes } = request;
     const { requestNs, bytesPerSecond } = this.#speed;
     // Zeroing and flushing move no bytes.
     return op === 'read' || op === 'write' ? requestNs + (bytes / bytesPerSecond) * 1e9 : requestNs;
   }
 
-  ioError(effect: IoEffect): Errno | undefined {
-    const { at, op, node, offset, bytes } = effect;
-    const fault = this.faults.check(at, offset, bytes);
-    if (fault !== undefined || op !== 'write') return fault;
-    const image = imageBelow(node);
-    if (image?.capacityBytes === undefined) return undefined;
-    return image.extents.coveredBytes + bytes > image.capacityBytes ? 'ENOSPC' : undefined;
+  delayNs(request: Request): number {
+    if (!this.faults.any) return 0;
+    const passing = passingOf(request);
+    const met = pointsOf(request).flatMap((at) => this.faults.meet(at, passing, 'delay'));
+    return met.reduce((sum, { delayNs = 0 }) => sum + delayNs, 0);
+  }
+
+  ioError(effect: Request): Errno | undefined {
+    const { op, node, offset, bytes } = effect;
+    let error: Errno | undefined;
+    if (this.faults.any) {
+      const passing = passingOf(effect);
+      for (const at of pointsOf(effect)) error ??= this.#perform(this.faults.meet(at, passing));
+    }
+    error ??= debugError(node, effect);
+    if (error !== undefined || op !== 'write') return error;
+    return lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined;
+  }
+
+  mayFail(source: BlockNode, target: BlockNode): boolean {
+    if (this.faults.any || imageBelow(target)?.capacityBytes !== undefined) return true;
+    return hasDebugBelow(source) || hasDebugBelow(target);
+  }
+
+  reach(point: StepPoint): Errno | undefined {
+    return this.faults.any ? this.#perform(this.faults.meet(point)) : undefined;
+  }
+
+  /** A message or a command passes a point: carries out what concerns the machine, hands back the rest. */
+  pass(point: FaultPoint, passing: Passing): { readonly delayNs: number; readonly faults: readonly Fault[] } {
+    const delays = this.faults.meet(point, passing, 'delay');
+    const faults = this.faults.meet(point, passing);
+    for (const fault of faults) if (fault.do !== 'close') performFault(this, fault);
+    return { delayNs: delays.reduce((sum, { delayNs = 0 }) => sum + delayNs, 0), faults };
+  }
+
+  #perform(faults: readonly Fault[]): Errno | undefined {
+    let error: Errno | undefined;
+    for (const fault of faults) {
+      performFault(this, fault);
+      if (fault.do === 'error') error ??= fault.errno ?? 'EIO';
+    }
+    return error;
+  }
+
+  /** Puts a fault in force. */
+  addFault(fault: Fault): void {
+    this.faults.add(fault);
+    if (fault.at !== 'at-time') return;
+    const atNs = this.#startedNs + (fault.atNs ?? 0);
+    this.clock.after(atNs - this.clock.now(), () => {
+      if (this.faults.has(fault)) this.#perform(this.faults.meet('at-time'));
+    });
+  }
+
+  /** Keeps commands from being executed for a while. */
+  stall(ns: number): void {
+    this.#stalledUntilNs = Math.max(this.#stalledUntilNs, this.clock.now() + ns);
+  }
+
+  /** How long a command has to wait now. */
+  get stallNs(): number {
+    return Math.max(0, this.#stalledUntilNs - this.clock.now());
+  }
+
+  /** The process ends here and now; never returns. */
+  die(code: number | null, signal: 'SIGKILL' | 'SIGABRT' | null): never {
+    this.options.exit(code, signal);
+    throw new ProcessGone();
+  }
+
+  /** The process stops for good; never returns. */
+  hang(): never {
+    this.options.hang();
+    throw new ProcessGone();
   }
 
   jobEnded(job: Job): void {
@@ -143,15 +259,28 @@ export class Vm implements JobHost {
     for (const job of jobs) job.resume();
   }
 
-  /** Jobs whose work a drained section on these nodes would interrupt. */
-  jobsOn(nodes: readonly BlockNode[]): Job[] {
-    return this.jobs.jobs.filter((job) => job.edges.some(({ child }) => nodes.includes(child)));
+  /** Jobs whose work a drained section on a node interrupts: those that use it or something above it. */
+  jobsAbove(node: BlockNode): Job[] {
+    const above = ancestorsOf(node);
+    return this.movingJobs().filter((job) => job.edges.some(({ child }) => above.has(child)));
+  }
+
+  /** Jobs that a drained section can interrupt at all. */
+  movingJobs(): Job[] {
+    return this.jobs.jobs.filter(
+      (job) => !job.deferred && job.status !== 'concluded' && job.status !== 'created',
+    );
   }
 
   /** Lets a guest request through as soon as no drained section holds its node. */
   whenGuestMay(node: BlockNode, run: () => void): void {
     if (isDrained(node)) this.#heldBack.push(() => this.whenGuestMay(node, run));
     else run();
+  }
+
+  /** Puts a guest's request off until the CPUs run. */
+  whenRunning(run: () => void): void {
+    this.#waitForCpus.push(run);
   }
 
   #releaseGuest(): void {
@@ -183,8 +312,13 @@ export class Vm implements JobHost {
   /** Starts the CPUs. */
   resume(): void {
     if (this.running) return;
+    // Only what has a name is reset here: seen on 7.2 and 10.0.
+    for (const backend of this.graph.backends) {
+      if (backend.name !== '' && backend.ioStatus !== undefined) backend.ioStatus = 'ok';
+    }
     this.runState = 'running';
     this.emit('RESUME');
+    for (const run of this.#waitForCpus.splice(0)) this.soon(run);
   }
 
   /** Stops the CPUs. */
@@ -195,8 +329,8 @@ export class Vm implements JobHost {
   }
 
   /** Ends the process in order: jobs are cancelled, images flushed and closed. */
-  shutDown(reason: 'host-qmp-quit' | 'host-signal'): void {
-    this.emit('SHUTDOWN', { guest: false, reason });
+  shutDown(reason: ShutdownReason): void {
+    this.emit('SHUTDOWN', { guest: reason.startsWith('guest-'), reason });
     const moving = this.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded');
     this.drain(moving, () => undefined);
     this.undrain(moving);
@@ -225,6 +359,12 @@ export class Vm implements JobHost {
       unlock(node);
     }
   }
+}
+
+function ancestorsOf(node: BlockNode, into = new Set<BlockNode>()): Set<BlockNode> {
+  into.add(node);
+  for (const { parent } of node.parents) if (parent.kind === 'node') ancestorsOf(parent.node, into);
+  return into;
 }
 
 function isDrained(node: BlockNode): boolean {

@@ -7,7 +7,9 @@ export type LaunchStep =
   | { readonly type: 'name'; readonly name: string }
   | { readonly type: 'uuid'; readonly uuid: string }
   | { readonly type: 'chardev'; readonly label: string; readonly filename: string }
-  | { readonly type: 'paused' };
+  | { readonly type: 'paused' }
+  /** What becomes of the machine when its guest ends, restarts or panics. */
+  | { readonly type: 'action'; readonly options: JsonObject };
 
 /** The steps, or what QEMU prints in refusal. */
 export type ParsedArgv = { readonly steps: readonly LaunchStep[] } | { readonly complaint: string };
@@ -20,9 +22,15 @@ const BARE = new Set([
   '-no-kvm',
   '-daemonize',
   '-no-acpi',
-  '-no-shutdown',
-  '-no-reboot',
 ]);
+
+/** Words without a value that mean something. */
+const FLAGS: Readonly<Record<string, LaunchStep>> = {
+  '-S': { type: 'paused' },
+  '-no-shutdown': { type: 'action', options: { shutdown: 'pause' } },
+  '-no-reboot': { type: 'action', options: { reboot: 'shutdown' } },
+};
+
 const IGNORED = new Set([
   '-m',
   '-machine',
@@ -100,6 +108,7 @@ const WITH_VALUE: Readonly<Record<string, Reader>> = {
     const { guest } = parseKeyValues(value, 'guest');
     return { type: 'name', name: String(guest ?? '') };
   },
+  '-action': (value) => ({ type: 'action', options: parseKeyValues(value) }),
   '-uuid': (uuid) => ({ type: 'uuid', uuid }),
   '-qmp': monitor,
   '-qmp-pretty': monitor,
@@ -121,7 +130,8 @@ export function parseArgv(
     const word = (argv[index] ?? '').replace(/^--/, '-');
     if (unknown.includes(word)) return { complaint: `${program}: ${argv[index]}: invalid option\n` };
     if (BARE.has(word)) continue;
-    if (word === '-S') steps.push({ type: 'paused' });
+    const flag = FLAGS[word];
+    if (flag) steps.push(flag);
     else {
       const reader = WITH_VALUE[word];
       if (!reader && !IGNORED.has(word)) return { complaint: `${program}: ${argv[index]}: invalid option\n` };

@@ -10,7 +10,7 @@ export type CommandResult =
 export interface CommandPort {
   /**
    * Executes a command. `reply` is called exactly once, before the return or later; QEMU runs one command at a time
-   * over all monitors, so the caller holds the next one back until then.
+   * over all monitors, so the caller holds the next one back until then. `connection` is the client that asks.
    */
-  execute(name: string, args: JsonObject, reply: (result: CommandResult) => void): void;
+  execute(name: string, args: JsonObject, reply: (result: CommandResult) => void, connection: number): void;
 }

@@ -58,6 +58,7 @@ function integerValue(text: string): WireValue {
 export class JsonStream {
   readonly #lexer = new JsonLexer();
   #chunks: Uint8Array[] = [];
+  #unreadBytes = 0;
   #frames: Frame[] = [];
   #root: WireValue | undefined;
   #error: string | undefined;
@@ -69,6 +70,12 @@ export class JsonStream {
   /** Adds bytes to what is to be read. The array must not change until it has been read. */
   feed(bytes: Uint8Array): void {
     this.#chunks.push(bytes);
+    this.#unreadBytes += bytes.length;
+  }
+
+  /** Bytes that {@link next} has not come to yet. */
+  get unreadBytes(): number {
+    return this.#unreadBytes;
   }
 
   /** The next value or error, or undefined until more bytes come. */
@@ -78,12 +85,14 @@ export class JsonStream {
       if (token === undefined) {
         const chunk = this.#chunks.shift();
         if (!chunk) return undefined;
+        this.#unreadBytes -= chunk.length;
         const whole = this.#tokens === 0 && this.#lexer.idle ? readWhole(chunk) : undefined;
         if (!whole) {
           this.#lexer.feed(chunk);
           continue;
         }
-        if (whole.endBytes < chunk.length) this.#chunks.unshift(chunk.subarray(whole.endBytes));
+        // Only once for each chunk: one with thousands of messages must not be decoded as often.
+        this.#lexer.feed(chunk.subarray(whole.endBytes));
         return { value: whole.value };
       }
       const item = this.#take(token, this.#lexer.text);

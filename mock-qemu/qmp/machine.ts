@@ -1,8 +1,12 @@
 /** A whole simulated QEMU: command line, monitors and commands around one machine. */
 import type { JsonObject } from '../../src/qmp/messages.ts';
 import { Clock } from '../core/clock.ts';
+import { ControlError, control } from '../core/control.ts';
+import type { Data, Value } from '../core/data.ts';
 import { addDevice, addDrive } from '../core/devices.ts';
 import { CommandError } from '../core/errors.ts';
+import { ProcessGone } from '../core/faults/perform.ts';
+import type { Fault } from '../core/faults/plan.ts';
 import { openNode } from '../core/graph/open.ts';
 import type { ImageStore } from '../core/images.ts';
 import { Random } from '../core/random.ts';
@@ -14,6 +18,7 @@ import type { CommandPort, CommandResult } from './command-port.ts';
 import { handlerOf } from './commands/index.ts';
 import { type CommandContext, LATER } from './commands/table.ts';
 import { EventGate } from './events.ts';
+import { Outbox } from './outbox.ts';
 import { refusalBody } from './refusal.ts';
 import { createMonitor, type Monitor } from './session.ts';
 
@@ -26,6 +31,8 @@ export interface MockQemuOptions {
   readonly images: ImageStore;
   /** The world's time, in nanoseconds, at which the process starts; 0 when left out. */
   readonly startedAtNs?: number;
+  /** What goes wrong, and where; nothing when left out. */
+  readonly faults?: readonly Fault[];
   /** Gets one line for each input and output. */
   readonly trace?: (line: string) => void;
 }
@@ -35,6 +42,8 @@ const PROGRAM = 'qemu-system-x86_64';
 const COMMAND_NS = 100_000;
 // Virtual time 0 as a date: event timestamps must not depend on the host's clock.
 const EPOCH_NS = 1_700_000_000n * 1_000_000_000n;
+
+const launchTurn = (type: LaunchStep['type']): number => (type === 'device' ? 2 : type === 'drive' ? 1 : 0);
 
 const OK: CommandResult = { ok: true, value: {} };
 
@@ -49,7 +58,9 @@ export class MockQemu implements SimulatedQemu, CommandPort {
   readonly #connections = new Set<number>();
   readonly #chardevs: { readonly label: string; readonly filename: string }[] = [];
   #outputs: Output[] = [];
+  readonly #outbox: Outbox;
   #exited = false;
+  #hanging = false;
 
   constructor(options: MockQemuOptions) {
     this.#clock = new Clock(options.startedAtNs ?? 0);
@@ -57,7 +68,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     const events = new EventGate({
       profile: options.profile,
       clock: this.#clock,
-      send: (event, data) => this.#monitor.emit(event, data),
+      send: (event, data) => this.#outbox.event(event, data, () => this.#monitor.emit(event, data)),
     });
     this.vm = new Vm({
       clock: this.#clock,
@@ -67,20 +78,33 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       emit: (event, data) => events.emit(event, data),
       print: (stream, text) => this.#print(stream, text),
       exit: (code, signal) => this.#exit(code, signal),
+      hang: () => this.#hang(),
+      closeAll: () => this.#closeAll(),
+    });
+    this.#outbox = new Outbox(this.vm, {
+      deliver: (connection, bytes) => this.#put({ type: 'data', connection, bytes }),
+      close: (connection) => this.#close(connection),
+      closeAll: () => this.#closeAll(),
     });
     this.#context = { vm: this.vm, profile: options.profile, chardevs: this.#chardevs };
     this.#monitor = createMonitor({
       profile: options.profile,
       commands: this,
       now: () => EPOCH_NS + BigInt(this.#clock.now()),
-      send: (connection, bytes) => this.#put({ type: 'data', connection, bytes }),
+      send: (connection, bytes, what) => this.#outbox.send(connection, bytes, what),
     });
     this.#launch(options.argv);
+    for (const fault of options.faults ?? []) this.vm.addFault(fault);
   }
 
   step(input: Input): void {
     if (this.#exited) return;
     this.#note('>', input);
+    if (this.#hanging) this.#endHanging(input);
+    else this.#guard(() => this.#take(input));
+  }
+
+  #take(input: Input): void {
     switch (input.type) {
       case 'connect':
         this.#connections.add(input.connection);
@@ -100,7 +124,31 @@ export class MockQemu implements SimulatedQemu, CommandPort {
   }
 
   advance(ns: number): void {
-    this.#clock.advance(ns, () => this.vm.settle());
+    this.#guard(() => this.#clock.advance(ns, () => this.vm.settle()));
+  }
+
+  /** Does what only a simulation can be asked for; throws a ControlError for a request that is wrong. */
+  control(request: Data, alsoValid: readonly string[] = []): Value {
+    if (this.#exited) throw new ControlError('the process has ended');
+    const answer = control(this.vm, request, alsoValid);
+    this.#guard(() => this.vm.settle());
+    return answer;
+  }
+
+  /** Runs something that a fault may end together with the process. */
+  #guard(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (!(error instanceof ProcessGone)) throw error;
+      if (this.#exited) this.vm.crash();
+    }
+  }
+
+  /** A process that hangs hears nothing but the signal that cannot be caught. */
+  #endHanging(input: Input): void {
+    if (input.type === 'disconnect') this.#connections.delete(input.connection);
+    if (input.type === 'signal' && input.signal === 'SIGKILL') this.#signal('SIGKILL');
   }
 
   takeOutputs(): Output[] {
@@ -109,26 +157,46 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     return outputs;
   }
 
+  /** Bytes of a client that wait to be read: a shell holds back a client that has many. */
+  unreadBytes(connection: number): number {
+    return this.#monitor.unreadBytes(connection);
+  }
+
   nextTimerAt(): number | undefined {
     return this.#clock.nextAt();
   }
 
   /** Runs a command a moment later, then what the main loop has to do, then answers. */
-  execute(name: string, args: JsonObject, reply: (result: CommandResult) => void): void {
-    this.#clock.after(COMMAND_NS, () => {
-      const answer = (result: CommandResult) => {
-        // What the command set off comes before its reply, unless it needs time.
-        this.vm.soon(() => this.vm.soon(() => reply(result)));
-      };
-      try {
-        const value = this.#run(name, args, answer);
-        if (value !== LATER) answer(value === undefined ? OK : { ok: true, value });
-      } catch (error) {
-        if (!(error instanceof CommandError)) throw error;
-        answer(this.#refusal(error));
-      }
-      this.vm.settle();
-    });
+  execute(name: string, args: JsonObject, reply: (result: CommandResult) => void, connection: number): void {
+    this.#clock.after(COMMAND_NS, () => this.#begin(name, args, reply, connection));
+  }
+
+  /** Executes a command unless a fault holds it up or ends its connection. */
+  #begin(name: string, args: JsonObject, reply: (result: CommandResult) => void, connection: number): void {
+    const { delayNs, faults } = this.vm.pass('monitor.command', { command: name });
+    if (faults.some((fault) => fault.do === 'close')) {
+      this.#close(connection);
+      reply(OK);
+      return;
+    }
+    const waitNs = Math.max(delayNs, this.vm.stallNs);
+    if (waitNs === 0) this.#perform(name, args, reply);
+    else this.#clock.after(waitNs, () => this.#perform(name, args, reply));
+  }
+
+  #perform(name: string, args: JsonObject, reply: (result: CommandResult) => void): void {
+    const answer = (result: CommandResult) => {
+      // What the command set off comes before its reply, unless it needs time.
+      this.vm.soon(() => this.vm.soon(() => reply(result)));
+    };
+    try {
+      const value = this.#run(name, args, answer);
+      if (value !== LATER) answer(value === undefined ? OK : { ok: true, value });
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      answer(this.#refusal(error));
+    }
+    this.vm.settle();
   }
 
   #run(name: string, args: JsonObject, answer: (result: CommandResult) => void) {
@@ -152,12 +220,13 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       return;
     }
     this.vm.runState = 'running';
-    for (const step of parsed.steps.filter(({ type }) => type !== 'device')) this.#take(step);
-    // Devices come after all drives, wherever they stand.
-    for (const step of parsed.steps.filter(({ type }) => type === 'device')) this.#take(step);
+    // Nodes come first, then drives, then devices, wherever they stand.
+    for (const turn of [0, 1, 2]) {
+      for (const step of parsed.steps.filter(({ type }) => launchTurn(type) === turn)) this.#follow(step);
+    }
   }
 
-  #take(step: LaunchStep): void {
+  #follow(step: LaunchStep): void {
     if (this.#exited) return;
     switch (step.type) {
       case 'name':
@@ -171,6 +240,9 @@ export class MockQemu implements SimulatedQemu, CommandPort {
         break;
       case 'paused':
         this.vm.runState = 'prelaunch';
+        break;
+      case 'action':
+        Object.assign(this.vm.guestActions, step.options);
         break;
       case 'blockdev':
       case 'drive':
@@ -210,14 +282,30 @@ export class MockQemu implements SimulatedQemu, CommandPort {
 
   #exit(code: number | null, signal: 'SIGKILL' | 'SIGABRT' | null): void {
     if (this.#exited) return;
+    this.#hanging = false;
     for (const connection of this.#connections) this.#put({ type: 'close', connection });
     this.#put({ type: 'exit', code, signal });
     this.#exited = true;
     this.#clock.stop();
   }
 
+  #hang(): void {
+    this.#hanging = true;
+    this.#clock.stop();
+  }
+
+  #close(connection: number): void {
+    if (!this.#connections.delete(connection)) return;
+    this.#put({ type: 'close', connection });
+    this.#monitor.disconnect(connection);
+  }
+
+  #closeAll(): void {
+    for (const connection of [...this.#connections]) this.#close(connection);
+  }
+
   #put(output: Output): void {
-    if (this.#exited) return;
+    if (this.#exited || this.#hanging) return;
     this.#note('<', output);
     this.#outputs.push(output);
   }

@@ -9,6 +9,7 @@ import type { CommandPort, CommandResult } from './command-port.ts';
 import { JsonStream, type StreamItem } from './json-stream.ts';
 import { isWireObject, type WireValue } from './json-value.ts';
 import { writeJson } from './json-write.ts';
+import type { Sent } from './outbox.ts';
 import { type ProtocolFault, protocolError } from './protocol-errors.ts';
 import { isOutOfBand, type Request, readRequest } from './request.ts';
 import { type ArgumentChecker, checkerOf } from './schema.ts';
@@ -21,7 +22,7 @@ export interface MonitorOptions {
   /** Nanoseconds since the Unix epoch, for event timestamps. */
   readonly now: () => bigint;
   /** Sends bytes to a connection's client. */
-  readonly send: (connection: number, bytes: Uint8Array) => void;
+  readonly send: (connection: number, bytes: Uint8Array, what: Sent) => void;
 }
 
 /** All QMP connections of one machine. */
@@ -32,6 +33,8 @@ export interface Monitor {
   receive(connection: number, bytes: Uint8Array): void;
   /** The client has gone: what it had queued is dropped, a command that is executing completes unheard. */
   disconnect(connection: number): void;
+  /** Bytes of a client that wait to be read, as they do while a command is executing. */
+  unreadBytes(connection: number): number;
   /** Tells every negotiated client; throttling is the caller's. */
   emit(event: string, data?: JsonObject): void;
 }
@@ -88,7 +91,7 @@ class QmpMonitor implements Monitor {
     this.#sessions.set(connection, session);
     const { version, package: packageText, capabilities } = this.#profile.introspection.greeting;
     const { micro, minor, major } = version;
-    this.#write(session, {
+    this.#greet(session, {
       QMP: { version: { qemu: { micro, minor, major }, package: packageText }, capabilities },
     });
   }
@@ -98,6 +101,10 @@ class QmpMonitor implements Monitor {
     assert(session, `connection ${connection} is not connected`);
     session.stream.feed(bytes);
     this.#pump();
+  }
+
+  unreadBytes(connection: number): number {
+    return this.#sessions.get(connection)?.stream.unreadBytes ?? 0;
   }
 
   disconnect(connection: number): void {
@@ -112,7 +119,7 @@ class QmpMonitor implements Monitor {
     for (const session of this.#sessions.values()) {
       if (!session.negotiated) continue;
       bytes ??= this.#eventBytes(event, data);
-      this.#options.send(session.connection, bytes);
+      this.#options.send(session.connection, bytes, { kind: 'event' });
     }
   }
 
@@ -128,8 +135,8 @@ class QmpMonitor implements Monitor {
     return this.#encoder.encode(`${writeJson(message)}\r\n`);
   }
 
-  #write(session: Session, message: JsonObject): void {
-    if (!session.gone) this.#options.send(session.connection, this.#encoded(message));
+  #greet(session: Session, message: JsonObject): void {
+    this.#options.send(session.connection, this.#encoded(message), { kind: 'greeting' });
   }
 
   /** Executes requests, one after the other, as long as there are some and none is executing. */
@@ -213,13 +220,14 @@ class QmpMonitor implements Monitor {
   #run(session: Session, echo: Echo, request: Request, args: JsonObject): void {
     if (!request.oob) this.#executing = session;
     let replied = false;
-    this.#options.commands.execute(request.command, args, (result) => {
+    const reply = (result: CommandResult): void => {
       assert(!replied, `${request.command} replied twice`);
       replied = true;
       if (!request.oob) this.#executing = undefined;
-      this.#reply(session, echo, result);
+      this.#reply(session, echo, result, request.command);
       this.#pump();
-    });
+    };
+    this.#options.commands.execute(request.command, args, reply, session.connection);
   }
 
   #negotiate(session: Session, args: JsonObject): CommandResult {
@@ -256,14 +264,15 @@ class QmpMonitor implements Monitor {
     this.#reply(session, echo, { ok: false, error });
   }
 
-  #reply(session: Session, echo: Echo, result: CommandResult): void {
+  #reply(session: Session, echo: Echo, result: CommandResult, command?: string): void {
     if (session.gone) return;
     const id = echo.id === undefined ? undefined : writeJson(echo.id);
     // The id stands where QEMU puts it: behind a return value, before an error.
     const body = result.ok
       ? `{"return": ${writeJson(result.value)}${id === undefined ? '' : `, "id": ${id}`}}`
       : `{${id === undefined ? '' : `"id": ${id}, `}"error": ${writeJson({ ...result.error })}}`;
-    this.#options.send(session.connection, this.#encoder.encode(`${body}\r\n`));
+    const what: Sent = command === undefined ? { kind: 'reply' } : { kind: 'reply', command };
+    this.#options.send(session.connection, this.#encoder.encode(`${body}\r\n`), what);
   }
 }
 

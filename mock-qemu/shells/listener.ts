@@ -1,6 +1,7 @@
 /** Monitors of a simulated QEMU process: each serves one client at a time, as a QEMU character device does. */
 import { rmSync } from 'node:fs';
 import { createServer, type Server, type Socket } from 'node:net';
+import type { Readable, Writable } from 'node:stream';
 import type { Endpoint } from './options.ts';
 
 /** What a listener tells the machine. */
@@ -8,13 +9,23 @@ export interface ListenerEvents {
   connected(connection: number): void;
   received(connection: number, bytes: Uint8Array): void;
   disconnected(connection: number): void;
+  /** A client has taken all that it was sent. */
+  drained(): void;
 }
 
 /** One client's end, as the machine sees it. */
 interface Client {
   write(bytes: Uint8Array): void;
   end(): void;
+  /** What it sends is to come, or to wait in the kernel. */
+  hold(held: boolean): void;
+  /** Bytes that it has not taken yet. */
+  untakenBytes(): number;
 }
+
+/** A client that has sent so much ahead, or takes so little of what it is sent, is not heard for a while. */
+const MAX_UNREAD_BYTES = 256 * 1024;
+const MAX_UNTAKEN_BYTES = 4 * 1024 * 1024;
 
 /** All monitors of one process. */
 export class Listeners {
@@ -51,6 +62,15 @@ export class Listeners {
     this.#clients.get(connection)?.write(bytes);
   }
 
+  /**
+   * Hears only those clients that do not run ahead, so that none can fill the memory.
+   * @param unreadBytes how much of a connection waits to be read
+   */
+  regulate(unreadBytes: (connection: number) => number): void {
+    for (const [connection, client] of this.#clients)
+      client.hold(unreadBytes(connection) > MAX_UNREAD_BYTES || client.untakenBytes() > MAX_UNTAKEN_BYTES);
+  }
+
   /** Ends a connection once everything has been sent. */
   end(connection: number): void {
     this.#clients.get(connection)?.end();
@@ -65,7 +85,12 @@ export class Listeners {
   }
 
   #admit(socket: Socket, done: () => void): void {
-    const connection = this.#register({ write: (bytes) => socket.write(bytes), end: () => socket.end() });
+    const connection = this.#register({
+      write: (bytes) => socket.write(bytes),
+      end: () => socket.end(),
+      ...flowOf(socket, socket),
+    });
+    socket.on('drain', () => this.#events.drained());
     socket.on('data', (bytes) => {
       if (this.#clients.has(connection)) this.#events.received(connection, bytes);
     });
@@ -83,7 +108,9 @@ export class Listeners {
     const connection = this.#register({
       write: (bytes) => process.stdout.write(bytes),
       end: () => undefined,
+      ...flowOf(process.stdin, process.stdout),
     });
+    process.stdout.on('drain', () => this.#events.drained());
     // The end of stdin does not end QEMU.
     process.stdin.on('data', (bytes) => this.#events.received(connection, bytes));
   }
@@ -94,6 +121,16 @@ export class Listeners {
     this.#events.connected(connection);
     return connection;
   }
+}
+
+/** How a client is held back, and how much it holds back itself. */
+function flowOf(input: Readable, output: Writable): Pick<Client, 'hold' | 'untakenBytes'> {
+  return {
+    hold(held) {
+      if (held !== input.isPaused()) input[held ? 'pause' : 'resume']();
+    },
+    untakenBytes: () => output.writableLength,
+  };
 }
 
 /** Lets one client in at a time; the others are connected but hear nothing until it is their turn. */

@@ -1,4 +1,6 @@
 /** The command line of `mock-qemu`: its own long options, and QEMU's, of which the monitors are the shell's business. */
+import { readFileSync } from 'node:fs';
+import { type Fault, FaultPlanError, parseFaultPlan } from '../core/faults/plan.ts';
 import { DEFAULT_PROFILE, profileNamed, profiles } from '../profiles/index.ts';
 import type { Profile } from '../profiles/profile.ts';
 import { parseArgv, parseKeyValues } from '../qmp/argv.ts';
@@ -18,6 +20,9 @@ export interface ServerOptions {
   readonly speed: number;
   /** Gets one line for each input and output. */
   readonly traceFile?: string;
+  readonly faults?: readonly Fault[];
+  /** Path of the control socket. */
+  readonly controlPath?: string;
   readonly endpoints: readonly Endpoint[];
   readonly pidFile?: string;
   /** QEMU's own arguments. */
@@ -43,11 +48,23 @@ class CommandLineError extends Error {
 const misuse = (message: string) => new CommandLineError(`mock-qemu: ${message}\n`, 2);
 const qemuError = (message: string) => new CommandLineError(`mock-qemu: ${message}\n`, 1);
 
+/** Reads a fault plan; what is wrong with it is said in one line. */
+function readFaults(path: string): Fault[] {
+  try {
+    return parseFaultPlan(JSON.parse(readFileSync(path, 'utf8')));
+  } catch (error) {
+    if (error instanceof FaultPlanError) throw misuse(`${path}: ${error.message}`);
+    throw misuse(`--faults ${path}: ${(error as Error).message}`);
+  }
+}
+
 interface OwnValues {
   profile: string;
   seed: number;
   speed: number;
   traceFile?: string;
+  faults?: readonly Fault[];
+  controlPath?: string;
 }
 
 /** Own options that take a value. */
@@ -80,6 +97,19 @@ const OWN: Readonly<
     help: 'FILE       write every input and output to FILE',
     read: (own, value) => {
       own.traceFile = value;
+    },
+  },
+  '--faults': {
+    help: 'FILE      a fault plan, as docs/fault-points.md describes it',
+    read: (own, value) => {
+      own.faults = readFaults(value);
+    },
+  },
+  '--control': {
+    help: 'unix:PATH  a socket that takes faults and guest load while the machine runs',
+    read: (own, value) => {
+      if (!value.startsWith('unix:')) throw misuse(`--control ${value}: unix:PATH is needed`);
+      own.controlPath = value.slice('unix:'.length);
     },
   },
 };
@@ -207,9 +237,8 @@ export function parseCommandLine(
     const print = argv.map((word) => PRINTS[word]).find((found) => found !== undefined);
     if (print) return { print: print(profile) };
     refuseUnknownOwn(argv);
-    const { seed, speed, traceFile } = own;
-    const options = { profile, seed, speed, argv, ...readMonitors(argv) };
-    return { run: traceFile === undefined ? options : { ...options, traceFile } };
+    const { profile: _name, ...rest } = own;
+    return { run: { ...rest, profile, argv, ...readMonitors(argv) } };
   } catch (error) {
     if (error instanceof CommandLineError) return { refuse: error.message, exitCode: error.exitCode };
     throw error;

@@ -1,8 +1,11 @@
 /** A simulated QEMU as a process: sockets, signals, files, and virtual time that follows the wall clock. */
 import { closeSync, openSync, rmSync, writeFileSync, writeSync } from 'node:fs';
+import { ControlError } from '../core/control.ts';
+import type { Data, Value } from '../core/data.ts';
 import type { ImageStore } from '../core/images.ts';
 import type { Input, Output } from '../core/surface.ts';
 import { MockQemu } from '../qmp/machine.ts';
+import { ControlSocket } from './control-socket.ts';
 import { Listeners } from './listener.ts';
 import type { ServerOptions } from './options.ts';
 
@@ -21,7 +24,10 @@ class ServedQemu {
   readonly #qemu: MockQemu;
   readonly #startedMs = performance.now();
   readonly #traceFd: number | undefined;
+  readonly #control: ControlSocket | undefined;
   readonly #settle: (code: number) => void;
+  /** How far virtual time has been pushed ahead of the wall clock. */
+  #aheadNs = 0;
   #syncedNs = 0;
   #timer: NodeJS.Timeout | undefined;
   #over = false;
@@ -32,16 +38,23 @@ class ServedQemu {
     const { traceFile } = options;
     const traceFd = traceFile === undefined ? undefined : openSync(traceFile, 'w');
     this.#traceFd = traceFd;
+    const { controlPath } = options;
+    this.#control =
+      controlPath === undefined
+        ? undefined
+        : new ControlSocket(controlPath, (request) => this.#answer(request));
     this.#listeners = new Listeners({
       connected: (connection) => this.#input({ type: 'connect', connection }),
       received: (connection, bytes) => this.#input({ type: 'data', connection, bytes }),
       disconnected: (connection) => this.#input({ type: 'disconnect', connection }),
+      drained: () => this.#regulate(),
     });
     this.#qemu = new MockQemu({
       profile: options.profile,
       argv: options.argv,
       seed: options.seed,
       images,
+      ...(options.faults && { faults: options.faults }),
       ...(traceFd !== undefined && { trace: (line) => void writeSync(traceFd, `${line}\n`) }),
     });
   }
@@ -55,11 +68,30 @@ class ServedQemu {
     const { pidFile, endpoints } = this.#options;
     try {
       if (pidFile !== undefined) writeFileSync(pidFile, `${process.pid}\n`);
+      await this.#control?.open();
       for (const endpoint of endpoints) await this.#listeners.open(endpoint);
     } catch (error) {
       process.stderr.write(`mock-qemu: ${(error as Error).message}\n`);
       this.#end(1);
     }
+  }
+
+  /** Control requests: the machine's own, and pushing time ahead. */
+  #answer(request: Data): Value {
+    this.#catchUp();
+    if (request.control === 'advance') this.#push(request);
+    const answer = request.control === 'advance' ? {} : this.#qemu.control(request, ['advance']);
+    this.#handOut();
+    return answer;
+  }
+
+  #push({ ns, control: _verb, ...rest }: Data): void {
+    const [unknown] = Object.keys(rest);
+    if (unknown !== undefined) throw new ControlError(`advance: unknown member '${unknown}'; members: ns`);
+    if (!(Number.isSafeInteger(ns) && Number(ns) >= 0))
+      throw new ControlError('advance: ns is a whole number from 0');
+    this.#aheadNs += Number(ns);
+    this.#catchUp();
   }
 
   #input(input: Input): void {
@@ -77,7 +109,9 @@ class ServedQemu {
   }
 
   #wallNs(): number {
-    return Math.floor((performance.now() - this.#startedMs) * NS_PER_MS * this.#options.speed);
+    return (
+      Math.floor((performance.now() - this.#startedMs) * NS_PER_MS * this.#options.speed) + this.#aheadNs
+    );
   }
 
   #catchUp(): void {
@@ -92,12 +126,17 @@ class ServedQemu {
 
   #handOut(): void {
     for (const output of this.#qemu.takeOutputs()) this.#emit(output);
+    this.#regulate();
     clearTimeout(this.#timer);
     const nextNs = this.#over ? undefined : this.#qemu.nextTimerAt();
     if (nextNs === undefined) return;
     const delayMs = (nextNs - this.#wallNs()) / NS_PER_MS / this.#options.speed;
     // Node takes a delay of more than 2^31 ms for none.
     this.#timer = setTimeout(() => this.#due(), Math.min(Math.max(0, delayMs), 2 ** 31 - 1));
+  }
+
+  #regulate(): void {
+    this.#listeners.regulate((connection) => this.#qemu.unreadBytes(connection));
   }
 
   #emit(output: Output): void {
@@ -123,6 +162,7 @@ class ServedQemu {
     // A process that crashes leaves its files behind.
     if (signal !== null) process.kill(process.pid, signal);
     this.#listeners.close();
+    this.#control?.close();
     if (this.#options.pidFile !== undefined) rmSync(this.#options.pidFile, { force: true });
     if (this.#traceFd !== undefined) closeSync(this.#traceFd);
     this.#settle(code ?? 1);

@@ -5,8 +5,10 @@
 import type { Duplex } from '../../src/qmp/duplex.ts';
 import type { Timers } from '../../src/util/timers.ts';
 import { Clock, type Timer } from '../core/clock.ts';
+import type { Data, Value } from '../core/data.ts';
+import { parseFaultPlan } from '../core/faults/plan.ts';
 import type { ImageStore } from '../core/images.ts';
-import type { Input, Output, SimulatedQemu } from '../core/surface.ts';
+import type { Input, Output } from '../core/surface.ts';
 import { createMemoryStore } from '../images/memory.ts';
 import { profileNamed } from '../profiles/index.ts';
 import { MockQemu } from '../qmp/machine.ts';
@@ -31,6 +33,8 @@ export interface BootOptions {
   readonly profile: string;
   /** QEMU's arguments, without the program's name. */
   readonly argv: readonly string[];
+  /** A fault plan, as JSON; nothing goes wrong when left out. */
+  readonly faults?: Value;
   /** The machine's own seed; drawn from the world's when left out. */
   readonly seed?: number;
 }
@@ -47,6 +51,8 @@ export interface BootedQemu {
   /** Opens a QMP connection, each to a monitor of its own. */
   connect(): Duplex;
   signal(signal: 'SIGTERM' | 'SIGKILL'): void;
+  /** Does what only a simulation can be asked for, at once; throws for a request that is wrong. */
+  control(request: Data): Value;
   /** Settles when the process has ended. */
   readonly exited: Promise<ProcessExit>;
   /** Whether it has ended already, as it does at once when it cannot start. */
@@ -60,7 +66,7 @@ export interface World {
   /** Virtual time. */
   readonly timers: Timers;
   readonly store: ImageStore;
-  /** Starts a machine; throws for an unknown profile. A machine that cannot start has exited on return. */
+  /** Starts a machine; throws for an unknown profile or a wrong fault plan. A machine that cannot start has exited on return. */
   boot(options: BootOptions): BootedQemu;
   /** What happened so far, one line each: equal seeds and clients give equal traces. */
   trace(): string;
@@ -113,6 +119,7 @@ class InProcessWorld implements World {
       seed: options.seed ?? this.#seed * 1000 + number,
       images: this.store,
       startedAtNs: this.clock.now(),
+      faults: parseFaultPlan(options.faults ?? []),
     });
     const machine = new Machine(this, number, qemu);
     this.#machines.push(machine);
@@ -206,7 +213,7 @@ class Machine implements BootedQemu, LinkOwner {
   readonly number: number;
   readonly exited: Promise<ProcessExit>;
   readonly #world: InProcessWorld;
-  readonly #qemu: SimulatedQemu;
+  readonly #qemu: MockQemu;
   readonly #links = new Map<number, Link>();
   #connections = 0;
   #syncedNs: number;
@@ -215,7 +222,7 @@ class Machine implements BootedQemu, LinkOwner {
   #exit: ProcessExit | undefined;
   #settle: (exit: ProcessExit) => void = () => undefined;
 
-  constructor(world: InProcessWorld, number: number, qemu: SimulatedQemu) {
+  constructor(world: InProcessWorld, number: number, qemu: MockQemu) {
     this.#world = world;
     this.number = number;
     this.#qemu = qemu;
@@ -238,6 +245,14 @@ class Machine implements BootedQemu, LinkOwner {
 
   signal(signal: 'SIGTERM' | 'SIGKILL'): void {
     this.#world.send(this, { type: 'signal', signal });
+  }
+
+  control(request: Data): Value {
+    this.#catchUp();
+    this.#world.note(this, `> control ${JSON.stringify(request)}`);
+    const answer = this.#qemu.control(request);
+    this.collect();
+    return answer;
   }
 
   hasExited(): boolean {

@@ -1,18 +1,31 @@
 /** Block backends: what a guest device has open, or what -drive named. */
+import type { ErrorPolicy } from '../jobs/policy.ts';
 import type { BlockNode, Edge } from './node.ts';
 
 /** QAPI BlockDeviceIoStatus. */
 export type IoStatus = 'ok' | 'failed' | 'nospace';
 
+/** Counters of one kind of request. */
+export interface OperationCounter {
+  bytes: number;
+  operations: number;
+  failed: number;
+  totalNs: number;
+}
+
 /** Counters of query-blockstats. */
 export interface IoCounters {
-  readBytes: number;
-  writeBytes: number;
-  readOperations: number;
-  writeOperations: number;
-  flushOperations: number;
+  readonly of: Readonly<Record<'read' | 'write' | 'flush' | 'discard', OperationCounter>>;
   writeHighestOffset: number;
 }
+
+const noOperations = (): OperationCounter => ({ bytes: 0, operations: 0, failed: 0, totalNs: 0 });
+
+/** Counters at zero. */
+export const noCounters = (): IoCounters => ({
+  of: { read: noOperations(), write: noOperations(), flush: noOperations(), discard: noOperations() },
+  writeHighestOffset: 0,
+});
 
 /** A device's view of the graph. */
 export class BlockBackend {
@@ -26,14 +39,11 @@ export class BlockBackend {
   readOnly = false;
   removable = false;
   ioStatus: IoStatus | undefined;
-  readonly counters: IoCounters = {
-    readBytes: 0,
-    writeBytes: 0,
-    readOperations: 0,
-    writeOperations: 0,
-    flushOperations: 0,
-    writeHighestOffset: 0,
-  };
+  /** werror and rerror. */
+  policies: { readonly read: ErrorPolicy; readonly write: ErrorPolicy } = { read: 'report', write: 'enospc' };
+  /** QOM path of the block device; empty: no device. */
+  qomPath = '';
+  readonly counters = noCounters();
 
   constructor(name: string) {
     this.name = name;

@@ -210,6 +210,9 @@ export function checkNotBlocked(node: BlockNode, op: BlockedOp): void {
 const lockedImage = (node: BlockNode): ImageFile | undefined =>
   node.driver.kind === 'format' && !node.forceShare ? node.image : undefined;
 
+/** Whether somebody has an image open in a way that forbids to overwrite it. */
+export const isLocked = ({ locks }: ImageFile): boolean => locks.writers > 0 || locks.readers > 0;
+
 /** Takes the locks of an image: one writer, or any number of readers. `refuses`: a conflict is an error. */
 export function lock(node: BlockNode, refuses: boolean): void {
   const image = lockedImage(node);
@@ -222,13 +225,15 @@ export function lock(node: BlockNode, refuses: boolean): void {
     image.locks.writers++;
     node.pending = node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
   }
+  node.locked = true;
 }
 
 /** Gives the locks of an image back. */
 export function unlock(node: BlockNode): void {
   const image = lockedImage(node);
   node.image = undefined;
-  if (image === undefined) return;
+  if (image === undefined || !node.locked) return;
+  node.locked = false;
   if (node.readOnly) image.locks.readers--;
   else image.locks.writers--;
 }
@@ -238,7 +243,7 @@ export function reopen(node: BlockNode, readOnly: boolean): void {
   if (node.readOnly === readOnly) return;
   if (readOnly) flushNode(node);
   const image = lockedImage(node);
-  if (image) {
+  if (image && node.locked) {
     image.locks.writers += readOnly ? -1 : 1;
     image.locks.readers += readOnly ? 1 : -1;
   }

@@ -3,6 +3,7 @@ import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
 import type { BlockBackend } from './backend.ts';
 import type { DirtyBitmap } from './bitmap.ts';
+import type { DebugRules } from './blkdebug.ts';
 
 /** Operations that something may block on a node (QEMU's op blockers, as far as commands check them). */
 export type BlockedOp =
@@ -49,6 +50,8 @@ export interface Edge {
 export interface WriteHooks {
   beforeWrite?(start: number, end: number): void;
   afterWrite?(start: number, end: number, tag: Tag): void;
+  /** How much longer the writer has to wait. */
+  writeCostNs?(start: number, end: number): number;
 }
 
 /** What a kind of node does with bytes. All of it takes no time: time is paid by whoever asks. */
@@ -91,7 +94,11 @@ export class BlockNode {
   image: ImageFile | undefined;
   /** Written but not flushed: lost with the process. Only formats that cache their metadata have it. */
   pending: ExtentMap | undefined;
+  /** Has the locks of its image. */
+  locked = false;
   hooks: WriteHooks | undefined;
+  /** What makes requests to a blkdebug node fail. */
+  debug: DebugRules | undefined;
   /** Guest requests are held back while above 0. */
   drains = 0;
   /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */
@@ -101,6 +108,8 @@ export class BlockNode {
   writeThresholdBytes = 0;
   /** Told once when a write goes past the threshold. */
   onThreshold: ((exceededBytes: number) => void) | undefined;
+  /** The size that a node without a file was given in its options. */
+  sizeOption: number | undefined;
   /** Size of a node without a file (null-co). */
   fixedSizeBytes = 0;
 

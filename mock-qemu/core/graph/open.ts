@@ -5,9 +5,11 @@ import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
 import type { Traits } from '../traits.ts';
+import { DebugRules } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
-import { type BlockGraph, lock } from './graph.ts';
-import type { BlockNode } from './node.ts';
+import { type BlockGraph, isLocked, lock } from './graph.ts';
+import type { BlockDriver, BlockNode } from './node.ts';
+import { checkFormatMayUse } from './permissions.ts';
 
 /** What opening needs. */
 export interface OpenContext {
@@ -56,14 +58,15 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     refuse(`Unknown driver '${driverName}'`, 'GenericError', { kind: 'invalid-format', name: driverName });
   }
   const driver = DRIVERS[driverName as DriverName];
-  if (driver.kind === 'filter') refuse(`Driver '${driverName}' is not supported by the simulation`);
+  if (driver.kind === 'filter' && driver !== DRIVERS.blkdebug)
+    refuse(`Driver '${driverName}' is not supported by the simulation`);
   const readOnly =
     options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']);
   if (isOn(options['force-share']) && !readOnly) {
     refuse('force-share=on can only be used with read-only images');
   }
   // The child comes first: it is the older node, and its errors come before those of the name.
-  const child = driver.kind === 'format' ? openChild(context, options.file, readOnly) : undefined;
+  const child = driver.kind === 'protocol' ? undefined : openBelow(context, driver, options, readOnly);
   let node: BlockNode | undefined;
   try {
     const name = options['node-name'];
@@ -76,9 +79,15 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       unmap,
       forceShare: isOn(options['force-share']),
     });
-    if (child) openFormat(context, node, child, options);
+    if (child && driver.kind === 'filter') {
+      graph.adopt(node, 'filtered', child);
+      node.debug = new DebugRules(options);
+    } else if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
-    lock(node, context.traits.imageLocking);
+    if (child && driver.supportsBacking) checkFormatMayUse(child, node);
+    // Raw nodes without a user need no rights, so they take no locks that others have.
+    const isIdle = driver.name === 'raw' && hints.monitorOwned === true;
+    if (!(isIdle && node.image && isLocked(node.image))) lock(node, context.traits.imageLocking);
   } catch (error) {
     if (node) discardUnopened(graph, node);
     if (child) graph.collect(child);
@@ -86,6 +95,11 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   }
   node.monitorOwned = hints.monitorOwned ?? false;
   return node;
+}
+
+/** Opens what a node is put on. */
+function openBelow(context: OpenContext, driver: BlockDriver, options: Data, readOnly: boolean): BlockNode {
+  return openChild(context, driver.kind === 'filter' ? options.image : options.file, readOnly);
 }
 
 /** Drops a node that was never locked, so there is nothing to unlock or to flush. */
@@ -99,7 +113,8 @@ function discardUnopened(graph: BlockGraph, node: BlockNode): void {
 function openProtocol(context: OpenContext, node: BlockNode, options: Data): void {
   if (node.driver.name.startsWith('null-')) {
     const size = options.size;
-    node.fixedSizeBytes = typeof size === 'number' ? size : 2 ** 30;
+    node.sizeOption = typeof size === 'number' ? size : undefined;
+    node.fixedSizeBytes = node.sizeOption ?? 2 ** 30;
     return;
   }
   node.image = openFile(context.images, String(options.filename ?? ''));
@@ -119,7 +134,14 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
 
 function openBacking(context: OpenContext, node: BlockNode, option: Value | undefined): void {
   if (option === undefined) attachHeaderBacking(context, node);
-  else if (option !== null) context.graph.adopt(node, 'backing', openChild(context, option, true));
+  else if (option !== null) {
+    try {
+      context.graph.adopt(node, 'backing', openChild(context, option, true));
+    } catch (error) {
+      if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
+      throw error;
+    }
+  }
 }
 
 /** Opens what an image's header names as its backing file and puts it below; refuses if that cannot be opened. */

@@ -6,7 +6,8 @@ import { allocatedAbove, backingOf, copyRange, flushNode } from '../graph/data.t
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
-import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import type { Job, JobTask } from './job.ts';
+import type { ErrorPolicy } from './policy.ts';
 
 /** QAPI MirrorSyncMode, as a backup takes it. */
 export type BackupSync = 'full' | 'top' | 'none' | 'bitmap';
@@ -62,6 +63,7 @@ export class BackupTask implements JobTask {
       const delayNs = job.limit.delayNs(job.host.clock.now(), end - next.start);
       yield { type: 'sleep', ns: delayNs };
     }
+    if (!job.cancelled) job.host.reach('backup.copied');
     return undefined;
   }
 
@@ -111,6 +113,10 @@ export class BackupTask implements JobTask {
       if (allocated) this.#left.set(offset, end, 1);
       offset = end;
     }
+  }
+
+  stage(): 'backup' {
+    return 'backup';
   }
 
   prepare(): undefined {

@@ -5,7 +5,8 @@ import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
-import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import type { Job, JobTask } from './job.ts';
+import type { ErrorPolicy } from './policy.ts';
 import { rewriteBacking } from './stream.ts';
 import { nextWork } from './walk.ts';
 
@@ -55,6 +56,7 @@ export class CommitTask implements JobTask {
       job.offset += work.end - offset;
       offset = work.end;
     }
+    if (!job.cancelled) job.host.reach('commit.copied');
     return undefined;
   }
 
@@ -76,16 +78,26 @@ export class CommitTask implements JobTask {
     return action === 'report' ? { code: error } : 'retry';
   }
 
+  stage(): 'commit' {
+    return 'commit';
+  }
+
   prepare(job: Job): JobFailure | undefined {
     const { overlay, base, filter, backingName } = this.options;
     const { graph } = job.host;
+    const refused = job.host.reach('commit.before-graph-change');
+    if (refused !== undefined) return { code: refused };
     graph.removeFilter(filter);
     flushNode(base);
     if (backingOf(overlay) !== skipFilters(base)) {
       graph.letGo(overlay.backing);
       graph.adopt(overlay, 'backing', base);
     }
+    job.host.reach('commit.after-graph-change');
+    const unwritten = job.host.reach('commit.header-write');
+    if (unwritten !== undefined) return { code: unwritten };
     rewriteBacking(overlay, base, backingName);
+    job.host.reach('commit.after-header');
     return undefined;
   }
 

@@ -1,6 +1,7 @@
 /** blockdev-create: formats an image. */
 import { HostError, strerror } from '../errno.ts';
 import { CommandError } from '../errors.ts';
+import { isLocked } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { ImageFile, ImageHeader } from '../images.ts';
 import type { JobRun } from './effects.ts';
@@ -41,12 +42,17 @@ export class CreateTask implements JobTask {
         const image = imageOf(node);
         if (image) format(image, this.options);
       } else {
-        format(job.host.images.create(where.path), this.options);
+        const { images } = job.host;
+        if (images.exists(where.path) && isLocked(images.open(where.path))) {
+          return { code: 'EINVAL', text: 'Failed to get "write" lock' };
+        }
+        format(images.create(where.path), this.options);
         yield { type: 'settle' };
       }
     } catch (error) {
       return explain(error);
     }
+    job.host.reach('create.formatted');
     return undefined;
   }
 }

@@ -10,8 +10,9 @@ import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
-import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import type { Job, JobTask } from './job.ts';
 import { finishCopy, type MirrorSync } from './mirror.ts';
+import type { ErrorPolicy } from './policy.ts';
 import { SLICE_NS } from './ratelimit.ts';
 
 /** The unit in which these mirrors know what is dirty, and copy. */
@@ -38,6 +39,8 @@ export class EarlyMirrorTask implements JobTask {
   #drained: Job | undefined;
   #startedNs = 0;
   #nextOffset = 0;
+  /** What is being copied, and so is not dirty. */
+  #inFlight: { readonly start: number; readonly end: number } | undefined;
 
   constructor(options: EarlyMirrorOptions) {
     this.options = options;
@@ -93,7 +96,9 @@ export class EarlyMirrorTask implements JobTask {
     }
     if (!job.ready) {
       job.offset = job.len;
+      job.host.reach('mirror.before-ready');
       job.becomeReady();
+      job.host.reach('mirror.after-ready');
     }
     if (!ends()) {
       yield { type: 'idle', tickNs: SLICE_NS };
@@ -104,6 +109,10 @@ export class EarlyMirrorTask implements JobTask {
     if (!this.#isClean) return 'again';
     this.#drained = job;
     this.options.source.drains++;
+    if (this.#shouldComplete) {
+      job.host.reach('pivot.drained');
+      job.host.reach('pivot.final-sync');
+    }
     return 'done';
   }
 
@@ -128,6 +137,7 @@ export class EarlyMirrorTask implements JobTask {
     const bytes = end - start;
     this.#bitmap.reset(start, start + EARLY_CHUNK_BYTES);
     this.#nextOffset = start + EARLY_CHUNK_BYTES;
+    this.#inFlight = { start, end };
     const io = { type: 'io', offset: start, bytes } as const;
     const read = yield { ...io, at: 'mirror.source-read', op: 'read', node: source };
     if (read !== undefined) return this.#failed(job, 'read', onSourceError, read, start);
@@ -136,6 +146,7 @@ export class EarlyMirrorTask implements JobTask {
     const error = write ?? beyond;
     if (error !== undefined) return this.#failed(job, 'write', onTargetError, error, start);
     copyRange(source, target, start, end);
+    this.#inFlight = undefined;
     return undefined;
   }
 
@@ -146,6 +157,7 @@ export class EarlyMirrorTask implements JobTask {
     code: Errno,
     start: number,
   ): JobFailure | undefined {
+    this.#inFlight = undefined;
     this.#bitmap.force(start, start + 1);
     return job.handleError(policy, operation, code) === 'report' ? { code } : undefined;
   }
@@ -173,23 +185,32 @@ export class EarlyMirrorTask implements JobTask {
   }
 
   finishNow(): void {
-    finishCopy(this.options, this.#bitmap);
+    finishCopy(this.options, this.#bitmap, this.#inFlight);
   }
 
   /** Opens what the target's header names, which may be refused; then the job ends as soon as it can. */
   complete(job: Job): void {
     attachHeaderBacking(job.host, this.options.target);
     this.#shouldComplete = true;
+    job.host.reach('pivot.accepted');
     job.poke();
   }
 
+  stage(): 'mirror' | 'pivot' {
+    return this.#shouldComplete ? 'pivot' : 'mirror';
+  }
+
   /** The pivot, unless the job was only to end. */
-  prepare(job: Job): undefined {
+  prepare(job: Job): JobFailure | undefined {
     this.#dropBitmap();
-    if (!this.#shouldComplete) return;
+    if (!this.#shouldComplete) return undefined;
+    const refused = job.host.reach('pivot.before-graph-change');
+    if (refused !== undefined) return { code: refused };
     const { source, target } = this.options;
     reopen(target, source.readOnly);
     job.host.graph.replace(source, target);
+    job.host.reach('pivot.after-graph-change');
+    return undefined;
   }
 
   clean(): void {

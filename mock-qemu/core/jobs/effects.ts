@@ -3,20 +3,8 @@
  * where a fault can be put.
  */
 import type { Errno } from '../errno.ts';
+import type { IoPoint } from '../faults/points.ts';
 import type { BlockNode } from '../graph/node.ts';
-
-/** The places where jobs do input and output. */
-export type IoPoint =
-  | 'mirror.source-read'
-  | 'mirror.target-write'
-  | 'mirror.target-flush'
-  | 'stream.read'
-  | 'stream.write'
-  | 'commit.read'
-  | 'commit.write'
-  | 'backup.source-read'
-  | 'backup.target-write'
-  | 'create.write';
 
 /** One effect of a job. */
 export type Effect =
@@ -36,6 +24,8 @@ export type Effect =
       readonly node: BlockNode;
       readonly offset: number;
       readonly bytes: number;
+      /** Only takes its time: what becomes of it the job asks for itself. */
+      readonly unchecked?: boolean;
     };
 
 /** A job's course: yields effects, is resumed with an I/O error or nothing, returns why it failed or nothing. */

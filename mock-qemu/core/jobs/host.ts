@@ -2,7 +2,9 @@
 import type { Clock } from '../clock.ts';
 import type { Data } from '../data.ts';
 import type { Errno } from '../errno.ts';
+import type { StepPoint } from '../faults/points.ts';
 import type { BlockGraph } from '../graph/graph.ts';
+import type { BlockNode } from '../graph/node.ts';
 import type { OpenContext } from '../graph/open.ts';
 import type { Traits } from '../traits.ts';
 import type { Effect } from './effects.ts';
@@ -21,9 +23,15 @@ export interface JobHost extends OpenContext {
   /** Runs something in the main loop, before any reply and before time moves. */
   soon(run: () => void): void;
   /** How long a request takes. */
-  costNs(effect: IoEffect): number;
+  costNs(effect: Pick<IoEffect, 'op' | 'bytes'>): number;
+  /** How much longer it takes than it should, because a fault says so. */
+  delayNs(effect: IoEffect): number;
   /** Which error a request meets, if any. */
   ioError(effect: IoEffect): Errno | undefined;
+  /** Whether a request between these nodes can fail at all: those who make many ask this first. */
+  mayFail(source: BlockNode, target: BlockNode): boolean;
+  /** A job passes a point where a fault may be; the answer is the error that it meets there. */
+  reach(point: StepPoint): Errno | undefined;
   /** The job's generator has ended. */
   jobEnded(job: Job): void;
 }

@@ -7,18 +7,13 @@ import type { IoStatus } from '../graph/backend.ts';
 import type { Edge, OpBlocker } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
+import { type ErrorAction, type ErrorPolicy, POLICY_ACTIONS } from './policy.ts';
 import { RateLimit } from './ratelimit.ts';
 import { type JobStatus, type JobVerb, TRANSITIONS, VERBS } from './states.ts';
 import type { JobTransaction } from './transaction.ts';
 
 /** QAPI JobType, as far as jobs are simulated. */
 export type JobType = 'stream' | 'commit' | 'mirror' | 'backup' | 'create';
-
-/** QAPI BlockdevOnError. */
-export type ErrorPolicy = 'report' | 'ignore' | 'enospc' | 'stop' | 'auto';
-
-/** QAPI BlockErrorAction. */
-export type ErrorAction = 'report' | 'ignore' | 'stop';
 
 /** What a kind of job does; the rest is common to all. */
 export interface JobTask {
@@ -33,9 +28,14 @@ export interface JobTask {
   cancelsHard?(job: Job, force: boolean): boolean;
   /** Copies what is left, at once: where a process that ends lets its READY jobs finish. */
   finishNow?(): void;
+  /** Under which name its end can be met by a fault; left out: by none. */
+  stage?(): JobStage;
   /** Left out: the job cannot be completed by hand. */
   complete?(job: Job): void;
 }
+
+/** What a job does when it ends. */
+export type JobStage = 'mirror' | 'pivot' | 'stream' | 'commit' | 'backup';
 
 /** What every start command can say. */
 export interface JobOptions {
@@ -233,15 +233,17 @@ export class Job {
 
   /** Ends the generator where it stands: the process is going away. */
   abandon(): void {
+    const wasPaused = this.#wait === 'paused';
     this.#stopWaiting();
     if (this.#run === undefined || this.deferred) return;
+    if (wasPaused) this.transition(this.status === 'standby' ? 'ready' : 'running');
     this.#run.return(undefined);
     this.#end(undefined);
   }
 
   /** Applies an error policy to an I/O error: says so, stops if wanted. */
   handleError(policy: ErrorPolicy, operation: 'read' | 'write', code: Errno): ErrorAction {
-    const action = actionFor(policy, code);
+    const action = POLICY_ACTIONS[policy](code);
     this.host.emit('BLOCK_JOB_ERROR', { device: this.id, operation, action });
     if (action === 'stop') {
       if (!this.userPaused) this.pauseCount++;
@@ -278,8 +280,8 @@ export class Job {
       case 'settle':
         return this.#waitFor('settle', YIELD_NS, () => this.#finishIo(undefined));
       case 'io':
-        return this.#waitFor('io', this.host.costNs(effect), () => {
-          this.#finishIo(this.host.ioError(effect));
+        return this.#waitFor('io', this.host.costNs(effect) + this.host.delayNs(effect), () => {
+          this.#finishIo(effect.unchecked ? undefined : this.host.ioError(effect));
         });
       default:
         return unreachable(effect);
@@ -351,13 +353,3 @@ export class Job {
     tell?.();
   }
 }
-
-const POLICY_ACTIONS: Readonly<Record<ErrorPolicy, (code: Errno) => ErrorAction>> = {
-  report: () => 'report',
-  ignore: () => 'ignore',
-  stop: () => 'stop',
-  enospc: (code) => (code === 'ENOSPC' ? 'stop' : 'report'),
-  auto: (code) => (code === 'ENOSPC' ? 'stop' : 'report'),
-};
-
-const actionFor = (policy: ErrorPolicy, code: Errno): ErrorAction => POLICY_ACTIONS[policy](code);

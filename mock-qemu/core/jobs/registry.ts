@@ -47,16 +47,19 @@ export class JobRegistry {
     this.jobs.unshift(job);
     (options.transaction ?? this.newTransaction()).add(job);
     for (const node of options.nodes) this.#use(job, node);
-    if (options.target) {
-      job.edges.push(this.#host.graph.hold({ kind: 'job-backend', jobId: id }, 'root', options.target));
-      options.target.blockers.push(job.blocker);
-    }
+    if (options.target) this.useTarget(job, options.target);
     return job;
   }
 
   /** Calls back once, when the job has ended and its last event has been sent. */
   whenGone(job: Job, then: () => void): void {
     this.#whenGone.set(job, then);
+  }
+
+  /** Lets a job write to a node through a backend of its own, and blocks the node for others. */
+  useTarget(job: Job, target: BlockNode): void {
+    job.edges.push(this.#host.graph.hold({ kind: 'job-backend', jobId: job.id }, 'root', target));
+    target.blockers.push(job.blocker);
   }
 
   newTransaction(): JobTransaction {

@@ -4,7 +4,8 @@ import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '..
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
-import type { ErrorPolicy, Job, JobTask } from './job.ts';
+import type { Job, JobTask } from './job.ts';
+import type { ErrorPolicy } from './policy.ts';
 import { nextWork } from './walk.ts';
 
 /** A stream's parameters. */
@@ -56,6 +57,7 @@ export class StreamTask implements JobTask {
       job.offset += work.end - offset;
       offset = work.end;
     }
+    if (!job.cancelled && this.#ignored === undefined) job.host.reach('stream.copied');
     return this.#ignored;
   }
 
@@ -72,9 +74,15 @@ export class StreamTask implements JobTask {
     return write;
   }
 
+  stage(): 'stream' {
+    return 'stream';
+  }
+
   prepare(job: Job): JobFailure | undefined {
     const { top, base, filter, backingName } = this.options;
     const { graph } = job.host;
+    const refused = job.host.reach('stream.before-graph-change');
+    if (refused !== undefined) return { code: refused };
     graph.removeFilter(filter);
     const image = skipFilters(top);
     const below = image.backing;
@@ -84,7 +92,11 @@ export class StreamTask implements JobTask {
       graph.letGo(below);
       if (base) graph.adopt(image, 'backing', base);
     }
+    job.host.reach('stream.after-graph-change');
+    const unwritten = job.host.reach('stream.header-write');
+    if (unwritten !== undefined) return { code: unwritten };
     rewriteBacking(image, keep, backingName);
+    job.host.reach('stream.after-header');
     return undefined;
   }
 

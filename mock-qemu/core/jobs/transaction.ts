@@ -20,6 +20,8 @@ export class JobTransaction {
 
   /** A member's generator has ended. */
   ended(job: Job): void {
+    // Settled already, by the end of the process.
+    if (!this.members.includes(job)) return;
     if (job.failure === undefined && job.cancelled) job.failure = { code: 'ECANCELED' };
     if (this.#aborting) this.#settle(job);
     else if (job.failure) this.abort(job);
@@ -72,8 +74,11 @@ export class JobTransaction {
     }
     job.task.clean?.(job.host);
     releaseNodes(job);
+    const stage = job.task.stage?.();
+    if (stage) job.host.reach(`${stage}.before-event`);
     if (job.cancelled) job.emitBlockEvent('BLOCK_JOB_CANCELLED');
     else job.emitBlockEvent('BLOCK_JOB_COMPLETED', job.error);
+    if (stage) job.host.reach(`${stage}.after-event`);
     this.members.splice(this.members.indexOf(job), 1);
     job.transition('concluded');
     if (job.autoDismiss) this.#dismiss(job);

@@ -13,8 +13,14 @@ const DEFAULT_GRANULARITY_BYTES = 65536;
 const MAX_NAME_BYTES = 1023;
 
 function find(vm: Vm, data: JsonObject): { readonly node: BlockNode; readonly bitmap: DirtyBitmap } {
-  const node = vm.graph.find(needText(data, 'node'));
+  const node = nodeOf(vm, needText(data, 'node'));
   return { node, bitmap: named(node, needText(data, 'name')) };
+}
+
+/** The node or device that a bitmap is on. */
+function nodeOf(vm: Vm, name: string): BlockNode {
+  const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === name);
+  return backend?.node ?? vm.graph.nodes.get(name) ?? refuse(`Node '${name}' not found`);
 }
 
 function named(node: BlockNode, name: string): DirtyBitmap {
@@ -30,9 +36,9 @@ function checkIdle(bitmap: DirtyBitmap): void {
 }
 
 const add: BitmapAction = (vm, data) => {
-  const node = vm.graph.find(needText(data, 'node'));
   const name = needText(data, 'name');
   if (name === '') refuse('Bitmap name cannot be empty');
+  const node = vm.graph.find(needText(data, 'node'));
   const granularity = integer(data, 'granularity');
   if (granularity !== undefined && (granularity < 512 || (granularity & (granularity - 1)) !== 0)) {
     refuse('Granularity must be power of 2 and at least 512');
@@ -89,7 +95,7 @@ const setEnabled =
   };
 
 const merge: BitmapAction = (vm, data) => {
-  const node = vm.graph.find(needText(data, 'node'));
+  const node = nodeOf(vm, needText(data, 'node'));
   const target = named(node, needText(data, 'target'));
   checkIdle(target);
   const sources = Array.isArray(data.bitmaps) ? (data.bitmaps as readonly Json[]) : [];

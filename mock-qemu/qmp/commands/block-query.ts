@@ -1,7 +1,7 @@
 /** query-block, query-named-block-nodes, query-blockstats: the graph as a client sees it. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
-import type { BlockBackend, IoCounters } from '../../core/graph/backend.ts';
-import { backingOf, chainOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
+import { type BlockBackend, type IoCounters, noCounters } from '../../core/graph/backend.ts';
+import { backingOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
@@ -15,7 +15,7 @@ function imageInfo(node: BlockNode): JsonObject {
   const file = imageBelow(node);
   const { image } = node;
   const isFormat = node.driver.supportsBacking && image !== undefined;
-  const backingName = isFormat ? image.header.backingName : undefined;
+  const backingName = isFormat ? image.header.backingName || undefined : undefined;
   // A filter passes on what the image below it says about clusters.
   const below = skipFilters(node);
   const clusters = below.driver.supportsBacking ? below.image : undefined;
@@ -35,7 +35,7 @@ function imageInfo(node: BlockNode): JsonObject {
         'full-backing-filename': resolveBacking(image.path, backingName),
         'backing-filename': backingName,
       }),
-    'dirty-flag': false,
+    ...(!below.driver.name.startsWith('null-') && { 'dirty-flag': false }),
   };
 }
 
@@ -51,10 +51,18 @@ const QCOW2_SPECIFIC = {
   },
 } as const;
 
-function withBacking(node: BlockNode): JsonObject {
-  const below = backingOf(node);
+/** ImageInfo with all images below; queries by device pass over the filters that jobs inserted unasked. */
+function withBacking(node: BlockNode, byDevice: boolean): JsonObject {
+  const child = node.filtered?.child ?? node.backing?.child;
+  const below = child && (byDevice ? skipImplicit(child) : child);
   const info = imageInfo(node);
-  return below && 'backing-filename' in info ? { ...info, 'backing-image': withBacking(below) } : info;
+  return below ? { ...info, 'backing-image': withBacking(below, byDevice) } : info;
+}
+
+/** How many images {@link withBacking} shows below a node. */
+function depthOf(node: BlockNode, byDevice: boolean): number {
+  const child = node.filtered?.child ?? node.backing?.child;
+  return child ? 1 + depthOf(byDevice ? skipImplicit(child) : child, byDevice) : 0;
 }
 
 function bitmapInfo(node: BlockNode): JsonObject {
@@ -71,21 +79,24 @@ function bitmapInfo(node: BlockNode): JsonObject {
 }
 
 /** QAPI BlockDeviceInfo. `flat`: without the images below. */
-function deviceInfo({ profile }: CommandContext, node: BlockNode, flat: boolean, depth: number): JsonObject {
-  const { image } = node;
-  const backingName = image?.header.backingName;
-  const below = skipFilters(node).backing && backingOf(node);
+function deviceInfo(
+  { profile }: CommandContext,
+  node: BlockNode,
+  shown: 'flat' | 'by-device' | 'by-node',
+): JsonObject {
+  const byDevice = shown === 'by-device';
+  const below = node.backing && backingOf(node);
   return {
     ...NO_THROTTLE,
     ...(profile.behaviour.inactiveNodes && { active: true }),
     ...bitmapInfo(node),
     detect_zeroes: 'off',
-    image: flat ? imageInfo(node) : withBacking(node),
+    image: shown === 'flat' ? imageInfo(node) : withBacking(node, byDevice),
     ro: node.readOnly,
     'node-name': node.name,
-    backing_file_depth: depth,
+    backing_file_depth: shown === 'flat' ? 0 : depthOf(node, byDevice),
     drv: node.driver.name,
-    ...(below && image && backingName !== undefined && { backing_file: fileNameOf(below) }),
+    ...(below && { backing_file: fileNameOf(below) }),
     encrypted: false,
     write_threshold: node.writeThresholdBytes,
     file: fileNameOf(node),
@@ -100,55 +111,46 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
     device: backend.name,
     locked: false,
     removable: backend.removable || (backend.qdev === undefined && backend.name !== ''),
-    ...(node && { inserted: deviceInfo(context, node, false, chainOf(node).length - 1) }),
+    ...(node && { inserted: deviceInfo(context, node, 'by-device') }),
     ...(backend.qdev !== undefined && { qdev: backend.qdev }),
     type: 'unknown',
     ...(backend.removable && { tray_open: false }),
   };
 }
 
-const NO_COUNTERS: IoCounters = {
-  readBytes: 0,
-  writeBytes: 0,
-  readOperations: 0,
-  writeOperations: 0,
-  flushOperations: 0,
-  writeHighestOffset: 0,
-};
-
-function stats(counters: IoCounters): JsonObject {
+function stats({ of: { read, write, flush, discard }, writeHighestOffset }: IoCounters): JsonObject {
   return {
-    flush_total_time_ns: 0,
-    wr_highest_offset: counters.writeHighestOffset,
-    wr_total_time_ns: 0,
-    failed_wr_operations: 0,
-    failed_rd_operations: 0,
+    flush_total_time_ns: Math.round(flush.totalNs),
+    wr_highest_offset: writeHighestOffset,
+    wr_total_time_ns: Math.round(write.totalNs),
+    failed_wr_operations: write.failed,
+    failed_rd_operations: read.failed,
     wr_merged: 0,
-    wr_bytes: counters.writeBytes,
+    wr_bytes: write.bytes,
     timed_stats: [],
-    failed_unmap_operations: 0,
-    failed_flush_operations: 0,
+    failed_unmap_operations: discard.failed,
+    failed_flush_operations: flush.failed,
     account_invalid: true,
-    rd_total_time_ns: 0,
+    rd_total_time_ns: Math.round(read.totalNs),
     invalid_unmap_operations: 0,
-    flush_operations: counters.flushOperations,
-    wr_operations: counters.writeOperations,
+    flush_operations: flush.operations,
+    wr_operations: write.operations,
     unmap_merged: 0,
     rd_merged: 0,
-    rd_bytes: counters.readBytes,
-    unmap_total_time_ns: 0,
+    rd_bytes: read.bytes,
+    unmap_total_time_ns: Math.round(discard.totalNs),
     invalid_flush_operations: 0,
     account_failed: true,
-    unmap_operations: 0,
-    unmap_bytes: 0,
-    rd_operations: counters.readOperations,
+    unmap_operations: discard.operations,
+    unmap_bytes: discard.bytes,
+    rd_operations: read.operations,
     invalid_wr_operations: 0,
     invalid_rd_operations: 0,
   };
 }
 
 const idleStats = (): JsonObject => ({
-  ...stats(NO_COUNTERS),
+  ...stats(noCounters()),
   account_invalid: false,
   account_failed: false,
 });
@@ -187,10 +189,10 @@ export const blockQueryCommands: CommandTable = {
   'query-named-block-nodes': (context, args) => {
     const nodes = [...context.vm.graph.nodes.values()].reverse();
     const flat = flag(args, 'flat') ?? false;
-    return nodes.map((node) => deviceInfo(context, node, flat, flat ? 0 : chainOf(node).length - 1));
+    return nodes.map((node) => deviceInfo(context, node, flat ? 'flat' : 'by-node'));
   },
   'query-blockstats': ({ vm }, args) =>
     flag(args, 'query-nodes')
-      ? [...vm.graph.nodes.values()].reverse().map((node) => nodeStats(node))
+      ? [...vm.graph.nodes.values()].map((node) => nodeStats(node))
       : vm.graph.backends.map(backendStats),
 };

@@ -1,13 +1,13 @@
 /** Starting block-stream and block-commit. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { assert } from '../../../src/util/assert.ts';
-import { refuse } from '../../core/errors.ts';
+import { CommandError, refuse } from '../../core/errors.ts';
 import { backingOf, chainOf, skipFilters } from '../../core/graph/data.ts';
 import { backendName, checkNotBlocked, isRoot, reopen } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { resolveBacking } from '../../core/images.ts';
 import { CommitTask } from '../../core/jobs/commit.ts';
-import type { ErrorPolicy } from '../../core/jobs/job.ts';
+import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import { StreamTask } from '../../core/jobs/stream.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createOverFilter, insertFilter, startMirrorJob } from './copy.ts';
@@ -92,8 +92,11 @@ function blockStream({ vm }: CommandContext, args: JsonObject): undefined {
 
 function insertFilterForStream(vm: Vm, device: BlockNode, args: JsonObject): BlockNode {
   const name = text(args, 'filter-node-name');
-  if (name !== undefined && vm.graph.nodes.has(name)) {
-    refuse(`Could not create node: Duplicate nodes with node-name='${name}'`);
+  try {
+    if (name !== undefined) vm.graph.checkNewName(name);
+  } catch (error) {
+    if (error instanceof CommandError) refuse(`Could not create node: ${error.message}`);
+    throw error;
   }
   return insertFilter(vm, 'copy-on-read', device, args);
 }

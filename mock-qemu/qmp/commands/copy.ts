@@ -1,19 +1,21 @@
 /** Starting mirrors and backups. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
-import { refuse } from '../../core/errors.ts';
+import { CommandError, refuse } from '../../core/errors.ts';
 import { backingOf, chainOf, skipFilters } from '../../core/graph/data.ts';
 import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode, probeFormat } from '../../core/graph/open.ts';
+import { checkBackupMayOwn, checkMirrorMayOwn } from '../../core/graph/permissions.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
-import type { ErrorPolicy, Job, JobTask, JobType } from '../../core/jobs/job.ts';
+import type { Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import {
   type MirrorBacking,
   type MirrorOptions,
   type MirrorSync,
   MirrorTask,
 } from '../../core/jobs/mirror.ts';
+import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createImageFile } from './nodes.ts';
@@ -129,6 +131,7 @@ function startMirror(
   const bufSize = integer(args, 'buf-size') ?? 0;
   if (bufSize < 0) refuse("Invalid parameter 'buf-size'");
   if (source === target) refuse("Can't mirror node into itself");
+  vm.reach('mirror.target-created');
   const granularityBytes = granularity || defaultGranularity(target);
   const defaultId = backendName(source);
   startMirrorJob(
@@ -166,7 +169,17 @@ export function startMirrorJob(
   const task = new MirrorTask({ ...options, filter });
   const between = chainOf(source).slice(1);
   const inTheWay = between.slice(0, Math.max(0, between.indexOf(target)));
-  createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay], target }).start();
+  const created = createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay] });
+  try {
+    if (job.type === 'mirror') checkMirrorMayOwn(target);
+  } catch (error) {
+    task.clean(vm);
+    created.transition('null');
+    vm.jobs.forget(created);
+    throw error;
+  }
+  vm.jobs.useTarget(created, target);
+  created.start();
 }
 
 function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
@@ -190,7 +203,7 @@ function openTargetFile(vm: Vm, source: BlockNode, args: JsonObject): BlockNode 
     createImageFile(vm, path, {
       driver,
       sizeBytes: source.lengthBytes,
-      backing: driver === 'qcow2' ? below : undefined,
+      backing: below,
     });
   }
   const name = text(args, 'node-name');
@@ -231,8 +244,8 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   const source = vm.graph.find(needText(args, 'device'));
   const mode = needText(args, 'sync');
   const bitmapName = text(args, 'bitmap');
-  if (mode === 'incremental' && bitmapName === undefined) {
-    refuse("must provide a valid bitmap name for 'incremental' sync mode");
+  if ((mode === 'incremental' || mode === 'bitmap') && bitmapName === undefined) {
+    refuse(`must provide a valid bitmap name for '${mode}' sync mode`);
   }
   const bitmap = source.bitmaps.find((each) => bitmapName !== undefined && each.name === bitmapName);
   if (bitmapName !== undefined && !bitmap) refuse(`Bitmap '${bitmapName}' could not be found`);
@@ -250,6 +263,7 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   checkPerf(args);
   if (source.lengthBytes !== target.lengthBytes) refuse('Source and target image have different sizes');
   const defaultId = backendName(source);
+  checkBackupTarget(vm, target, args);
   const filter = insertFilter(vm, 'copy-before-write', source, args);
   const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : mode;
   const task = new BackupTask({
@@ -267,10 +281,22 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
     defaultId,
     type: 'backup',
     task,
-    nodes: [filter, source],
+    nodes: [filter],
     target,
     transaction,
   });
+}
+
+/** What inserting the filter of a backup may meet at the target. */
+function checkBackupTarget(vm: Vm, target: BlockNode, args: JsonObject): void {
+  try {
+    const name = text(args, 'filter-node-name');
+    if (name !== undefined) vm.graph.checkNewName(name);
+    checkBackupMayOwn(target, name ?? vm.graph.autoName());
+  } catch (error) {
+    if (error instanceof CommandError) refuse(`Could not create node: ${error.message}`);
+    throw error;
+  }
 }
 
 function checkPerf(args: JsonObject): void {
@@ -285,21 +311,11 @@ function checkPerf(args: JsonObject): void {
 /** The target of a backup: a node, or a file that is opened now. */
 export function backupTarget(vm: Vm, args: JsonObject, kind: 'blockdev-backup' | 'drive-backup'): BlockNode {
   if (kind === 'blockdev-backup') return vm.graph.find(needText(args, 'target'));
-  return openTargetFile(vm, vm.graph.find(needText(args, 'device')), args);
+  const source = vm.graph.find(needText(args, 'device'));
+  // Before a file is made for nothing.
+  checkNotBlocked(source, 'backup-source');
+  return openTargetFile(vm, source, args);
 }
-
-const backup =
-  (kind: 'blockdev-backup' | 'drive-backup') =>
-  ({ vm }: CommandContext, args: JsonObject): undefined => {
-    vm.graph.find(needText(args, 'device'));
-    const target = backupTarget(vm, args, kind);
-    try {
-      startDrained(vm, [createBackup(vm, args, target)]);
-    } finally {
-      vm.graph.collect(target);
-    }
-    return undefined;
-  };
 
 /** Backups start inside a drained section, which shows as a pause right after the start. */
 export function startDrained(vm: Vm, jobs: readonly Job[]): void {
@@ -314,6 +330,4 @@ export function startDrained(vm: Vm, jobs: readonly Job[]): void {
 export const copyCommands: CommandTable = {
   'blockdev-mirror': blockdevMirror,
   'drive-mirror': driveMirror,
-  'blockdev-backup': backup('blockdev-backup'),
-  'drive-backup': backup('drive-backup'),
 };

@@ -11,8 +11,9 @@ import { refuseNoMedium } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow, openNode, probeFormat } from '../../core/graph/open.ts';
 import { EarlyMirrorTask } from '../../core/jobs/early-mirror.ts';
-import type { ErrorPolicy, Job, JobTask } from '../../core/jobs/job.ts';
+import type { Job, JobTask } from '../../core/jobs/job.ts';
 import type { MirrorSync } from '../../core/jobs/mirror.ts';
+import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createOverFilter } from './copy.ts';
 import { createImageFile } from './nodes.ts';
@@ -115,6 +116,7 @@ export function prepareMirror(context: CommandContext, args: JsonObject, wanted:
       throw error;
     }
   });
+  vm.reach('mirror.target-created');
   return {
     abandon: () => vm.graph.collect(target),
     start() {
@@ -182,6 +184,7 @@ function switchImage(vm: Vm, drive: BlockBackend, args: JsonObject): undefined {
   const put = (node: BlockNode) => {
     drive.root = vm.graph.hold({ kind: 'backend', backend: drive }, 'root', node);
   };
+  if (vm.reach('pivot.before-graph-change') !== undefined) refuseOpen(path);
   vm.graph.letGo(drive.root);
   drive.root = undefined;
   try {
@@ -192,6 +195,7 @@ function switchImage(vm: Vm, drive: BlockBackend, args: JsonObject): undefined {
     if (oldPath !== undefined) opening(oldPath, () => put(openFile(vm, oldPath, oldFormat, rights)));
     refuseOpen(path);
   }
+  vm.reach('pivot.after-graph-change');
   const witness = text(args, 'witness');
   // One byte proves, to whoever finds the file after a crash, that the guest may have written to the new image.
   if (witness !== undefined) vm.descriptors.get(witness)?.push(0);

@@ -45,11 +45,11 @@ function driveInfo(context: CommandContext, drive: BlockBackend): JsonObject {
 
 function driveStats({ name, node, counters }: BlockBackend): JsonObject {
   const stats = {
-    rd_bytes: counters.readBytes,
-    wr_bytes: counters.writeBytes,
-    rd_operations: counters.readOperations,
-    wr_operations: counters.writeOperations,
-    flush_operations: counters.flushOperations,
+    rd_bytes: counters.of.read.bytes,
+    wr_bytes: counters.of.write.bytes,
+    rd_operations: counters.of.read.operations,
+    wr_operations: counters.of.write.operations,
+    flush_operations: counters.of.flush.operations,
     wr_highest_offset: counters.writeHighestOffset,
     rd_total_time_ns: 0,
     wr_total_time_ns: 0,

@@ -1,9 +1,11 @@
 /** human-monitor-command: the few commands of the human monitor that block work uses. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
+import { CommandError } from '../../core/errors.ts';
 import type { BlockBackend } from '../../core/graph/backend.ts';
 import { chainOf, skipImplicit } from '../../core/graph/data.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
+import { checkStrangerMayWrite } from '../../core/graph/permissions.ts';
 import type { Vm } from '../../core/vm.ts';
 import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
 import { type CommandContext, type CommandTable, type Finish, LATER, needText } from './table.ts';
@@ -41,14 +43,23 @@ function placeOfDevice(vm: Vm, name: string): Place | string {
 
 /** Why a node cannot be written to from outside its device. */
 function writeConflict({ node, backend }: Place): string | undefined {
-  if (backend !== undefined || !node.readOnly) return undefined;
-  const overlay = node.parents.find(({ role }) => role === 'backing')?.parent;
-  if (overlay?.kind !== 'node') return 'Block node is read-only\r\n';
-  return (
-    `Permission conflict on node '${node.name}': permissions 'write' are both required by an unnamed block ` +
-    `device (uses node '${node.name}' as 'root' child) and unshared by node '${overlay.node.name}' ` +
-    `(uses node '${node.name}' as 'backing' child).\r\n`
-  );
+  if (backend !== undefined) return undefined;
+  try {
+    checkStrangerMayWrite(node);
+    return undefined;
+  } catch (error) {
+    if (error instanceof CommandError) return `${error.message}\r\n`;
+    throw error;
+  }
+}
+
+/** A backend that comes and goes for one command holds the node's jobs still twice. */
+function attachAndDetach(vm: Vm, node: BlockNode): void {
+  const jobs = vm.jobsAbove(node);
+  for (let times = 0; times < 2; times++) {
+    vm.drain(jobs, () => undefined);
+    vm.undrain(jobs);
+  }
 }
 
 function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeof LATER {
@@ -61,6 +72,7 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
     vm.options.print('stdout', io);
     return '';
   }
+  if (!place.backend) attachAndDetach(vm, place.node);
   const conflict = io.op === 'read' || io.op === 'flush' ? undefined : writeConflict(place);
   if (conflict !== undefined) return conflict;
   vm.whenGuestMay(place.node, () => {

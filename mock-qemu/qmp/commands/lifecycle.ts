@@ -2,6 +2,7 @@
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { addDevice, finishUnplug } from '../../core/devices.ts';
 import { refuse } from '../../core/errors.ts';
+import { reset } from '../../core/guest/lifecycle.ts';
 import type { Vm } from '../../core/vm.ts';
 import type { Profile } from '../../profiles/profile.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
@@ -21,16 +22,6 @@ function enumOfReply({ introspection }: Profile, command: string, member: string
 const EXIT_NS = 1_000;
 // A device is freed only after a grace period, so its end comes well after the reply.
 const UNPLUG_NS = 20_000_000;
-
-function reset(vm: Vm): void {
-  const moving = vm.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded');
-  vm.drain(moving, () => undefined);
-  vm.undrain(moving);
-  vm.emit('RESET', { guest: false, reason: 'host-qmp-system-reset' });
-  if (vm.runState === 'shutdown') vm.runState = 'paused';
-  for (const { backend } of vm.unplugging) if (backend) backend.qdev = undefined;
-  vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
-}
 
 function qomList(vm: Vm, path: string): JsonObject[] {
   const type = { name: 'type', type: 'string' };
@@ -90,7 +81,7 @@ export const lifecycleCommands: CommandTable = {
     return undefined;
   },
   system_reset: ({ vm }) => {
-    reset(vm);
+    reset(vm, 'host-qmp-system-reset');
     return undefined;
   },
   system_powerdown: ({ vm }) => {

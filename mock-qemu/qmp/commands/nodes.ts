@@ -6,8 +6,8 @@ import { chainOf, flushNode } from '../../core/graph/data.ts';
 import {
   blockedReason,
   checkNotBlocked,
-  displayName,
   hasBackend,
+  isLocked,
   isRoot,
   refuseNoDevice,
   refuseNoMedium,
@@ -91,7 +91,7 @@ function createWhere(
 }
 
 /** The node of commands that take `device` or `node-name`. */
-function byDeviceOrNode(vm: Vm, args: JsonObject): BlockNode {
+export function byDeviceOrNode(vm: Vm, args: JsonObject): BlockNode {
   const device = text(args, 'device');
   const nodeName = text(args, 'node-name');
   const backend = vm.graph.backends.find((each) => each.name !== '' && each.name === device);
@@ -120,12 +120,13 @@ function changeBackingFile({ vm }: CommandContext, args: JsonObject): undefined 
   if (!isRoot(device)) refuse('Need a root block node');
   const name = needText(args, 'image-node-name');
   const node = vm.graph.findNode(name);
-  if (!chainOf(device).includes(node))
-    refuse(`'${displayName(device)}' and image file are not in the same chain`);
-  checkNotBlocked(device, 'change');
   const header = node.image?.header;
   if (header?.backingName === undefined || !node.backing) {
     refuse('not allowing backing file change on an image without a backing file');
+  }
+  checkNotBlocked(device, 'change');
+  if (!chainOf(device).includes(node)) {
+    refuse(`'${needText(args, 'device')}' and image file are not in the same chain`);
   }
   const backingName = needText(args, 'backing-file');
   if (backingName.length > 1023) {
@@ -143,8 +144,13 @@ export function createImageFile(
 ): void {
   const { driver, sizeBytes, backing } = options;
   try {
+    if (backing && driver === 'raw') refuse("Backing file not supported for file format 'raw'");
     const backingName = backing && fileNameOf(backing);
+    if (backingName === path) {
+      refuse('Error: Trying to create an image with the same filename as the backing file');
+    }
     vm.options.print('stdout', formatting(path, options, backingName));
+    if (vm.images.exists(path) && isLocked(vm.images.open(path))) refuse('Failed to get "write" lock');
     format(vm.images.create(path), {
       format: driver === 'qcow2' ? 'qcow2' : 'raw',
       sizeBytes,
@@ -194,15 +200,16 @@ export interface PreparedSnapshot {
 export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   const node = vm.graph.findNodeOrDevice(needText(data, 'node'));
   const overlayName = needText(data, 'overlay');
-  const overlay = vm.graph.findNodeReference(overlayName);
   checkSnapshotSource(node);
+  const overlay = vm.graph.findNodeReference(overlayName);
   if (hasBackend(overlay) && !overlay.parents.every(({ parent }) => parent.kind === 'job-backend')) {
     refuse('The overlay is already in use');
   }
+  checkNotBlocked(overlay, 'external-snapshot');
+  if (overlay.backing) refuse('The overlay already has a backing image');
+  if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
   if (overlay === node)
     refuse(`Making '${overlayName}' a backing child of '${overlayName}' would create a cycle`);
-  if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
-  if (overlay.backing) refuse('The overlay already has a backing image');
   return appendSnapshot(vm, node, overlay);
 }
 
@@ -219,6 +226,7 @@ export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot 
     if (driver === 'raw') refuse("Backing file not supported for file format 'raw'");
     createImageFile(vm, path, { driver, sizeBytes: node.lengthBytes, backing: node });
   }
+  vm.reach('snapshot.created');
   const file = { driver: 'file', filename: path };
   const overlay = openNode(vm, {
     driver,
@@ -238,9 +246,11 @@ function checkSnapshotSource(node: BlockNode): void {
 function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSnapshot {
   return {
     commit() {
+      vm.reach('snapshot.before-graph-change');
       vm.graph.replace(node, overlay);
       vm.graph.adopt(overlay, 'backing', node);
       reopen(node, true);
+      vm.reach('snapshot.after-graph-change');
     },
     abort() {
       vm.graph.collect(overlay);

@@ -3,7 +3,7 @@ import { strerror } from '../../core/errno.ts';
 import type { BlockBackend } from '../../core/graph/backend.ts';
 import { discardFrom, flushNode, readAt, writeTo } from '../../core/graph/data.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
-import type { Vm } from '../../core/vm.ts';
+import type { Request, Vm } from '../../core/vm.ts';
 
 /** One parsed qemu-io command. */
 export interface IoCommand {
@@ -76,12 +76,12 @@ export const ioCostNs = (vm: Vm, { op, bytes }: IoCommand): number =>
 /** Does a command to a node; the answer is what qemu-io prints. */
 export function performIo(vm: Vm, node: BlockNode, backend: BlockBackend | undefined, io: IoCommand): string {
   const { op, offset, bytes } = io;
+  const error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
+  if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
   if (op === 'flush') {
     flushNode(node);
     return '';
   }
-  if (offset + bytes > node.lengthBytes)
-    return `${op === 'read' ? 'read' : verb(op)} failed: ${strerror('EIO')}\n`;
   const end = offset + bytes;
   if (op === 'read') return readBack(vm, node, io);
   if (op === 'discard') discardFrom(node, offset, end);
@@ -93,7 +93,20 @@ export function performIo(vm: Vm, node: BlockNode, backend: BlockBackend | undef
   return io.quiet ? '' : report(vm, op === 'discard' ? 'discard' : 'wrote', io);
 }
 
-const verb = (op: IoCommand['op']): string => (op === 'discard' ? 'discard' : 'write');
+const VERBS: Readonly<Record<IoCommand['op'], string>> = {
+  read: 'read',
+  write: 'write',
+  zero: 'write',
+  discard: 'discard',
+  flush: 'flush',
+};
+
+/** The command as a request to a node: not the guest's own, so only the node's faults are met. */
+function requestOf(node: BlockNode, { op, offset, bytes }: IoCommand): Request {
+  const kind = op === 'discard' ? 'zero' : op;
+  const at = kind === 'read' ? 'node.read' : kind === 'flush' ? 'node.flush' : 'node.write';
+  return { at, op: kind, node, offset, bytes };
+}
 
 function readBack(vm: Vm, node: BlockNode, io: IoCommand): string {
   const { offset, bytes, pattern } = io;

@@ -1,13 +1,14 @@
 /** transaction, and the commands that are transactions of one action. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
+import type { BlockNode } from '../../core/graph/node.ts';
 import type { Job } from '../../core/jobs/job.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
-import { bitmapActions } from './bitmaps.ts';
+import { type BitmapAction, bitmapActions } from './bitmaps.ts';
 import { backupTarget, createBackup, startDrained } from './copy.ts';
 import { prepareMirror, syncOf } from './early-copy.ts';
-import { type PreparedSnapshot, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
+import { byDeviceOrNode, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
 import {
   type CommandContext,
   type CommandTable,
@@ -34,86 +35,146 @@ interface Scope {
   readonly jobs: Job[];
 }
 
-type Action = (scope: Scope, data: JsonObject, context: CommandContext) => Prepared;
+/** One kind of action. */
+interface Action {
+  /** The node that the action holds still while it works, if it does; refuses when there is no such node. */
+  readonly holds?: (vm: Vm, data: JsonObject) => BlockNode;
+  readonly prepare: (scope: Scope, data: JsonObject, context: CommandContext) => Prepared;
+}
 
 const nothing = (): void => undefined;
 
-const backupAction =
-  (kind: 'blockdev-backup' | 'drive-backup'): Action =>
-  ({ vm, group, jobs }, data) => {
+const backupAction = (kind: 'blockdev-backup' | 'drive-backup'): Action => ({
+  holds(vm, data) {
+    const source = vm.graph.find(needText(data, 'device'));
+    if (kind === 'blockdev-backup') vm.graph.find(needText(data, 'target'));
+    return source;
+  },
+  prepare({ vm, group, jobs }, data) {
     const target = backupTarget(vm, data, kind);
-    const job = createBackup(vm, data, target, group);
-    jobs.push(job);
-    return {
-      commit: nothing,
-      abort() {
-        job.task.clean?.(vm);
-        job.transition('null');
-        vm.jobs.forget(job);
-      },
-    };
-  };
+    try {
+      const job = createBackup(vm, data, target, group);
+      jobs.push(job);
+      return {
+        commit: nothing,
+        abort() {
+          job.task.clean?.(vm);
+          job.transition('null');
+          vm.jobs.forget(job);
+        },
+      };
+    } finally {
+      vm.graph.collect(target);
+    }
+  },
+});
 
-const snapshotAction =
-  (prepare: (vm: Vm, data: JsonObject) => PreparedSnapshot): Action =>
-  ({ vm }, data) =>
-    prepare(vm, data);
+/** A mirror starts with the transaction's commit, so that all its images stand at one instant. */
+const mirrorAction: Action = {
+  prepare(_scope, data, context) {
+    const mirror = prepareMirror(context, data, syncOf(data));
+    return { commit: () => mirror.start(), abort: () => mirror.abandon() };
+  },
+};
+
+const bitmapAction = (action: BitmapAction): Action => ({
+  prepare: ({ vm }, data) => ({ commit: nothing, abort: action(vm, data) }),
+});
 
 const ACTIONS: Readonly<Record<string, Action>> = {
-  abort: () => refuse('Transaction aborted using Abort action'),
-  'blockdev-snapshot': snapshotAction(prepareSnapshot),
-  'blockdev-snapshot-sync': snapshotAction(prepareSnapshotSync),
+  abort: { prepare: () => refuse('Transaction aborted using Abort action') },
+  'blockdev-snapshot': {
+    holds: (vm, data) => vm.graph.findNodeOrDevice(needText(data, 'node')),
+    prepare: ({ vm }, data) => prepareSnapshot(vm, data),
+  },
+  'blockdev-snapshot-sync': {
+    holds: byDeviceOrNode,
+    prepare: ({ vm }, data) => prepareSnapshotSync(vm, data),
+  },
   'blockdev-backup': backupAction('blockdev-backup'),
   'drive-backup': backupAction('drive-backup'),
-  'full-drive-mirror': (...action) => mirrorAction(...action),
+  'full-drive-mirror': mirrorAction,
   ...Object.fromEntries(
-    Object.entries(bitmapActions).map(([name, action]): [string, Action] => [
-      name,
-      ({ vm }, data) => ({ commit: nothing, abort: action(vm, data) }),
-    ]),
+    Object.entries(bitmapActions).map(([name, action]) => [name, bitmapAction(action)] as const),
   ),
 };
 
-/** A mirror starts with the transaction's commit, so that all its images stand at one instant. */
-const mirrorAction: Action = (_scope, data, context) => {
-  const mirror = prepareMirror(context, data, syncOf(data));
-  return { commit: () => mirror.start(), abort: () => mirror.abandon() };
-};
-
-const GROUPABLE = new Set(['blockdev-backup', 'drive-backup', 'abort', ...Object.keys(bitmapActions)]);
-// These hold the graph still a second time, for their own node.
-const DRAINING = new Set(['blockdev-snapshot', 'blockdev-snapshot-sync']);
+const GROUPABLE = new Set(['blockdev-backup', 'drive-backup', 'abort']);
 
 interface Step {
   readonly type: string;
   readonly data: JsonObject;
 }
 
-/** Prepares all actions in order, then commits them; or takes back what was prepared, in reverse. */
-function perform(context: CommandContext, steps: readonly Step[], grouped: boolean): void {
-  const { vm, profile } = context;
-  const scope: Scope = { vm, group: grouped ? vm.jobs.newTransaction() : undefined, jobs: [] };
-  const prepared: Prepared[] = [];
-  try {
-    for (const { type, data } of steps) {
-      if (grouped && !GROUPABLE.has(type)) {
-        const property = profile.behaviour.transactionPropertyText;
-        refuse(`Action '${type}' does not support ${property} completion-mode = grouped`);
-      }
-      const action =
-        ACTIONS[profile.aliases[type] ?? type] ??
-        refuse(`Action '${type}' is not supported by the simulation`);
-      prepared.push(action(scope, data, context));
-    }
-  } catch (error) {
-    for (const each of prepared.toReversed()) each.abort();
-    throw error;
+/** A transaction on its way: prepares its steps in order, then commits them, or takes them back in reverse. */
+class Performance {
+  readonly #context: CommandContext;
+  readonly #steps: readonly Step[];
+  readonly #grouped: boolean;
+  readonly #finish: Finish;
+  readonly #scope: Scope;
+  readonly #prepared: Prepared[] = [];
+  /** Jobs that the steps hold still, one list for each step. */
+  readonly #held: (readonly Job[])[] = [];
+
+  constructor(context: CommandContext, steps: readonly Step[], grouped: boolean, finish: Finish) {
+    const { vm } = context;
+    this.#context = context;
+    this.#steps = steps;
+    this.#grouped = grouped;
+    this.#finish = finish;
+    this.#scope = { vm, group: grouped ? vm.jobs.newTransaction() : undefined, jobs: [] };
   }
-  for (const each of prepared) each.commit();
-  startDrained(vm, scope.jobs);
+
+  /** Takes the next step; ends the transaction behind the last one. */
+  next(): void {
+    const { vm } = this.#scope;
+    const step = this.#steps[this.#prepared.length];
+    if (!step) {
+      for (const each of this.#prepared) each.commit();
+      startDrained(vm, this.#scope.jobs);
+      this.#end(undefined);
+      return;
+    }
+    this.#try(() => {
+      const action = this.#actionOf(step);
+      const held = action.holds ? vm.jobsAbove(action.holds(vm, step.data)) : [];
+      vm.drain(held, () => {
+        this.#held.push(held);
+        this.#try(() => {
+          this.#prepared.push(action.prepare(this.#scope, step.data, this.#context));
+          this.next();
+        });
+      });
+    });
+  }
+
+  #actionOf({ type }: Step): Action {
+    const { aliases, behaviour } = this.#context.profile;
+    if (this.#grouped && !GROUPABLE.has(type)) {
+      const property = behaviour.transactionPropertyText;
+      refuse(`Action '${type}' does not support ${property} completion-mode = grouped`);
+    }
+    return ACTIONS[aliases[type] ?? type] ?? refuse(`Action '${type}' is not supported by the simulation`);
+  }
+
+  #try(run: () => void): void {
+    try {
+      run();
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      for (const each of this.#prepared.toReversed()) each.abort();
+      this.#end(error);
+    }
+  }
+
+  #end(failure: CommandError | undefined): void {
+    for (const held of this.#held) this.#scope.vm.undrain(held);
+    this.#finish(failure ?? {});
+  }
 }
 
-/** Holds all jobs still, lets them go on, holds those still that the steps touch, performs, answers. */
+/** Holds all jobs still, lets them go on, performs the steps, answers. */
 function drainAndPerform(
   context: CommandContext,
   steps: readonly Step[],
@@ -121,34 +182,19 @@ function drainAndPerform(
   finish: Finish,
 ): typeof LATER {
   const { vm } = context;
-  const all = movingJobs(vm);
+  const all = vm.movingJobs();
   vm.drain(all, () => {
     vm.undrain(all);
-    const again = steps.some(({ type }) => DRAINING.has(type)) ? movingJobs(vm) : [];
-    vm.drain(again, () => {
-      let failure: CommandError | undefined;
-      try {
-        perform(context, steps, grouped);
-      } catch (error) {
-        if (!(error instanceof CommandError)) throw error;
-        failure = error;
-      }
-      vm.undrain(again);
-      finish(failure ?? {});
-    });
+    new Performance(context, steps, grouped, finish).next();
   });
   return LATER;
 }
-
-const movingJobs = (vm: Vm): Job[] =>
-  vm.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded' && job.status !== 'created');
 
 const transaction: Handler = (context, args, finish) => {
   const steps = objects(args.actions).map((action) => ({
     type: needText(action, 'type'),
     data: isObject(action.data) ? action.data : {},
   }));
-  if (steps.length === 0) return undefined;
   const properties = isObject(args.properties) ? args.properties : {};
   return drainAndPerform(context, steps, properties['completion-mode'] === 'grouped', finish);
 };
@@ -163,4 +209,6 @@ export const transactionCommands: CommandTable = {
   transaction,
   'blockdev-snapshot': single('blockdev-snapshot'),
   'blockdev-snapshot-sync': single('blockdev-snapshot-sync'),
+  'blockdev-backup': single('blockdev-backup'),
+  'drive-backup': single('drive-backup'),
 };

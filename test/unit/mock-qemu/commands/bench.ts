@@ -2,6 +2,7 @@
 
 import type { ImageStore } from '../../../../mock-qemu/core/images.ts';
 import { format } from '../../../../mock-qemu/core/jobs/create.ts';
+import type { Input } from '../../../../mock-qemu/core/surface.ts';
 import { createMemoryStore } from '../../../../mock-qemu/images/memory.ts';
 import { profileNamed } from '../../../../mock-qemu/profiles/index.ts';
 import { MockQemu } from '../../../../mock-qemu/qmp/machine.ts';
@@ -55,17 +56,27 @@ export class Bench {
   log: string[] = [];
   printed = '';
   exit: number | null | undefined;
+  signal: string | null | undefined;
+  /** Everything that came, as it came. */
+  readonly heardBytes: string[] = [];
+  /** What came after the process had ended, which is nothing. */
+  readonly afterExit: string[] = [];
   #reply: JsonObject | undefined;
 
-  constructor(argv = chainArgv(), seed = 1) {
+  constructor(argv = chainArgv(), seed = 1, profile = profileNamed('qemu-7.2')) {
     makeImages(this.store);
-    const profile = profileNamed('qemu-7.2');
     const trace = (line: string) => this.trace.push(line);
     this.qemu = new MockQemu({ profile, argv, seed, images: this.store, trace });
     this.#take();
     this.qemu.step({ type: 'connect', connection: 1 });
     if (this.exit === undefined) this.run('qmp_capabilities');
     this.log = [];
+  }
+
+  /** Anything from outside. */
+  input(input: Input): void {
+    this.qemu.step(input);
+    this.#take();
   }
 
   /** Executes a command and returns its reply; time moves no further than that. */
@@ -143,13 +154,17 @@ export class Bench {
 
   #take(): void {
     for (const output of this.qemu.takeOutputs()) {
-      if (output.type === 'data') this.#hear(new TextDecoder().decode(output.bytes));
+      if (this.exit !== undefined) this.afterExit.push(output.type);
+      else if (output.type === 'data') this.#hear(new TextDecoder().decode(output.bytes));
+      else if (output.type === 'close') this.log.push('closed');
       else if (output.type === 'print') this.printed += output.text;
-      else if (output.type === 'exit') this.exit = output.code;
+      else if (output.type === 'exit') ({ code: this.exit, signal: this.signal } = output);
     }
   }
 
   #hear(text: string): void {
+    this.heardBytes.push(text);
+    if (!text.endsWith('\r\n')) return;
     for (const line of text.split('\r\n').filter((each) => each !== '')) {
       const message = JSON.parse(line) as JsonObject;
       if (message.return !== undefined || message.error !== undefined) {

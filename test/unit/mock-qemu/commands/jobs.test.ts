@@ -99,7 +99,7 @@ describe('mirror', () => {
   ])('target error, policy %s', (policy, expected) => {
     const bench = new Bench();
     bench.addTarget();
-    bench.qemu.vm.faults.add({ at: 'mirror.target-write', error: 'ENOSPC', times: 1 });
+    bench.qemu.vm.addFault({ at: 'mirror.target-write', do: 'error', errno: 'ENOSPC', times: 1 });
     bench.run('blockdev-mirror', { ...mirror, 'on-target-error': policy });
     bench.idle();
     expect(bench.heard()).toEqual(['m:created', 'm:running', '{}', ...expected]);

@@ -39,7 +39,18 @@ describe('life', () => {
     bench.run('system_reset');
     bench.run('quit');
     bench.idle();
-    expect(bench.heard()).toEqual(['RESUME', '{}', '{}', 'STOP', '{}', 'RESET', '{}', 'SHUTDOWN', '{}']);
+    expect(bench.heard()).toEqual([
+      'RESUME',
+      '{}',
+      '{}',
+      'STOP',
+      '{}',
+      'RESET',
+      '{}',
+      'SHUTDOWN',
+      '{}',
+      'closed',
+    ]);
     expect(bench.exit).toBe(0);
   });
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -22,10 +22,12 @@ describe('command line', () => {
     [
       ['--prof', 'x'],
       2,
-      "mock-qemu: unknown option '--prof'; own options: --profile, --seed, --speed, --trace",
+      "mock-qemu: unknown option '--prof'; own options: --profile, --seed, --speed, --trace, --faults",
     ],
     [['--seed', 'x'], 2, 'mock-qemu: --seed x: a whole number is needed'],
     [['--speed=0'], 2, 'mock-qemu: --speed 0: a number above 0 is needed'],
+    [['--faults', '/nonexistent'], 2, 'mock-qemu: --faults /nonexistent: ENOENT'],
+    [['--control', '/x'], 2, 'mock-qemu: --control /x: unix:PATH is needed'],
     [['--trace'], 2, 'mock-qemu: --trace needs a value'],
     [['-qmp', 'tcp:localhost:4444,server=on'], 1, 'only listening unix sockets and stdio are simulated'],
     [['-mon', 'chardev=c,mode=control'], 1, 'chardev "c" not found'],
@@ -148,5 +150,34 @@ describe('process', () => {
     started.stdin?.write('{"execute":"qmp_capabilities"}{"execute":"quit"}');
     expect(await exited).toEqual([0, null]);
     expect(text).toContain('host-qmp-quit');
+  });
+
+  test('a fault plan from a file, and a control socket', async () => {
+    const [path, control, plan] = ['qmp', 'control', 'plan'].map((name) => join(directory, name)) as [
+      string,
+      string,
+      string,
+    ];
+    writeFileSync(plan, '[{"at":"monitor.reply","command":"stop","do":"abort"}]');
+    const started = start('--faults', plan, `--control=unix:${control}`, '-qmp', `unix:${path},server=on`);
+    const exited = once(started, 'exit');
+    const remote = await reach(control);
+    const ask = (request: unknown): Promise<string> => {
+      remote.write(`${JSON.stringify(request)}\n`);
+      return heard(remote, '\n');
+    };
+    expect(await ask({ control: 'list-faults' })).toContain('"command":"stop"');
+    expect(await ask({ control: 'advance', ns: 3_600_000_000_000 })).toBe('{"return":{}}\n');
+    expect(await ask({ control: 'advance', ns: -1 })).toBe(
+      '{"error":"advance: ns is a whole number from 0"}\n',
+    );
+    expect(await ask({ control: 'x' })).toMatch(/unknown control verb 'x'; verbs: .*, advance"/);
+    expect(await ask(5)).toBe('{"error":"a request is one JSON object a line"}\n');
+    const client = await reach(path);
+    await heard(client, 'QMP');
+    client.write('{"execute":"qmp_capabilities"}');
+    await heard(client, '{"return": {}}');
+    client.write('{"execute":"stop"}');
+    expect(await exited).toEqual([null, 'SIGABRT']);
   });
 });

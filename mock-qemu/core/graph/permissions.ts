@@ -1,0 +1,137 @@
+/** Who may write to a node, and who forbids it: QEMU's permission system as far as block work meets it. */
+import { refuse } from '../errors.ts';
+import type { BlockBackend } from './backend.ts';
+import type { BlockNode, Edge } from './node.ts';
+
+// QEMU's mirror and commit filters hold what they filter as backing file, the others as file.
+const FILTERED_AS_BACKING = new Set(['mirror_top', 'commit_top']);
+
+function roleName({ parent, role }: Edge): string {
+  if (role !== 'filtered') return role;
+  return parent.kind === 'node' && FILTERED_AS_BACKING.has(parent.node.driver.name) ? 'backing' : 'file';
+}
+
+/** What error texts call a backend. */
+function describeBackend({ name, qdev }: BlockBackend): string {
+  const called = name === '' ? qdev : name;
+  return called === undefined ? 'an unnamed block device' : `block device '${called}'`;
+}
+
+/** A holder of a node, as error texts have it. */
+function describe(edge: Edge): string {
+  const { parent, child } = edge;
+  const uses = `(uses node '${child.name}' as '${roleName(edge)}' child)`;
+  if (parent.kind === 'node') return `node '${parent.node.name}' ${uses}`;
+  return `${parent.kind === 'backend' ? describeBackend(parent.backend) : 'an unnamed block device'} ${uses}`;
+}
+
+type Permission = 'consistent read' | 'write' | 'resize';
+
+const isPassThrough = ({ parent, role }: Edge): boolean =>
+  parent.kind === 'node' && (role === 'filtered' || parent.node.driver.name === 'raw');
+
+/** Whether a holder lets nobody else write. Filters and overlays pass on what their own holders want. */
+function forbidsWrites(edge: Edge): boolean {
+  const { parent, role } = edge;
+  switch (parent.kind) {
+    case 'backend':
+      return parent.backend.qdev !== undefined;
+    case 'job-backend':
+      return true;
+    case 'job':
+      return false;
+    case 'node':
+      return isPassThrough(edge) || role === 'backing' ? parent.node.parents.some(forbidsWrites) : true;
+  }
+}
+
+/** Which rights a holder needs. */
+function needs(edge: Edge): readonly Permission[] {
+  const { parent, role } = edge;
+  switch (parent.kind) {
+    case 'backend':
+      if (parent.backend.qdev === undefined) return [];
+      return parent.backend.readOnly ? ['consistent read'] : ['consistent read', 'write'];
+    case 'job-backend':
+      return ['write'];
+    case 'job':
+      return [];
+    case 'node': {
+      const above = parent.node.parents.flatMap(needs);
+      if (role === 'backing') return above.includes('consistent read') ? ['consistent read'] : [];
+      if (isPassThrough(edge)) return [...new Set(above)];
+      return parent.node.readOnly ? ['consistent read'] : ['consistent read', 'write', 'resize'];
+    }
+  }
+}
+
+/** A holder to be. */
+interface Newcomer {
+  /** As error texts have it, without the node. */
+  readonly called: string;
+  readonly role: string;
+  readonly writes: boolean;
+  /** What it lets nobody else have. */
+  readonly forbids: readonly Permission[];
+}
+
+/** Refuses a newcomer whose rights do not go together with those of a node's holders. */
+function checkNewcomer(node: BlockNode, { called, role, writes, forbids }: Newcomer): void {
+  const newcomer = `${called} (uses node '${node.name}' as '${role}' child)`;
+  const conflict = (permissions: readonly Permission[], needed: string, unshared: string): never =>
+    refuse(
+      `Permission conflict on node '${node.name}': permissions '${permissions.join(', ')}' are both required by ` +
+        `${needed} and unshared by ${unshared}.`,
+    );
+  const holders = node.parents.toReversed();
+  for (const holder of holders) {
+    const needed = needs(holder).filter((each) => forbids.includes(each));
+    if (needed.length > 0) conflict(needed, describe(holder), newcomer);
+  }
+  const opponent = writes ? holders.find(forbidsWrites) : undefined;
+  if (opponent) conflict(['write'], newcomer, describe(opponent));
+  if (writes && node.readOnly) refuse('Block node is read-only');
+}
+
+const STRANGER = 'an unnamed block device';
+
+/** Refuses a writer who is none of a node's holders and minds nobody else. */
+export const checkStrangerMayWrite = (node: BlockNode): void =>
+  checkNewcomer(node, { called: STRANGER, role: 'root', writes: true, forbids: [] });
+
+/** Refuses to let a mirror write to a node, of which it keeps out all other readers and writers. */
+export const checkMirrorMayOwn = (node: BlockNode): void =>
+  checkNewcomer(node, {
+    called: STRANGER,
+    role: 'root',
+    writes: true,
+    forbids: ['consistent read', 'write', 'resize'],
+  });
+
+/** Refuses to let a backup's filter write to a node, of which it keeps out all other writers. */
+export const checkBackupMayOwn = (node: BlockNode, filterName: string): void =>
+  checkNewcomer(node, {
+    called: `node '${filterName}'`,
+    role: 'target',
+    writes: true,
+    forbids: ['write', 'resize'],
+  });
+
+/** Refuses to put an image format on a node that another one writes to or forbids to write to. */
+export function checkFormatMayUse(node: BlockNode, format: BlockNode): void {
+  const rivals = node.parents.filter(({ parent }) => parent.kind !== 'node' || parent.node !== format);
+  const writes = !format.readOnly;
+  for (const rival of rivals.toReversed()) {
+    const needed = needs(rival).filter((each) => each !== 'consistent read');
+    const newcomer = `node '${format.name}' (uses node '${node.name}' as 'file' child)`;
+    const text = `Permission conflict on node '${node.name}': permissions`;
+    if (needed.length > 0) {
+      refuse(
+        `${text} '${needed.join(', ')}' are both required by ${describe(rival)} and unshared by ${newcomer}.`,
+      );
+    }
+    if (writes && forbidsWrites(rival)) {
+      refuse(`${text} 'write, resize' are both required by ${newcomer} and unshared by ${describe(rival)}.`);
+    }
+  }
+}

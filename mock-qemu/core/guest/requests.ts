@@ -1,0 +1,125 @@
+/** What a guest asks of its disks, and what it is told when that fails (werror, rerror). */
+import { type Errno, strerror } from '../errno.ts';
+import type { Tag } from '../extents.ts';
+import type { IoPoint } from '../faults/points.ts';
+import type { BlockBackend, IoCounters } from '../graph/backend.ts';
+import { discardFrom, flushNode, writeTo } from '../graph/data.ts';
+import type { BlockNode } from '../graph/node.ts';
+import { type ErrorAction, POLICY_ACTIONS } from '../jobs/policy.ts';
+import type { Vm } from '../vm.ts';
+
+/** One request of a guest. */
+export interface GuestRequest {
+  readonly op: 'read' | 'write' | 'flush' | 'discard';
+  readonly offset: number;
+  readonly bytes: number;
+  /** What a write writes. */
+  readonly tag: Tag;
+}
+
+/** How a request looks to faults and to the cost of the device. */
+const KINDS = {
+  read: { at: 'guest.read', op: 'read', operation: 'read' },
+  write: { at: 'guest.write', op: 'write', operation: 'write' },
+  discard: { at: 'guest.write', op: 'zero', operation: 'write' },
+  flush: { at: 'guest.flush', op: 'flush', operation: 'write' },
+} as const satisfies Record<
+  GuestRequest['op'],
+  { at: IoPoint; op: 'read' | 'write' | 'zero' | 'flush'; operation: 'read' | 'write' }
+>;
+
+/** Issues a request of a device; `done` is told how the guest sees it end. It waits while the CPUs are stopped. */
+export function guestRequest(
+  vm: Vm,
+  backend: BlockBackend,
+  request: GuestRequest,
+  done: (error: Errno | undefined) => void = () => undefined,
+): void {
+  const again = (): void => guestRequest(vm, backend, request, done);
+  if (!vm.running) {
+    vm.whenRunning(again);
+    return;
+  }
+  const { node } = backend;
+  if (!node) {
+    done('ENOMEDIUM');
+    return;
+  }
+  const startedNs = vm.clock.now();
+  vm.whenGuestMay(node, () => {
+    vm.clock.after(costNs(vm, node, request), () => {
+      vm.whenGuestMay(backend.node ?? node, () => {
+        const error = perform(vm, backend, backend.node ?? node, request);
+        account(backend.counters, request, vm.clock.now() - startedNs, error !== undefined);
+        if (error === undefined) done(undefined);
+        else fail(vm, backend, request, error, again, done);
+      });
+    });
+  });
+}
+
+/** How long a request takes, the way to a mirror's target included where the guest has to wait for that. */
+function costNs(vm: Vm, node: BlockNode, { op, offset, bytes }: GuestRequest): number {
+  const kind = KINDS[op];
+  const own = vm.costNs({ op: kind.op, bytes }) + vm.delayNs({ ...kind, node, offset, bytes });
+  let costNs = own;
+  for (let at: BlockNode | undefined = node; at && op === 'write'; at = at.filtered?.child) {
+    costNs += at.hooks?.writeCostNs?.(offset, offset + bytes) ?? 0;
+  }
+  return costNs;
+}
+
+function perform(vm: Vm, backend: BlockBackend, node: BlockNode, request: GuestRequest): Errno | undefined {
+  const { op, offset, bytes, tag } = request;
+  if (offset + bytes > node.lengthBytes) return 'EIO';
+  if (op !== 'read' && node.readOnly) return 'EPERM';
+  const error = vm.ioError({ ...KINDS[op], node, offset, bytes });
+  if (error !== undefined) return error;
+  if (op === 'write') writeTo(node, offset, offset + bytes, tag);
+  else if (op === 'discard') discardFrom(node, offset, offset + bytes);
+  else if (op === 'flush') flushNode(node);
+  const { counters } = backend;
+  if (op === 'write') counters.writeHighestOffset = Math.max(counters.writeHighestOffset, offset + bytes);
+  return undefined;
+}
+
+/** query-blockstats counts a failed request as failed and nothing else. */
+function account(counters: IoCounters, { op, bytes }: GuestRequest, ns: number, failed: boolean): void {
+  const counter = counters.of[op];
+  counter.totalNs += ns;
+  if (failed) {
+    counter.failed++;
+    return;
+  }
+  counter.operations++;
+  counter.bytes += bytes;
+}
+
+function fail(
+  vm: Vm,
+  backend: BlockBackend,
+  request: GuestRequest,
+  error: Errno,
+  again: () => void,
+  done: (error: Errno | undefined) => void,
+): void {
+  const { operation } = KINDS[request.op];
+  const action: ErrorAction = POLICY_ACTIONS[backend.policies[operation]](error);
+  const tracked = backend.ioStatus !== undefined;
+  if (action === 'stop' && tracked && backend.ioStatus === 'ok') {
+    backend.ioStatus = error === 'ENOSPC' ? 'nospace' : 'failed';
+  }
+  vm.emit('BLOCK_IO_ERROR', {
+    'qom-path': backend.qomPath,
+    device: backend.name,
+    ...(tracked && { nospace: error === 'ENOSPC' }),
+    ...(backend.node && { 'node-name': backend.node.name }),
+    reason: strerror(error),
+    operation,
+    action,
+  });
+  if (action === 'stop') {
+    vm.pause('io-error');
+    vm.whenRunning(again);
+  } else done(action === 'ignore' ? undefined : error);
+}
