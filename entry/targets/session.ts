@@ -1,5 +1,5 @@
 /** What the QEMU-like targets share: a session over a driver on some host. */
-import type { OpenOptions, Session } from '../../conformance/index.ts';
+import type { OpenOptions, Session, SessionLimits } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
@@ -14,6 +14,7 @@ export interface SessionParts {
   readonly directory: string;
   readonly createImage: Session['createImage'];
   readonly contents: Session['contents'];
+  readonly limits?: SessionLimits;
   readonly trace?: () => string;
   /** Where bare QMP servers are started; tapped as the driver's is. */
   readonly qmpHost: Host;
@@ -28,6 +29,7 @@ export function openSession({
   directory,
   createImage,
   contents,
+  limits,
   trace,
   qmpHost,
   cleanUp,
@@ -40,6 +42,7 @@ export function openSession({
     contents,
     guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
     startQmp: () => qmpHost.launch(undefined, ['-machine', 'none', '-nodefaults', '-display', 'none']),
+    ...(limits ? { limits } : {}),
     ...(trace ? { trace } : {}),
     async dispose() {
       try {

@@ -10,7 +10,16 @@ import type { QmpEventMessage } from '../qmp-client.ts';
 import { isQmpObject, member, type QmpCall, type QmpObject, type QmpValue } from '../qmp-json.ts';
 import { earlyArguments } from './base-arguments.ts';
 import { pathOf } from './blockdev.ts';
-import type { Dialect, IoErrorSignal, JobReport, JobSignal, JobView, Preparation, Query, Step } from './dialect.ts';
+import type {
+  Dialect,
+  IoErrorSignal,
+  JobReport,
+  JobSignal,
+  JobView,
+  Preparation,
+  Query,
+  Step,
+} from './dialect.ts';
 
 const PREFIX = 'drive-';
 
@@ -38,7 +47,7 @@ function prepare({ image, backing, reuse }: TargetSpec): Preparation {
 
 /** What a pull becomes; `backingFile`: the name that the header gets can be chosen. */
 export function startPull(
-  { top, base, backingName, speedBytesPerSecond }: PullRequest,
+  { base, backingName, speedBytesPerSecond }: PullRequest,
   device: string,
   backingFile: boolean,
 ): QmpCall {
@@ -47,7 +56,7 @@ export function startPull(
     arguments: {
       device,
       ...member('base', base?.path),
-      ...(base && chosenName(backingName, base, backingFile, `a relative name of the base of '${top.path}'`)),
+      ...(base && chosenName(backingName, base, backingFile, 'a relative name of the base is')),
       ...member('speed', Number(speedBytesPerSecond) === 0 ? undefined : speedBytesPerSecond),
     },
   };

@@ -136,7 +136,7 @@ describe('qemu-1.3', () => {
     bench.heard();
     bench.run('quit');
     bench.idle();
-    expect(bench.heard()).toEqual(['{}', 'SHUTDOWN', 'BLOCK_JOB_COMPLETED']);
+    expect(bench.heard()).toEqual(['{}', 'SHUTDOWN', 'BLOCK_JOB_COMPLETED', 'closed']);
     expect(bench.store.contents('/img/t')[0]).toEqual({ offsetBytes: 0, lengthBytes: 4096, byte: 9 });
   });
 
