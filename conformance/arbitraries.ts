@@ -132,6 +132,17 @@ function diskWithGuest(bounds: DiskBounds): fc.Arbitrary<{ readonly disk: DiskPl
 
 const BALLAST: Write = { offsetBytes: 0, lengthBytes: BALLAST_BYTES, byte: BALLAST_BYTE };
 
+/** The same disk with more for a throttled job to do: behind its end, in the layer that has the ballast. */
+export function withBallast(plan: DiskPlan, extraBytes: number): DiskPlan {
+  if (!plan.layers.some(({ writes }) => writes[0] === BALLAST)) return plan;
+  const extra: Write = { offsetBytes: plan.capacityBytes, lengthBytes: extraBytes, byte: BALLAST_BYTE };
+  const capacityBytes = plan.capacityBytes + extraBytes;
+  const layers = plan.layers.map((layer) =>
+    layer.writes[0] === BALLAST ? { ...layer, writes: [...layer.writes, extra] } : layer,
+  );
+  return { ...plan, capacityBytes, layers };
+}
+
 /** Any disk: depth 1 to 4, 1 to 8 MiB, allocations and explicit zeroes at random. */
 export function disks(bounds: DiskBounds = {}): fc.Arbitrary<DiskPlan> {
   return diskWithGuest(bounds).map(({ disk }) => disk);

@@ -25,6 +25,7 @@ export type {
   OpenOptions,
   Run,
   Session,
+  SessionLimits,
   Target,
   TargetCapabilities,
   Write,

@@ -234,7 +234,8 @@ async function runCanaries(
   const planted = options.canaries.flatMap((canary) => {
     const contract = options.contracts.find(({ id }) => id === canary.contract);
     const canRun = contract && skipReason(contract, home.availability) === undefined;
-    return canRun ? [{ canary, contract }] : [];
+    const canPlant = canary.wire === undefined || home.target.hasEarlyWire !== true;
+    return canRun && canPlant ? [{ canary, contract }] : [];
   });
   let done = 0;
   return inParallel(planted, home.target.concurrency ?? 1, async ({ canary, contract }) => {

@@ -41,9 +41,36 @@ export interface TargetCapabilities {
   readonly copy: boolean;
   readonly synchronousWrites: boolean;
   readonly readyEvent: boolean;
+  /** A QMP server that speaks as today's do can be had without a domain: see {@link Session.startQmp}. */
+  readonly qmp?: boolean;
+  readonly copyTuning: boolean;
+  readonly monotonicProgress: boolean;
 }
+
 /** The name of one thing that a contract can need. */
 export type Capability = keyof TargetCapabilities;
+
+/** A stream of bytes to a QMP server and back. Nothing is delivered before a listener is set. */
+export interface QmpStream {
+  write(bytes: Uint8Array): void;
+  onData(listener: (bytes: Uint8Array) => void): void;
+  onClose(listener: (cause?: Error) => void): void;
+  close(): void;
+}
+
+/** A QMP server of a case's own, as `-machine none -nodefaults` makes one: no disks, no jobs, no guest. */
+export interface QmpServer {
+  /** Opens a connection; a server may serve only one at a time. The greeting comes on each. */
+  connect(): Promise<QmpStream>;
+}
+
+/** What plans are fitted to where a backend cannot take them as they were made. */
+export interface SessionLimits {
+  /** Without it a copy's granularity and buffer are left to the hypervisor. */
+  readonly copyTuning: boolean;
+  /** How much more a job needs to be held back by a low speed; such disks are made larger by this. */
+  readonly ballastBytes: number;
+}
 
 /** One case's backend: an open connection and a directory of its own. */
 export interface Session {
@@ -54,6 +81,10 @@ export interface Session {
   /** What a guest would read from the image and its backing files: sorted, merged, zeroes left out. */
   contents(path: string): Promise<readonly Run[]>;
   guest(domainName: string, disk: string): Guest;
+  /** Starts a QMP server that ends with the session; left out by backends that have no QMP. */
+  startQmp?(): Promise<QmpServer>;
+  /** None when left out. */
+  readonly limits?: SessionLimits;
   /** All that crossed the wire so far, one line a message; only where {@link OpenOptions.trace} asked for it. */
   trace?(): string;
   /** Ends all domains of the session and removes its directory. */
@@ -108,6 +139,8 @@ export interface Target {
   readonly caseDeadlineMs?: number;
   /** How many cases may run at once; 1 when left out. More than one makes sense where cases wait for processes. */
   readonly concurrency?: number;
+  /** The wire is that of an early QEMU, which canaries that break the wire do not know: they are not planted here. */
+  readonly hasEarlyWire?: boolean;
   available(): Promise<Availability>;
   open(options: OpenOptions): Promise<Session>;
   /**

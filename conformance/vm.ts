@@ -75,13 +75,14 @@ export class Vm {
   async copy(plan: CopyPlan, suffix?: string): Promise<string> {
     const path = this.target(suffix);
     const speed = await this.#startSpeed(plan);
+    const isTuned = this.world.session.limits?.copyTuning ?? true;
     await this.domain.blockCopy(
       this.disk,
       copyTargetXml(path, plan.format),
       {
         ...(speed > 0 ? { bandwidth: speed } : {}),
-        ...(plan.granularityBytes > 0 ? { granularity: plan.granularityBytes } : {}),
-        ...(plan.bufSizeBytes > 0 ? { 'buf-size': plan.bufSizeBytes } : {}),
+        ...(isTuned && plan.granularityBytes > 0 ? { granularity: plan.granularityBytes } : {}),
+        ...(isTuned && plan.bufSizeBytes > 0 ? { 'buf-size': plan.bufSizeBytes } : {}),
       },
       plan.shallow ? BlockCopyFlags.SHALLOW : 0,
     );

@@ -1,7 +1,7 @@
 /** What a check sees: a connection, disks with known contents, every event in order, and a way to wait for facts. */
 import type { Connection, Timers } from '../src/index.ts';
 import { EventId } from '../src/index.ts';
-import type { DiskPlan } from './arbitraries.ts';
+import { type DiskPlan, withBallast } from './arbitraries.ts';
 import { DeadlineViolation, SetupFailure } from './expect.ts';
 import { DiskModel } from './model.ts';
 import type { ImageSpec, Session } from './target.ts';
@@ -55,7 +55,9 @@ export class World {
     }
   }
 
-  async #start(plan: DiskPlan): Promise<Vm> {
+  async #start(wanted: DiskPlan): Promise<Vm> {
+    const ballastBytes = this.session.limits?.ballastBytes ?? 0;
+    const plan = ballastBytes > 0 ? withBallast(wanted, ballastBytes) : wanted;
     const number = ++this.#vms;
     const model = new DiskModel(plan.capacityBytes);
     const images: ImageSpec[] = [];

@@ -1,23 +1,32 @@
 /** Lets the QEMU driver run simulated QEMUs of one world as if they were processes of a host. */
 import type { Emulator, Host } from '../drivers/qemu/host.ts';
+import { DEFAULT_PROFILE } from '../mock-qemu/profiles/index.ts';
 import type { World } from '../mock-qemu/shells/world.ts';
 import { ErrorCode, VirtError } from '../src/errors.ts';
+
+/** What the simulated QEMU is called that handles images where the others are too old for that. */
+const IMAGE_EMULATOR = 'mock-qemu, to handle images';
 
 /**
  * A host whose emulators are simulated QEMUs.
  * @param profile which QEMU they are, see the profiles of mock-qemu
+ * @param withoutBugs which of its known bugs they do not have
  */
-export function createMockHost(world: World, profile: string): Host {
+export function createMockHost(world: World, profile: string, withoutBugs: readonly string[] = []): Host {
   const running = new Set<Emulator>();
   return {
     timers: world.timers,
+    imageEmulator: IMAGE_EMULATOR,
     files: {
       stat: async (path) => world.store.stat(path),
       createEmpty: async (path) => world.store.createEmpty(path),
       remove: async (path) => world.store.remove(path),
     },
-    async launch(_emulator, argv) {
-      const booted = world.boot({ profile, argv });
+    async launch(emulatorName, argv) {
+      const isForImages = emulatorName === IMAGE_EMULATOR;
+      const booted = world.boot(
+        isForImages ? { profile: DEFAULT_PROFILE, argv } : { profile, withoutBugs, argv },
+      );
       const emulator: Emulator = {
         connect: async () => booted.connect(),
         exited: booted.exited,

@@ -3,7 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { isAbsolute } from 'node:path';
 import { createQemuDriver } from '../drivers/qemu/driver.ts';
 import { createProcessHost } from '../drivers/qemu/launch.ts';
-import { DEFAULT_PROFILE, profiles } from '../mock-qemu/profiles/index.ts';
+import { DEFAULT_PROFILE, profileNamed, profiles, withoutBugs } from '../mock-qemu/profiles/index.ts';
 import { createWorld } from '../mock-qemu/shells/world.ts';
 import {
   type Connection,
@@ -30,15 +30,17 @@ interface Scheme {
 }
 
 const SCHEMES: Readonly<Record<string, Scheme>> = {
-  mock: { parameters: ['profile', 'seed'], make: mockDriver },
-  qemu: { parameters: ['root', 'emulator'], make: realDriver },
+  mock: { parameters: ['profile', 'without-bug', 'seed'], make: mockDriver },
+  qemu: { parameters: ['root', 'emulator', 'image-emulator'], make: realDriver },
 };
 
 /**
  * Opens a connection (libvirt: virConnectOpen).
  *
- * - `mock:///embed?profile=qemu-7.2&seed=1`: simulated QEMUs in this process, in virtual time
- * - `qemu:///embed?root=DIR&emulator=PATH`: real QEMUs, their sockets below DIR
+ * - `mock:///embed?profile=qemu-7.2&seed=1`: simulated QEMUs in this process, in virtual time; each
+ *   `without-bug=NAME` turns off one of the profile's known bugs
+ * - `qemu:///embed?root=DIR&emulator=PATH`: real QEMUs, their sockets below DIR; `image-emulator=PATH` handles images
+ *   where the emulator is too old for that
  *
  * @throws VirtError NO_CONNECT for an unknown scheme, INVALID_ARG for an unknown path or parameter
  */
@@ -84,7 +86,17 @@ function mockDriver(parameters: URLSearchParams): HypervisorDriver {
   const valid = profiles.map(({ name }) => name);
   if (!valid.includes(profile))
     throw invalid(`unknown profile '${profile}'; valid ones are ${valid.join(', ')}`);
-  return createQemuDriver({ host: createMockHost(createWorld({ seed: Number(seed) }), profile) });
+  const bugs = parameters.getAll('without-bug');
+  checkBugs(profile, bugs);
+  return createQemuDriver({ host: createMockHost(createWorld({ seed: Number(seed) }), profile, bugs) });
+}
+
+function checkBugs(profile: string, bugs: readonly string[]): void {
+  try {
+    withoutBugs(profileNamed(profile), bugs);
+  } catch (cause) {
+    throw invalid((cause as Error).message);
+  }
 }
 
 function realDriver(parameters: URLSearchParams): HypervisorDriver {
@@ -94,7 +106,8 @@ function realDriver(parameters: URLSearchParams): HypervisorDriver {
   }
   makeRoot(root);
   const emulator = parameters.get('emulator') ?? undefined;
-  return createQemuDriver({ host: createProcessHost({ runtimeDir: root, emulator }) });
+  const imageEmulator = parameters.get('image-emulator') ?? undefined;
+  return createQemuDriver({ host: createProcessHost({ runtimeDir: root, emulator, imageEmulator }) });
 }
 
 /**

@@ -185,8 +185,12 @@ export interface Capabilities {
   readonly copy: boolean;
   /** BLOCK_COPY_SYNCHRONOUS_WRITES. */
   readonly synchronousWrites: boolean;
-  /** The hypervisor announces READY by an event (RHEL 6 does not). */
+  /** READY is announced: by an event of the hypervisor's, or by a driver that looks often enough (RHEL 6). */
   readonly readyEvent: boolean;
+  /** The granularity and the buffer of a copy can be chosen. */
+  readonly copyTuning: boolean;
+  /** A copy's progress never goes back (it did before QEMU 2.3, when the guest wrote to what had been copied). */
+  readonly monotonicProgress: boolean;
 }
 
 /**

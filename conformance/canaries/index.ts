@@ -5,6 +5,8 @@ import { copyCanaries } from './copy.ts';
 import { eventCanaries } from './events.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
+import { sequenceCanaries } from './qmp/sequences.ts';
+import { verbCanaries } from './qmp/verbs.ts';
 
 /** Every canary of the suite; each contract is named by at least one. */
 export const canaries: readonly Canary[] = [
@@ -13,4 +15,6 @@ export const canaries: readonly Canary[] = [
   ...progressCanaries,
   ...callCanaries,
   ...eventCanaries,
+  ...verbCanaries,
+  ...sequenceCanaries,
 ];

@@ -15,6 +15,8 @@ import { pullKeepsData } from './api/pull-keeps-data.ts';
 import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
 import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
+import { sequenceContracts } from './qmp/sequences.ts';
+import { verbContracts } from './qmp/verbs.ts';
 
 /** Every contract of the suite. */
 export const contracts: readonly Contract[] = [
@@ -33,4 +35,6 @@ export const contracts: readonly Contract[] = [
   speedUnits,
   syncAbortWaits,
   oneTerminalEvent,
+  ...verbContracts,
+  ...sequenceContracts,
 ];

@@ -3,8 +3,6 @@ import type { DiskSpec, ImageRef, MachineSpec } from '../../src/driver.ts';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
 import type { Dialect } from './dialects/dialect.ts';
 
-const MEBIBYTE = 1024 * 1024;
-
 /** How a guest sees a disk on a bus: its devices, and the controller that the bus needs first. */
 interface Bus {
   readonly disk: string;
@@ -36,15 +34,13 @@ export function optionValue(value: string): string {
   return value.replaceAll(',', ',,');
 }
 
-/** Arguments of an emulator without a guest, which only answers questions and handles images. */
-export const HELPER_ARGUMENTS: readonly string[] = [
-  '-S',
-  '-no-user-config',
-  '-nodefaults',
-  '-display',
-  'none',
-  '-machine',
-  'none,accel=tcg',
+/**
+ * Arguments of an emulator without a guest, which only answers questions and handles images. The second choice is for
+ * binaries that do not know those of the first: it makes a machine, which never runs.
+ */
+export const HELPER_ARGUMENTS: readonly [modern: readonly string[], early: readonly string[]] = [
+  ['-S', '-no-user-config', '-nodefaults', '-display', 'none', '-machine', 'none,accel=tcg'],
+  ['-S', '-nodefaults', '-nographic'],
 ];
 
 /**
@@ -56,20 +52,7 @@ export function machineArguments(
   kindOf: (image: ImageRef) => 'file' | 'block',
 ): readonly string[] {
   return [
-    ...['-name', `guest=${optionValue(spec.name)},debug-threads=on`],
-    '-S',
-    ...['-machine', `${optionValue(spec.machineType ?? 'pc')},usb=off,dump-guest-core=off`],
-    ...['-accel', 'tcg'],
-    ...['-m', String(Math.max(1, Math.ceil(spec.memoryBytes / MEBIBYTE)))],
-    ...['-uuid', spec.uuid],
-    ...['-display', 'none'],
-    '-no-user-config',
-    '-nodefaults',
-    ...['-rtc', 'base=utc'],
-    // The guest's end is an event first; the driver then ends the process.
-    '-no-shutdown',
-    ...['-boot', 'strict=on'],
-    ...(spec.restoreFrom === undefined ? [] : ['-incoming', 'defer']),
+    ...dialect.baseArguments(spec),
     ...spec.disks.flatMap((disk) => dialect.driveArguments(disk, kindOf)),
     ...deviceArguments(spec.disks, dialect),
   ];

@@ -2,7 +2,7 @@
 import type { HypervisorDriver, ImageRef, Machine, MachineSpec } from '../../src/driver.ts';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
 import { machineArguments } from './arguments.ts';
-import { connectTo, Helper } from './helper.ts';
+import { connectTo, Helper, type HelperSession } from './helper.ts';
 import type { Host } from './host.ts';
 import { QemuMachine } from './machine.ts';
 import { capabilitiesOf, type ProbeCache } from './probe.ts';
@@ -34,6 +34,15 @@ export function createQemuDriver({
     return helper;
   };
 
+  /** The default emulator's helper if it can handle images, else that of the host's emulator for them. */
+  const imageSession = async (): Promise<HelperSession> => {
+    const own = await helperOf(defaultEmulator).session();
+    if (own.probe.commands.has('blockdev-create')) return own;
+    if (host.imageEmulator !== undefined) return helperOf(host.imageEmulator).session();
+    const detail = `${own.probe.hypervisor} cannot handle images without a guest: name a newer emulator for them`;
+    throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
+  };
+
   const close = async (): Promise<void> => {
     await Promise.all([...machines].map((machine) => machine.destroy()));
     await Promise.all([...helpers.values()].map((helper) => helper.close()));
@@ -43,7 +52,7 @@ export function createQemuDriver({
   return {
     name: 'qemu',
     timers: host.timers,
-    volumes: createVolumes(helperOf(defaultEmulator), host.files),
+    volumes: createVolumes(imageSession, host.files),
     async start(spec) {
       if (closing !== undefined) {
         throw new VirtError(ErrorCode.OPERATION_INVALID, 'the driver is closed: open a new connection');
@@ -78,7 +87,7 @@ async function startMachine(
       throw new VirtError(ErrorCode.OPERATION_FAILED, detail);
     }
     const capabilities = capabilitiesOf(probe, dialect.capabilities);
-    const machine = new QemuMachine({ spec, emulator, client, dialect, capabilities, files: host.files });
+    const machine = new QemuMachine({ spec, emulator, client, dialect, capabilities, host });
     await machine.run();
     return machine;
   });

@@ -3,7 +3,7 @@
  * no other program has to be installed.
  */
 
-import { ErrorCode, VirtError } from '../../src/errors.ts';
+import { ErrorCode, isVirtError, VirtError } from '../../src/errors.ts';
 import { HELPER_ARGUMENTS } from './arguments.ts';
 import type { Dialect } from './dialects/dialect.ts';
 import { chooseDialect } from './dialects/index.ts';
@@ -85,9 +85,25 @@ export class Helper {
     await this.#emulator?.terminate();
   }
 
+  /** Launches with the arguments that the binary takes; a refusal is that of today's arguments. */
+  async #launch(): Promise<Emulator> {
+    const [modern, early] = HELPER_ARGUMENTS;
+    try {
+      return await this.#host.launch(this.#binary, modern);
+    } catch (error) {
+      // What cannot be run at all need not be tried again.
+      if (!isVirtError(error, ErrorCode.INTERNAL_ERROR)) throw error;
+      try {
+        return await this.#host.launch(this.#binary, early);
+      } catch {
+        throw error;
+      }
+    }
+  }
+
   async #start(): Promise<HelperSession> {
     await this.#emulator?.terminate();
-    const emulator = await this.#host.launch(this.#binary, HELPER_ARGUMENTS);
+    const emulator = await this.#launch();
     this.#emulator = emulator;
     return connectTo(this.#host, emulator, async (client) => {
       const answers = this.#probes.get(buildOf(client)) ?? (await probe(client));
@@ -97,7 +113,7 @@ export class Helper {
         client,
         probe: answers,
         dialect,
-        steps: new StepRunner(client, dialect, this.#host.files),
+        steps: new StepRunner(client, dialect, this.#host),
       };
     });
   }

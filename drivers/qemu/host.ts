@@ -41,6 +41,8 @@ export interface HostFiles {
 export interface Host {
   readonly timers: Timers;
   readonly files: HostFiles;
+  /** An emulator that can make and read images, for hosts where the default one is too old for that. */
+  readonly imageEmulator?: string;
   /**
    * Starts an emulator with these arguments plus a QMP monitor of the host's choosing. Rejects with a VirtError that
    * names the binary and what it printed if it cannot be run or ends before its monitor is there.

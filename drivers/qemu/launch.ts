@@ -18,6 +18,8 @@ import { connectSocket } from './socket-duplex.ts';
 export interface ProcessHostOptions {
   /** What is run where nothing else is named; found through PATH. */
   readonly emulator?: string;
+  /** An emulator that handles images where the one in use cannot (before QEMU 3.0); none by default. */
+  readonly imageEmulator?: string | undefined;
   /** Where each emulator gets a directory of its own for its socket; the system's temporary directory by default. */
   readonly runtimeDir?: string;
   readonly timers?: Timers;
@@ -65,6 +67,7 @@ export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost
   return {
     timers,
     files: nodeFiles,
+    ...(options.imageEmulator === undefined ? {} : { imageEmulator: options.imageEmulator }),
     pids,
     async launch(emulator, argv) {
       const binary = emulator ?? options.emulator ?? DEFAULT_EMULATOR;

@@ -22,11 +22,13 @@ import type {
   IoErrorSignal,
   JobSignal,
   JobView,
+  Polling,
   Verdict,
 } from './dialects/dialect.ts';
 import { describeEnd, qmpErrorOf } from './errors.ts';
 import { createExtras } from './extras.ts';
-import type { Emulator, HostFiles } from './host.ts';
+import type { Emulator, Host } from './host.ts';
+import { JobWatch } from './job-watch.ts';
 import { awaitMigration, restoreUri } from './migration.ts';
 import type { QmpClient, QmpEventMessage } from './qmp-client.ts';
 import { isQmpObject, parseQmp, type QmpObject, type QmpValue, stringifyQmp } from './qmp-json.ts';
@@ -41,7 +43,8 @@ export interface MachineParts {
   readonly client: QmpClient;
   readonly dialect: Dialect;
   readonly capabilities: Capabilities;
-  readonly files: HostFiles;
+  /** Its files, and its time. */
+  readonly host: Pick<Host, 'files' | 'timers'>;
 }
 
 type How = 'pivot' | 'abort';
@@ -87,6 +90,11 @@ export class QemuMachine implements Machine {
   /** Events before the first listener: a machine can end between its start and the caller's next line. */
   #early: DriverEvent[] | undefined = [];
   #running = false;
+  /** QEMU has said RESUME last, not STOP. */
+  #cpusRun = false;
+  /** The CPUs are stopped around a pivot: nobody else is to notice. */
+  #holdsGuest = false;
+  readonly #watch: JobWatch | undefined;
   /** An I/O error has stopped the guest, or is about to: QEMU says so before STOP. */
   #stoppedByError = false;
   /** QEMU has announced its end: jobs that end from now on were torn down. */
@@ -95,16 +103,24 @@ export class QemuMachine implements Machine {
   #rebooting = false;
 
   constructor(parts: MachineParts) {
-    const { spec, client, dialect, files } = parts;
+    const { spec, client, dialect, host } = parts;
     this.#parts = parts;
     this.capabilities = parts.capabilities;
     this.gone = this.#gone.promise;
     this.#disks = new Map(spec.disks.map((disk) => [disk.target, disk]));
     for (const { target, chain } of spec.disks) this.#opened(target, chain);
     client.onEvent((event) => this.#onEvent(event));
-    this.#steps = new StepRunner(client, dialect, files);
+    this.#steps = new StepRunner(client, dialect, host);
+    this.#watch = dialect.polling && this.#watchJobs(dialect.polling);
     const opened = (disk: string, images: readonly ImageRef[]) => this.#opened(disk, images);
-    const extras = createExtras({ client, dialect, files, steps: this.#steps, disks: this.#disks, opened });
+    const extras = createExtras({
+      client,
+      dialect,
+      files: host.files,
+      steps: this.#steps,
+      disks: this.#disks,
+      opened,
+    });
     this.resizeDisk = extras.resizeDisk;
     this.setWriteThreshold = extras.setWriteThreshold;
     this.snapshot = extras.snapshot;
@@ -122,7 +138,11 @@ export class QemuMachine implements Machine {
    * Rejects if the emulator ended or refused.
    */
   async run(): Promise<void> {
-    const { client, spec, files } = this.#parts;
+    const {
+      client,
+      spec,
+      host: { files },
+    } = this.#parts;
     const { restoreFrom: path } = spec;
     if (path !== undefined) {
       const { sizeBytes } = await readHeader(files, path);
@@ -134,7 +154,10 @@ export class QemuMachine implements Machine {
   }
 
   async prepareTarget(spec: TargetSpec): Promise<TargetRef> {
-    const { dialect, files } = this.#parts;
+    const {
+      dialect,
+      host: { files },
+    } = this.#parts;
     const { image } = spec;
     const query = dialect.geometry(spec);
     const source = query && (await this.#steps.ask(query));
@@ -173,6 +196,7 @@ export class QemuMachine implements Machine {
       this.#jobs.delete(key);
       throw error;
     }
+    if (request.kind === 'copy' && this.#jobs.get(key)?.phase === 'running') this.#watch?.untilReady(key);
     // The destination belongs to the job now: it is released, never discarded.
     if (request.kind === 'copy') this.#targets.delete(request.target.image.index);
   }
@@ -194,7 +218,9 @@ export class QemuMachine implements Machine {
     return reports.map(({ key, concluded, ...report }) => {
       const job = this.#jobs.get(key);
       const heard = job?.phase ?? (report.ready ? 'ready' : 'running');
-      return { ...report, id: job?.view.request.id ?? key, phase: concluded ? 'concluded' : heard };
+      // Where a query does not say, the driver knows of its own jobs what their events have said.
+      const ready = report.ready ?? (job && job.phase === 'ready');
+      return { ...report, ready, id: job?.view.request.id ?? key, phase: concluded ? 'concluded' : heard };
     });
   }
 
@@ -258,8 +284,45 @@ export class QemuMachine implements Machine {
       await this.#steps.run(dialect.attach(job.view));
       this.#opened(job.view.disk.target, job.view.target?.backing ?? []);
     }
-    await this.#steps.run(dialect.conclude(job.view, how));
-    job.asked = how;
+    const ask = async () => {
+      await this.#steps.run(dialect.conclude(job.view, how));
+      job.asked = how;
+    };
+    await (how === 'pivot' && dialect.holdsGuest ? this.#whileHeld(ask) : ask());
+    if (how === 'abort' && this.#jobs.get(job.view.key) === job) this.#watch?.untilGone(job.view.key);
+  }
+
+  /**
+   * Stops the CPUs around something, as libvirt did: whoever has to find out afterwards which of two images is right finds
+   * them equal.
+   */
+  async #whileHeld(work: () => Promise<void>): Promise<void> {
+    if (!this.#cpusRun) return work();
+    const { client } = this.#parts;
+    this.#holdsGuest = true;
+    try {
+      await client.execute('stop');
+      await work();
+    } finally {
+      await client.execute('cont').catch((cause: unknown) => this.#cannotResume(cause));
+      this.#holdsGuest = false;
+    }
+  }
+
+  #cannotResume(cause: unknown): never {
+    this.#emit({ type: 'paused', reason: 'user' });
+    throw new VirtError(ErrorCode.OPERATION_FAILED, 'resuming after drive-reopen failed', { cause });
+  }
+
+  #watchJobs(polling: Polling): JobWatch {
+    const { dialect, host } = this.#parts;
+    return new JobWatch({
+      polling,
+      timers: host.timers,
+      ask: () => this.#steps.ask(dialect.jobs()),
+      onReady: (key) => this.#onSignal({ type: 'ready', key }),
+      onGone: (key) => this.#onSignal({ type: 'concluded', key }),
+    });
   }
 
   #jobOf(id: string): Job {
@@ -307,11 +370,16 @@ export class QemuMachine implements Machine {
 
   readonly #lifecycle: LifecyclePort = {
     emit: (event) => this.#emit(event),
-    stopped: () => this.#emit({ type: 'paused', reason: this.#stoppedByError ? 'io-error' : 'user' }),
+    stopped: () => {
+      this.#cpusRun = false;
+      if (!this.#holdsGuest)
+        this.#emit({ type: 'paused', reason: this.#stoppedByError ? 'io-error' : 'user' });
+    },
     resumed: () => {
       this.#stoppedByError = false;
+      this.#cpusRun = true;
       // The RESUME of the start is no news: a machine starts with its CPUs running.
-      if (this.#running) this.#emit({ type: 'resumed' });
+      if (this.#running && !this.#holdsGuest) this.#emit({ type: 'resumed' });
     },
     guestShutDown: () => {
       if (this.#rebooting) {
@@ -353,6 +421,7 @@ export class QemuMachine implements Machine {
     // Jobs of others, and jobs that QEMU tears down because it ends, have no events.
     if (job === undefined || this.#shutDown) return;
     if (signal.type === 'concluded') {
+      this.#watch?.forget(signal.key);
       if (job.phase !== 'concluded') void this.#finish(job, signal.verdict);
       job.phase = 'concluded';
     } else if (job.phase === 'running') {
@@ -387,6 +456,7 @@ export class QemuMachine implements Machine {
   #end(reason: GoneReason, cause?: VirtError): void {
     if (this.#ending) return;
     this.#ending = true;
+    this.#watch?.close();
     void this.#tearDown(reason, cause);
   }
 

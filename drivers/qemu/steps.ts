@@ -1,8 +1,10 @@
 /** Carries out a dialect's steps: each is done in order, and taken back in reverse if a later one fails. */
 import { ErrorCode, VirtError } from '../../src/errors.ts';
+import type { Timers } from '../../src/util/timers.ts';
 import type { Dialect, JobSignal, Query, Step, Verdict } from './dialects/dialect.ts';
 import { qmpErrorOf, systemError, systemErrorCode } from './errors.ts';
-import type { HostFiles } from './host.ts';
+import type { Host, HostFiles } from './host.ts';
+import { Steadiness } from './job-watch.ts';
 import type { QmpClient } from './qmp-client.ts';
 
 /** Takes steps back, last first; resolves to the first error met, after all have been tried. */
@@ -15,12 +17,14 @@ export class StepRunner {
   readonly #client: QmpClient;
   readonly #dialect: Dialect;
   readonly #files: HostFiles;
+  readonly #timers: Timers;
   readonly #creations = new Map<string, (ended: { readonly verdict?: Verdict } | VirtError) => void>();
 
-  constructor(client: QmpClient, dialect: Dialect, files: HostFiles) {
+  constructor(client: QmpClient, dialect: Dialect, { files, timers }: Pick<Host, 'files' | 'timers'>) {
     this.#client = client;
     this.#dialect = dialect;
     this.#files = files;
+    this.#timers = timers;
     client.onEvent((event) => {
       const signal = dialect.signal(event);
       if (signal?.type === 'concluded') this.#onConcluded(signal);
@@ -51,8 +55,8 @@ export class StepRunner {
 
   async #do(step: Step): Promise<Reversal | undefined> {
     if (step.do === 'create-file') return this.#createFile(step);
-    if (step.do === 'job') {
-      await this.#create(step);
+    if (step.do === 'job' || step.do === 'settle') {
+      await (step.do === 'job' ? this.#create(step) : this.#settle(step));
       return undefined;
     }
     try {
@@ -63,6 +67,18 @@ export class StepRunner {
     }
     const { undo } = step;
     return undo && (() => this.#client.call(undo));
+  }
+
+  async #settle({ key, everyMs, forMs }: Extract<Step, { do: 'settle' }>): Promise<void> {
+    const steadiness = new Steadiness(forMs);
+    for (;;) {
+      const job = (await this.ask(this.#dialect.jobs())).find((report) => report.key === key);
+      // A job that has ended is the next step's business.
+      if (job === undefined || steadiness.look(job, this.#timers.now())) return;
+      const pause = Promise.withResolvers<void>();
+      this.#timers.after(everyMs, () => pause.resolve());
+      await pause.promise;
+    }
   }
 
   async #createFile({

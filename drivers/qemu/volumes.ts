@@ -3,14 +3,14 @@ import type { ImageRef, VolumeInfo, VolumeSpec, Volumes } from '../../src/driver
 import { ErrorDomain } from '../../src/errors.ts';
 import { formatSteps, recordsBacking } from './dialects/nodes.ts';
 import { numberOf, objectsOf, optionalText, systemError } from './errors.ts';
-import type { Helper, HelperSession } from './helper.ts';
+import type { HelperSession } from './helper.ts';
 import type { HostFiles } from './host.ts';
 import { isQmpObject, member, type QmpObject } from './qmp-json.ts';
 
 const STORAGE = { domain: ErrorDomain.STORAGE } as const;
 
-/** Volumes of a host. `helper` is started on first use. */
-export function createVolumes(helper: Helper, files: HostFiles): Volumes {
+/** Volumes of a host. `helper` gives an emulator that can handle images; it is asked on first use. */
+export function createVolumes(helper: () => Promise<HelperSession>, files: HostFiles): Volumes {
   let lastIndex = 0;
   const nextImage = ({ path, format }: { path: string; format: string }): ImageRef => {
     lastIndex += 1;
@@ -18,7 +18,7 @@ export function createVolumes(helper: Helper, files: HostFiles): Volumes {
   };
   return {
     async create(spec) {
-      const session = await helper.session();
+      const session = await helper();
       await files.createEmpty(spec.path).catch((cause: unknown) => {
         throw systemError(`failed to create image '${spec.path}'`, cause, STORAGE);
       });
@@ -35,7 +35,7 @@ export function createVolumes(helper: Helper, files: HostFiles): Volumes {
         const missing = Object.assign(new Error('nothing is at the path'), { code: 'ENOENT' });
         throw systemError(`Cannot access storage file '${path}'`, missing, STORAGE);
       }
-      return inspect(await helper.session(), nextImage({ path, format: imageFormat }), found.kind);
+      return inspect(await helper(), nextImage({ path, format: imageFormat }), found.kind);
     },
     stat: (path) => stat(files, path),
     remove: (path) =>

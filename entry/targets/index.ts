@@ -8,8 +8,9 @@ import { simTargetInThreads } from './sim-threads.ts';
 export const targetChoices: readonly TargetChoice[] = [
   {
     name: 'sim',
+    argument: 'PROFILE',
     help: 'a simulated QEMU inside this process, on virtual time',
-    make: async () => [simTargetInThreads()],
+    make: async (profile) => [simTargetInThreads(profile)],
   },
   {
     name: 'sim-process',

@@ -20,7 +20,12 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
     });
     const { hypervisor, version, ...capabilities } = machine.capabilities;
     await machine.destroy();
-    return { ok: true, version: hypervisor, versionNumber: version, capabilities };
+    return {
+      ok: true,
+      version: hypervisor,
+      versionNumber: version,
+      capabilities: { ...capabilities, qmp: true },
+    };
   } catch (error) {
     if (!isVirtError(error)) throw error;
     return { ok: false, reason: error.message };

@@ -6,7 +6,7 @@ import type { Availability, Session, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { HypervisorDriver } from '../../src/index.ts';
-import { borrowDriver, openSession, ownDriver } from './session.ts';
+import { borrowDriver, openSession, ownDriver, tapped } from './session.ts';
 
 /** What differs between them. */
 export interface ProcessTargetParts {
@@ -39,15 +39,16 @@ export function processTarget(parts: ProcessTargetParts): Target {
     available: parts.availability,
     async open({ seed, wire }) {
       const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));
-      const driver = wire
-        ? ownDriver(parts.host(seed), new Map(), { seed, wire }).driver
-        : sharedDriver(seed);
+      const options = { seed, ...(wire ? { wire } : {}) };
+      const { host } = tapped(parts.host(seed), options);
+      const driver = wire ? ownDriver(host, new Map(), options) : sharedDriver(seed);
       return openSession({
         uri: `qemu:///embed?root=${directory}`,
         driver,
         directory,
         createImage: parts.createImage,
         contents: parts.contents,
+        qmpHost: host,
         cleanUp: () => rm(directory, { recursive: true, force: true }),
       });
     },

@@ -1,5 +1,5 @@
 /** What the QEMU-like targets share: a session over a driver on some host. */
-import type { OpenOptions, Session } from '../../conformance/index.ts';
+import type { OpenOptions, Session, SessionLimits } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
@@ -14,7 +14,10 @@ export interface SessionParts {
   readonly directory: string;
   readonly createImage: Session['createImage'];
   readonly contents: Session['contents'];
+  readonly limits?: SessionLimits;
   readonly trace?: () => string;
+  /** Where bare QMP servers are started; tapped as the driver's is. */
+  readonly qmpHost: Host;
   /** Removes what is left once all emulators have ended. */
   readonly cleanUp: () => Promise<void>;
 }
@@ -26,7 +29,9 @@ export function openSession({
   directory,
   createImage,
   contents,
+  limits,
   trace,
+  qmpHost,
   cleanUp,
 }: SessionParts): Session {
   const connection = openConnection({ uri, driver });
@@ -36,10 +41,13 @@ export function openSession({
     createImage,
     contents,
     guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
+    startQmp: () => qmpHost.launch(undefined, ['-machine', 'none', '-nodefaults', '-display', 'none']),
+    ...(limits ? { limits } : {}),
     ...(trace ? { trace } : {}),
     async dispose() {
       try {
         await connection.close();
+        await qmpHost.close();
       } finally {
         await cleanUp();
       }
@@ -47,22 +55,23 @@ export function openSession({
   };
 }
 
-/** A driver of one session's own, tapped as the session asks; `probes` are left alone where the wire is broken. */
-export function ownDriver(
+/** A host tapped as the session asks; `trace` gives what crossed the wire so far, where that is kept. */
+export function tapped(
   host: Host,
-  probes: ProbeCache,
   { wire, trace }: OpenOptions,
-): { readonly driver: HypervisorDriver; readonly trace?: () => string } {
-  if (!wire && !trace) return { driver: createQemuDriver({ host, probes }) };
+): { readonly host: Host; readonly trace?: () => string } {
+  if (!wire && !trace) return { host };
   const lines: string[] = [];
-  const tapped = tapHost(host, {
+  const outer = tapHost(host, {
     ...(wire ? { mutation: wire } : {}),
     ...(trace ? { onLine: (line) => void lines.push(line) } : {}),
   });
-  return {
-    driver: createQemuDriver(wire ? { host: tapped } : { host: tapped, probes }),
-    ...(trace ? { trace: () => lines.join('\n') } : {}),
-  };
+  return { host: outer, ...(trace ? { trace: () => lines.join('\n') } : {}) };
+}
+
+/** A driver of one session's own; `probes` are left alone where the wire is broken. */
+export function ownDriver(host: Host, probes: ProbeCache, { wire }: OpenOptions): HypervisorDriver {
+  return createQemuDriver(wire ? { host } : { host, probes });
 }
 
 /** A driver that a session may use and close: closing it ends what the session started, and no more. */

@@ -10,15 +10,18 @@ import type { WorkerMessage } from './sim-worker.ts';
 const MAX_THREADS = 8;
 
 /** {@link simTarget}, with one thread per core. The verdicts are the same; only who computes them differs. */
-export function simTargetInThreads(): Target {
-  const target = simTarget();
+export function simTargetInThreads(profile?: string): Target {
+  const target = simTarget(profile);
   const threads = Math.min(MAX_THREADS, availableParallelism());
   if (threads === 1) return target;
   const idle: Worker[] = [];
   const all = new Set<Worker>();
   const take = () => {
     const worker =
-      idle.pop() ?? new Worker(new URL(`./sim-worker${extname(import.meta.url)}`, import.meta.url));
+      idle.pop() ??
+      new Worker(new URL(`./sim-worker${extname(import.meta.url)}`, import.meta.url), {
+        workerData: profile,
+      });
     all.add(worker);
     return worker;
   };

@@ -1,5 +1,5 @@
 /** One thread of the simulated target: runs the contracts it is sent, one at a time. */
-import { parentPort } from 'node:worker_threads';
+import { parentPort, workerData } from 'node:worker_threads';
 import { canaries, contracts } from '../../conformance/index.ts';
 import { judgeHere } from '../../conformance/run.ts';
 import type { RemoteTask, Verdict } from '../../conformance/target.ts';
@@ -17,7 +17,7 @@ const CASES_PER_MESSAGE = 20;
 
 assert(parentPort, 'this module is the main one of a worker thread');
 const port = parentPort;
-const target = simTarget();
+const target = simTarget(workerData as string | undefined);
 
 port.on('message', async ({ contractId, canaryId, seed, runs }: Omit<RemoteTask, 'onCase'>) => {
   const contract = contracts.find(({ id }) => id === contractId);

@@ -1,45 +1,71 @@
 /** The target of a simulated QEMU inside this process, on virtual time. */
-import type { Target } from '../../conformance/index.ts';
+import type { SessionLimits, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
-import { DEFAULT_PROFILE } from '../../mock-qemu/profiles/index.ts';
+import { DEFAULT_PROFILE, profileNamed, profiles } from '../../mock-qemu/profiles/index.ts';
 import { createWorld } from '../../mock-qemu/shells/world.ts';
 import { createMockHost } from '../mock-host.ts';
 import { probeDriver } from './probe.ts';
-import { openSession, ownDriver } from './session.ts';
+import { openSession, ownDriver, tapped } from './session.ts';
 import { createStoreImage, storeContents } from './store-images.ts';
 
 /** In a world of its own every case may use the same directory, which keeps traces equal. */
 const DIRECTORY = '/images';
 
-/** The simulated QEMU of the default profile. */
-export function simTarget(): Target {
+/** The simulated QEMU of a profile: `sim`, or `sim:PROFILE` where it is not the default one. */
+export function simTarget(profile = DEFAULT_PROFILE): Target {
   const hostOf = (seed: number) => {
     const world = createWorld({ seed });
-    return { world, host: createMockHost(world, DEFAULT_PROFILE) };
+    return { world, host: createMockHost(world, profile) };
   };
   const probes: ProbeCache = new Map();
   return {
-    id: 'sim',
-    title: 'simulated QEMU, in process',
+    id: profile === DEFAULT_PROFILE ? 'sim' : `sim:${profile}`,
+    title: `simulated QEMU, in process, profile ${profile}`,
+    hasEarlyWire: isEarly(profile),
     runs: 100,
     shrinks: 200,
     // Virtual: an hour of it costs nothing, and nothing that works takes a minute.
     caseDeadlineMs: 600_000,
     async available() {
+      const known = profiles.map(({ name }) => name);
+      if (!known.includes(profile)) return { ok: false, reason: unknownProfile(profile, known) };
       const probed = await probeDriver(createQemuDriver({ host: hostOf(0).host }));
-      return probed.ok ? { ...probed, version: `simulated ${probed.version}` } : probed;
+      if (!probed.ok) return probed;
+      const capabilities = { ...probed.capabilities, qmp: !isEarly(profile) };
+      return { ...probed, capabilities, version: `simulated ${probed.version}` };
     },
     async open(options) {
       const { world, host } = hostOf(options.seed);
+      const tap = tapped(host, options);
       return openSession({
         uri: 'mock:///embed',
-        ...ownDriver(host, probes, options),
+        driver: ownDriver(tap.host, probes, options),
+        qmpHost: tap.host,
+        ...(tap.trace ? { trace: tap.trace } : {}),
         directory: DIRECTORY,
+        limits: limitsOf(profile),
         createImage: async (spec) => createStoreImage(world.store, spec),
         contents: async (path) => storeContents(world.store, path),
         cleanUp: async () => world.close(),
       });
     },
+  };
+}
+
+/** Whether a QEMU of this name has no block nodes, and so another wire than today's. */
+const isEarly = (profile: string): boolean =>
+  profiles.some(({ name, behaviour }) => name === profile && !behaviour.nodeNames);
+
+const unknownProfile = (name: string, known: readonly string[]): string =>
+  `unknown profile '${name}'; valid profiles: ${known.join(', ')}`;
+
+/** What the plans of a case have to keep to; a name that is none has no limits. */
+function limitsOf(profile: string): SessionLimits {
+  const { behaviour } = profileNamed(profile);
+  return {
+    copyTuning: !isEarly(profile),
+    // Whatever the speed, one chunk of at most 1 MiB passes in each 100 ms.
+    ballastBytes: behaviour.rateLimit === 'slice' ? 16 << 20 : 0,
   };
 }

@@ -28,6 +28,7 @@ export function tapHost(host: Host, tap: WireTap): Host {
   return {
     timers: host.timers,
     files: host.files,
+    ...(host.imageEmulator === undefined ? {} : { imageEmulator: host.imageEmulator }),
     launch: async (emulator, argv) => tapEmulator(await host.launch(emulator, argv)),
     close: () => host.close(),
   };

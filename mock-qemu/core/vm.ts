@@ -7,6 +7,8 @@ import { ProcessGone, performFault } from './faults/perform.ts';
 import type { Fault } from './faults/plan.ts';
 import type { FaultPoint, IoPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
+import { debugError, hasDebugBelow } from './graph/blkdebug.ts';
+import { lacksRoom } from './graph/capacity.ts';
 import { BlockGraph, unlock } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
@@ -161,16 +163,20 @@ export class Vm implements JobHost {
   }
 
   ioError(effect: Request): Errno | undefined {
-    const { op, node, bytes } = effect;
+    const { op, node, offset, bytes } = effect;
     let error: Errno | undefined;
     if (this.faults.any) {
       const passing = passingOf(effect);
       for (const at of pointsOf(effect)) error ??= this.#perform(this.faults.meet(at, passing));
     }
+    error ??= debugError(node, effect);
     if (error !== undefined || op !== 'write') return error;
-    const image = imageBelow(node);
-    if (image?.capacityBytes === undefined) return undefined;
-    return image.extents.coveredBytes + bytes > image.capacityBytes ? 'ENOSPC' : undefined;
+    return lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined;
+  }
+
+  mayFail(source: BlockNode, target: BlockNode): boolean {
+    if (this.faults.any || imageBelow(target)?.capacityBytes !== undefined) return true;
+    return hasDebugBelow(source) || hasDebugBelow(target);
   }
 
   reach(point: StepPoint): Errno | undefined {

@@ -26,16 +26,16 @@ const KEYWORDS: readonly (readonly [text: string, value: WireValue])[] = [
 /** Reads the object at the beginning of `bytes`; undefined if it is unusual in any way, or none. */
 export function readWhole(bytes: Uint8Array): WholeValue | undefined {
   if (bytes.length > MAX_BYTES) return undefined;
-  const text = ASCII.decode(bytes);
-  // A byte is a character exactly if all are ASCII.
-  if (text.length !== bytes.length) return undefined;
-  const reader = new Reader(bytes, text);
+  const reader = new Reader(bytes, ASCII.decode(bytes));
   if (reader.peek() !== '{') return undefined;
   const value = reader.value(0);
   return value === undefined ? undefined : { value, endBytes: reader.at };
 }
 
-/** A position in a text; every method gives undefined where the short way ends. */
+/**
+ * A position in a text; every method gives undefined where the short way ends. That is at the first character beyond
+ * ASCII too, so that a character's place is that of its byte.
+ */
 class Reader {
   at = 0;
   readonly #bytes: Uint8Array;
@@ -103,7 +103,7 @@ class Reader {
     let isPlain = true;
     for (let code = this.#text.charCodeAt(end); code !== 0x22; code = this.#text.charCodeAt(end)) {
       // NaN beyond the end fails this too.
-      if (!(code >= 0x20)) return undefined;
+      if (!(code >= 0x20 && code < 0x80)) return undefined;
       if (code === 0x5c) isPlain = false;
       end += code === 0x5c ? 2 : 1;
     }

@@ -10,7 +10,7 @@ import { parseFaultPlan } from '../core/faults/plan.ts';
 import type { ImageStore } from '../core/images.ts';
 import type { Input, Output } from '../core/surface.ts';
 import { createMemoryStore } from '../images/memory.ts';
-import { profileNamed } from '../profiles/index.ts';
+import { profileNamed, withoutBugs } from '../profiles/index.ts';
 import { MockQemu } from '../qmp/machine.ts';
 import { Link, type LinkOwner } from './link.ts';
 import { Trace } from './trace.ts';
@@ -31,6 +31,8 @@ export interface WorldOptions {
 export interface BootOptions {
   /** Name of a profile. */
   readonly profile: string;
+  /** Names of the profile's known bugs that this machine does not have; none when left out. */
+  readonly withoutBugs?: readonly string[];
   /** QEMU's arguments, without the program's name. */
   readonly argv: readonly string[];
   /** A fault plan, as JSON; nothing goes wrong when left out. */
@@ -112,7 +114,7 @@ class InProcessWorld implements World {
 
   boot(options: BootOptions): BootedQemu {
     const number = this.#machines.length + 1;
-    const profile = profileNamed(options.profile);
+    const profile = withoutBugs(profileNamed(options.profile), options.withoutBugs ?? []);
     const qemu = new MockQemu({
       profile,
       argv: options.argv,

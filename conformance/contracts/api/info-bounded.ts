@@ -9,7 +9,7 @@ export const infoBounded = property({
   id: 'api/info-bounded',
   title: 'Progress stays within 0 <= cur <= end, never goes back, and a pull never shows cur equal to end',
   source: 'virDomainBlockJobInfo (cur, end); qemuDomainGetBlockJobInfo; QAPI query-block-jobs (offset, len)',
-  needs: ['copy', 'pull', 'readyEvent'],
+  needs: ['copy', 'pull', 'readyEvent', 'monotonicProgress'],
   arbitrary: fc.oneof(
     fc.record({ kind: fc.constant('copy' as const), copy: copies({ held: true }) }),
     fc.record({ kind: fc.constant('pull' as const), pull: pulls({ held: true }) }),

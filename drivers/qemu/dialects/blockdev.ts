@@ -21,6 +21,7 @@ import {
   type QmpValue,
   stringifyQmp,
 } from '../qmp-json.ts';
+import { modernArguments } from './base-arguments.ts';
 import { blockdevExtras } from './blockdev-extras.ts';
 import type {
   Dialect,
@@ -343,7 +344,10 @@ export function createBlockdevDialect({ flat, writeOnlyOverlay, copyMode }: Bloc
       copy: true,
       synchronousWrites: copyMode,
       readyEvent: true,
+      copyTuning: true,
+      monotonicProgress: true,
     },
+    baseArguments: modernArguments,
     driveArguments: (disk, kindOf) => driveArguments(disk.chain, disk.readonly, kindOf),
     driveName: ({ chain: [top] }) => (top === undefined ? undefined : formatNode(top)),
     geometry({ reuse, source }) {
@@ -354,6 +358,7 @@ export function createBlockdevDialect({ flat, writeOnlyOverlay, copyMode }: Bloc
     start: ({ request }) => START[request.kind](request as never),
     attach,
     conclude,
+    holdsGuest: false,
     setSpeed: ({ key }, speed) => ({ execute: 'block-job-set-speed', arguments: { device: key, speed } }),
     signal,
     ioError,

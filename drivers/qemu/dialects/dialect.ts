@@ -8,6 +8,7 @@ import type {
   DiskSpec,
   ImageRef,
   JobRequest,
+  MachineSpec,
   OverlaySpec,
   TargetSpec,
 } from '../../../src/driver.ts';
@@ -18,11 +19,13 @@ import type { QmpCall, QmpObject, QmpValue } from '../qmp-json.ts';
  * One step of a procedure.
  * - `call`: a command; `undo` takes it back; `tolerated`: QEMU may refuse it.
  * - `job`: a command that starts an image-creation job, which is awaited and dismissed.
+ * - `settle`: waits until a job has shown all of its work as done for that long, looking now and then.
  * - `create-file`: makes an empty file if nothing is at the path; taken back by unlinking it. `failure`: libvirt's words.
  */
 export type Step =
   | { readonly do: 'call'; readonly call: QmpCall; readonly undo?: QmpCall; readonly tolerated?: true }
   | { readonly do: 'job'; readonly key: string; readonly call: QmpCall }
+  | { readonly do: 'settle'; readonly key: string; readonly everyMs: number; readonly forMs: number }
   | { readonly do: 'create-file'; readonly path: string; readonly failure?: string };
 
 /** Steps, and the images that QEMU has open after them. */
@@ -100,6 +103,13 @@ export interface Query<T> {
   read(reply: QmpValue): T;
 }
 
+/** How jobs are looked at where their events do not tell all. */
+export interface Polling {
+  readonly everyMs: number;
+  /** A copy is READY once all of it has shown as done for this long; left out: an event says so. */
+  readonly readyAfterMs?: number;
+}
+
 /** What an event says about a write threshold (QAPI: BLOCK_WRITE_THRESHOLD). */
 export interface ThresholdSignal {
   readonly imageIndex: number;
@@ -141,6 +151,8 @@ export interface Dialect {
   readonly extras?: DialectExtras;
   readonly capabilities: Omit<Capabilities, 'hypervisor' | 'version'>;
 
+  /** Command-line arguments that make the machine without its disks; throws CONFIG_UNSUPPORTED for what it cannot be. */
+  baseArguments(spec: MachineSpec): readonly string[];
   /** Command-line arguments that open a disk's chain; none for an empty drive. */
   driveArguments(disk: DiskSpec, kindOf: (image: ImageRef) => 'file' | 'block'): readonly string[];
   /** What `-device …,drive=` names; undefined for an empty drive. */
@@ -159,6 +171,10 @@ export interface Dialect {
   attach(job: JobView): readonly Step[];
   /** Steps that ask a job to end; before a pivot, {@link attach} has been done. */
   conclude(job: JobView, how: 'pivot' | 'abort'): readonly Step[];
+  /** The guest is stopped while a pivot is asked for. */
+  readonly holdsGuest: boolean;
+  /** Left out: events tell everything. */
+  readonly polling?: Polling;
   setSpeed(job: JobView, bytesPerSecond: number | bigint): QmpCall;
 
   /** What an event says about a job; undefined if it is about none. */

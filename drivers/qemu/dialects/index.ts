@@ -3,6 +3,8 @@ import { ErrorCode, VirtError } from '../../../src/errors.ts';
 import type { Probe } from '../probe.ts';
 import { createBlockdevDialect } from './blockdev.ts';
 import type { Dialect } from './dialect.ts';
+import { createDriveMirrorDialect } from './drive-mirror.ts';
+import { createRhel6Dialect } from './rhel6.ts';
 
 interface Row {
   readonly name: string;
@@ -42,6 +44,41 @@ const DIALECTS: readonly Row[] = [
         writeOnlyOverlay: probe.hasFeature('blockdev-snapshot', 'allow-write-only-overlay'),
         copyMode: probe.hasArgument('blockdev-mirror', 'copy-mode') ?? false,
       }),
+  },
+  {
+    name: 'drive-mirror',
+    commands: [
+      'drive-mirror',
+      'block-commit',
+      'block-job-complete',
+      'block-stream',
+      'block-job-cancel',
+      'block-job-set-speed',
+      'query-block',
+      'query-block-jobs',
+    ],
+    arguments: [],
+    // Few of these QEMUs can describe themselves: an argument is as old as some command.
+    make: ({ commands }) =>
+      createDriveMirrorDialect({
+        copyTuning: commands.has('drive-backup'),
+        backingFile: commands.has('change-backing-file'),
+        activeCommit: commands.has('change-backing-file'),
+      }),
+  },
+  {
+    name: 'rhel6',
+    commands: [
+      '__com.redhat_drive-mirror',
+      '__com.redhat_drive-reopen',
+      'block-stream',
+      'block-job-cancel',
+      'block-job-set-speed',
+      'query-block',
+      'query-block-jobs',
+    ],
+    arguments: [],
+    make: ({ commands }) => createRhel6Dialect({ commit: commands.has('__com.redhat_block-commit') }),
   },
 ];
 

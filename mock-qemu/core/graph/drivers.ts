@@ -163,12 +163,22 @@ const filter = (name: string): BlockDriver => ({
   },
 });
 
+/** Passes everything on unless a rule of its node is in the way, which is looked at before data moves. */
+const blkdebug: BlockDriver = {
+  ...filter('blkdebug'),
+  discard(node, start, end) {
+    const child = childOf(node.filtered);
+    child.driver.discard(child, start, end);
+  },
+};
+
 /** Every driver a node can have, by its QAPI name. */
 export const DRIVERS = {
   file,
   host_device: { ...file, name: 'host_device' },
   raw,
   qcow2,
+  blkdebug,
   'null-co': nullCo,
   'null-aio': { ...nullCo, name: 'null-aio' },
   mirror_top: filter('mirror_top'),

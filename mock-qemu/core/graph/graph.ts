@@ -101,9 +101,9 @@ export class BlockGraph {
     }
   }
 
-  /** Puts a filter between a node and all its parents. */
-  insertAbove(filter: BlockNode, node: BlockNode): void {
-    this.replace(node, filter);
+  /** Puts a filter between a node and all its parents, but those that `keep` picks. */
+  insertAbove(filter: BlockNode, node: BlockNode, keep?: (edge: Edge) => boolean): void {
+    this.replace(node, filter, keep);
     this.adopt(filter, 'filtered', node);
   }
 

@@ -1,16 +1,16 @@
 /** What nodes are called when they are named by their files. */
 import type { Data, Value } from '../data.ts';
 import { resolveBacking } from '../images.ts';
-import { backingOf, skipFilters } from './data.ts';
+import { backingOf } from './data.ts';
 import type { BlockNode } from './node.ts';
 import { imageBelow } from './open.ts';
 
-/** A file name as QEMU gives it: plain, or `json:` where options override what the header says. */
+/** A file name as QEMU gives it: plain, or `json:` where options say more than the file itself. */
 export function fileNameOf(node: BlockNode): string {
-  const image = skipFilters(node);
+  const image = skipJobFilters(node);
+  if (needsOptions(image)) return `json:${spaced(optionsOf(image))}`;
   const path = imageBelow(image)?.path;
-  if (path === undefined) return nullName(image);
-  return isBackingOverridden(image) ? `json:${spaced(optionsOf(image))}` : path;
+  return path ?? nullName(image);
 }
 
 /** A node without a file: its size shows only if it was chosen. */
@@ -19,6 +19,16 @@ function nullName({ driver, sizeOption }: BlockNode): string {
   if (sizeOption === undefined) return `${driver.name}://`;
   return `json:${spaced({ driver: driver.name, size: sizeOption })}`;
 }
+
+/** A filter that somebody put there by hand has a name of its own. */
+function skipJobFilters(node: BlockNode): BlockNode {
+  let at = node;
+  while (at.filtered && !at.debug) at = at.filtered.child;
+  return at;
+}
+
+const needsOptions = (node: BlockNode): boolean =>
+  node.debug !== undefined || node.file?.child.debug !== undefined || isBackingOverridden(node);
 
 function isBackingOverridden(node: BlockNode): boolean {
   const { image } = node;
@@ -30,10 +40,32 @@ function isBackingOverridden(node: BlockNode): boolean {
 }
 
 function optionsOf(node: BlockNode): Data {
+  if (node.debug) return debugOptions(node);
   const below = backingOf(node);
   const backing = below ? optionsOf(below) : null;
-  const file = { driver: 'file', filename: imageBelow(node)?.path ?? '' };
-  return { ...(isBackingOverridden(node) && { backing }), driver: node.driver.name, file };
+  const storage = node.file?.child;
+  const file = storage?.debug
+    ? optionsOf(storage)
+    : { driver: 'file', filename: imageBelow(node)?.path ?? '' };
+  const { name } = node.driver;
+  if (node.driver.kind === 'protocol') return { driver: name, filename: node.image?.path ?? '' };
+  return { ...(isBackingOverridden(node) && { backing }), driver: name, file };
+}
+
+/** Rules are listed flat, as they would be on a command line. */
+function debugOptions(node: BlockNode): Data {
+  const flat: Record<string, Value> = {};
+  const image = node.filtered && optionsOf(node.filtered.child);
+  for (const [name, value] of Object.entries(node.debug?.options ?? {})) {
+    if (name === 'node-name' || name === 'image') continue;
+    if (!Array.isArray(value)) flat[name] = value;
+    else for (const [index, rule] of value.entries()) flatten(`${name}.${index}`, rule as Data, flat);
+  }
+  return { ...(image && { image }), ...flat };
+}
+
+function flatten(prefix: string, rule: Data, into: Record<string, Value>): void {
+  for (const [name, value] of Object.entries(rule)) into[`${prefix}.${name}`] = value;
 }
 
 /** JSON as QEMU writes it inside a file name: a blank after each colon and comma. */

@@ -3,6 +3,7 @@ import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
 import type { BlockBackend } from './backend.ts';
 import type { DirtyBitmap } from './bitmap.ts';
+import type { DebugRules } from './blkdebug.ts';
 
 /** Operations that something may block on a node (QEMU's op blockers, as far as commands check them). */
 export type BlockedOp =
@@ -99,6 +100,8 @@ export class BlockNode {
   /** Has the locks of its image. */
   locked = false;
   hooks: WriteHooks | undefined;
+  /** What makes requests to a blkdebug node fail. */
+  debug: DebugRules | undefined;
   /** Guest requests are held back while above 0. */
   drains = 0;
   /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */

@@ -5,9 +5,10 @@ import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
 import type { Traits } from '../traits.ts';
+import { DebugRules } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
-import { type BlockGraph, isLocked, lock } from './graph.ts';
-import type { BlockNode } from './node.ts';
+import { type BlockGraph, isLocked, lock, unlock } from './graph.ts';
+import type { BlockDriver, BlockNode } from './node.ts';
 import { checkFormatMayUse } from './permissions.ts';
 
 /** What opening needs. */
@@ -60,14 +61,15 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     refuse(`Unknown driver '${driverName}'`, 'GenericError', { kind: 'invalid-format', name: driverName });
   }
   const driver = DRIVERS[driverName as DriverName];
-  if (driver.kind === 'filter') refuse(`Driver '${driverName}' is not supported by the simulation`);
+  if (driver.kind === 'filter' && driver !== DRIVERS.blkdebug)
+    refuse(`Driver '${driverName}' is not supported by the simulation`);
   const readOnly =
     options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']);
   if (isOn(options['force-share']) && !readOnly) {
     refuse('force-share=on can only be used with read-only images');
   }
   // The child comes first: it is the older node, and its errors come before those of the name.
-  const child = driver.kind === 'format' ? openChild(context, options.file, readOnly) : undefined;
+  const child = driver.kind === 'protocol' ? undefined : openBelow(context, driver, options, readOnly);
   let node: BlockNode | undefined;
   try {
     const name = options['node-name'];
@@ -81,11 +83,11 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       forceShare: isOn(options['force-share']),
       detectZeroes: detectZeroesOf(options['detect-zeroes']),
     });
-    if (child) openFormat(context, node, child, options);
+    if (child && driver.kind === 'filter') {
+      graph.adopt(node, 'filtered', child);
+      node.debug = new DebugRules(options);
+    } else if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
-    // Raw nodes without a user need no rights, so they take no locks that others have.
-    const isIdle = driver.name === 'raw';
-    if (!(isIdle && node.image && isLocked(node.image))) lock(node, context.traits.imageLocking);
   } catch (error) {
     if (node) discardUnopened(graph, node);
     if (child) graph.collect(child);
@@ -95,10 +97,16 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   return node;
 }
 
-/** Drops a node that was never locked, so there is nothing to unlock or to flush. */
+/** Opens what a node is put on. */
+function openBelow(context: OpenContext, driver: BlockDriver, options: Data, readOnly: boolean): BlockNode {
+  return openChild(context, driver.kind === 'filter' ? options.image : options.file, readOnly);
+}
+
+/** Drops a node that was not opened in full: there is nothing to flush. */
 function discardUnopened(graph: BlockGraph, node: BlockNode): void {
-  node.image = undefined;
+  unlock(node);
   node.readOnly = true;
+  node.pending = undefined;
   node.monitorOwned = false;
   graph.collect(node);
 }
@@ -117,10 +125,12 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   context.graph.adopt(node, 'file', child);
   if (node.driver.supportsBacking) checkFormatMayUse(child, node);
   node.image = imageBelow(child);
+  // Raw nodes without a user need no rights, so they take no locks that others have.
+  const isIdle = node.driver.name === 'raw';
+  if (!(isIdle && node.image && isLocked(node.image))) lock(node, context.traits.imageLocking);
   if (node.driver.name === 'raw') return;
   const image = node.image;
   if (image?.format !== node.driver.name) {
-    node.image = undefined;
     refuse(`Image is not in ${node.driver.name} format`);
   }
   openBacking(context, node, options.backing);

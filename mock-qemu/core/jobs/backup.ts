@@ -20,6 +20,8 @@ export interface BackupOptions {
   readonly sync: BackupSync;
   readonly bitmap: DirtyBitmap | undefined;
   readonly bitmapMode: 'on-success' | 'never' | 'always';
+  /** Compressed clusters are copied one by one. */
+  readonly compress: boolean;
   readonly onSourceError: ErrorPolicy;
   readonly onTargetError: ErrorPolicy;
 }
@@ -64,13 +66,13 @@ export class BackupTask implements JobTask {
       yield { type: 'pause-point' };
       const next = this.#left.nextFrom(0);
       if (next === undefined || job.cancelled) break;
-      const end = Math.min(next.end, next.start + CHUNK_BYTES);
+      const end = Math.min(next.end, next.start + (this.options.compress ? CLUSTER_BYTES : CHUNK_BYTES));
       const failed = yield* this.#copy(job, next.start, end);
       if (failed === 'retry') continue;
       if (failed) return failed;
       job.offset = job.len - this.#left.coveredBytes;
       const delayNs = job.limit.delayNs(job.host.clock.now(), end - next.start);
-      yield { type: 'sleep', ns: delayNs };
+      if (this.#left.count > 0) yield { type: 'sleep', ns: delayNs };
     }
     if (!job.cancelled) job.host.reach('backup.copied');
     return undefined;

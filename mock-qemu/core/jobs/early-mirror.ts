@@ -39,6 +39,8 @@ export class EarlyMirrorTask implements JobTask {
   #drained: Job | undefined;
   #startedNs = 0;
   #nextOffset = 0;
+  /** What is being copied, and so is not dirty. */
+  #inFlight: { readonly start: number; readonly end: number } | undefined;
 
   constructor(options: EarlyMirrorOptions) {
     this.options = options;
@@ -135,6 +137,7 @@ export class EarlyMirrorTask implements JobTask {
     const bytes = end - start;
     this.#bitmap.reset(start, start + EARLY_CHUNK_BYTES);
     this.#nextOffset = start + EARLY_CHUNK_BYTES;
+    this.#inFlight = { start, end };
     const io = { type: 'io', offset: start, bytes } as const;
     const read = yield { ...io, at: 'mirror.source-read', op: 'read', node: source };
     if (read !== undefined) return this.#failed(job, 'read', onSourceError, read, start);
@@ -143,6 +146,7 @@ export class EarlyMirrorTask implements JobTask {
     const error = write ?? beyond;
     if (error !== undefined) return this.#failed(job, 'write', onTargetError, error, start);
     copyRange(source, target, start, end);
+    this.#inFlight = undefined;
     return undefined;
   }
 
@@ -153,6 +157,7 @@ export class EarlyMirrorTask implements JobTask {
     code: Errno,
     start: number,
   ): JobFailure | undefined {
+    this.#inFlight = undefined;
     this.#bitmap.force(start, start + 1);
     return job.handleError(policy, operation, code) === 'report' ? { code } : undefined;
   }
@@ -180,7 +185,7 @@ export class EarlyMirrorTask implements JobTask {
   }
 
   finishNow(): void {
-    finishCopy(this.options, this.#bitmap);
+    finishCopy(this.options, this.#bitmap, this.#inFlight);
   }
 
   /** Opens what the target's header names, which may be refused; then the job ends as soon as it can. */

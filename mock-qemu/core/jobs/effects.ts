@@ -24,6 +24,8 @@ export type Effect =
       readonly node: BlockNode;
       readonly offset: number;
       readonly bytes: number;
+      /** Only takes its time: what becomes of it the job asks for itself. */
+      readonly unchecked?: boolean;
     };
 
 /** A job's course: yields effects, is resumed with an I/O error or nothing, returns why it failed or nothing. */

@@ -30,6 +30,8 @@ export interface JobHost extends OpenContext {
   delayNs(effect: IoEffect): number;
   /** Which error a request meets, if any. */
   ioError(effect: IoEffect): Errno | undefined;
+  /** Whether a request between these nodes can fail at all: those who make many ask this first. */
+  mayFail(source: BlockNode, target: BlockNode): boolean;
   /** A job passes a point where a fault may be; the answer is the error that it meets there. */
   reach(point: StepPoint): Errno | undefined;
   /** The job's generator has ended. */

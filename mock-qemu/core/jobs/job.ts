@@ -281,7 +281,7 @@ export class Job {
         return this.#waitFor('settle', YIELD_NS, () => this.#finishIo(undefined));
       case 'io':
         return this.#waitFor('io', this.host.costNs(effect) + this.host.delayNs(effect), () => {
-          this.#finishIo(this.host.ioError(effect));
+          this.#finishIo(effect.unchecked ? undefined : this.host.ioError(effect));
         });
       default:
         return unreachable(effect);

@@ -62,6 +62,8 @@ export class MirrorTask implements JobTask {
   /** This job, while it holds the source's requests back. */
   #drained: Job | undefined;
   #nextOffset = 0;
+  /** What is being copied, and so is not dirty. */
+  #inFlight: { readonly start: number; readonly end: number } | undefined;
   #writeBlocking: boolean;
   /** In write-blocking mode: source and target have been equal since. */
   activelySynced = false;
@@ -177,7 +179,9 @@ export class MirrorTask implements JobTask {
     this.#bitmap.reset(start, end);
     this.#nextOffset = end;
     const dataEnd = Math.min(end, sizeBytes);
+    this.#inFlight = { start, end };
     const failed = yield* this.#copy(job, start, dataEnd);
+    this.#inFlight = undefined;
     // The last chunk of a disk counts whole.
     if (failed === undefined) {
       job.offset += end - start;
@@ -197,34 +201,50 @@ export class MirrorTask implements JobTask {
     end: number,
   ): Generator<Effect, undefined | 'ok' | JobFailure, Errno | undefined> {
     const { source, target } = this.options;
+    const read = { type: 'io', at: 'mirror.source-read', op: 'read', node: source } as const;
+    const write = { type: 'io', at: 'mirror.target-write', node: target } as const;
     const bytes = end - start;
-    const zero = isZero(source, start, end);
-    const read = yield {
-      type: 'io',
-      at: 'mirror.source-read',
-      op: 'read',
-      node: source,
-      offset: start,
-      bytes,
-    };
-    if (read !== undefined) return this.#failed(job, 'read', read, start, end);
-    const op = zero ? 'zero' : 'write';
-    const write = yield { type: 'io', at: 'mirror.target-write', op, node: target, offset: start, bytes };
-    if (write !== undefined) return this.#failed(job, 'write', write, start, end);
-    copyRange(source, target, start, end);
-    return undefined;
+    const op = isZero(source, start, end) ? 'zero' : 'write';
+    yield { ...read, offset: start, bytes, unchecked: true };
+    yield { ...write, op, offset: start, bytes, unchecked: true };
+    if (!job.host.mayFail(source, target)) {
+      copyRange(source, target, start, end);
+      return undefined;
+    }
+    let copiedBytes = 0;
+    const failures: { readonly operation: 'read' | 'write'; readonly code: Errno }[] = [];
+    // Requests in flight at the same time fail each for itself.
+    for (let at = start; at < end; at += this.#requestBytes) {
+      const to = Math.min(end, at + this.#requestBytes);
+      const request = { offset: at, bytes: to - at };
+      const unread = job.host.ioError({ ...read, ...request });
+      const kind = isZero(source, at, to) ? 'zero' : 'write';
+      const code = unread ?? job.host.ioError({ ...write, ...request, op: kind });
+      if (code === undefined) {
+        copyRange(source, target, at, to);
+        copiedBytes += to - at;
+      } else {
+        failures.push({ operation: unread === undefined ? 'write' : 'read', code });
+        this.#bitmap.force(at, to);
+      }
+    }
+    if (failures.length === 0) return undefined;
+    job.offset += copiedBytes;
+    return this.#failed(job, failures);
   }
 
-  #failed(job: Job, operation: 'read' | 'write', code: Errno, start: number, end: number): 'ok' | JobFailure {
-    const { onSourceError, onTargetError, source, target } = this.options;
+  #failed(
+    job: Job,
+    failures: readonly { readonly operation: 'read' | 'write'; readonly code: Errno }[],
+  ): 'ok' | JobFailure {
+    const { onSourceError, onTargetError } = this.options;
     this.activelySynced = false;
-    const failedEnd = Math.min(end, start + this.#requestBytes);
-    // The other requests in flight still finish: only the failed one is dirty again.
-    this.#bitmap.force(start, failedEnd);
-    copyRange(source, target, failedEnd, end);
-    job.offset += end - failedEnd;
-    const policy = operation === 'read' ? onSourceError : onTargetError;
-    return job.handleError(policy, operation, code) === 'report' ? { code } : 'ok';
+    let failure: JobFailure | undefined;
+    for (const { operation, code } of failures) {
+      const policy = operation === 'read' ? onSourceError : onTargetError;
+      if (job.handleError(policy, operation, code) === 'report') failure ??= { code };
+    }
+    return failure ?? 'ok';
   }
 
   *#flush(job: Job): Generator<Effect, 'ok' | 'retry' | JobFailure, Errno | undefined> {
@@ -278,7 +298,7 @@ export class MirrorTask implements JobTask {
   }
 
   finishNow(): void {
-    finishCopy(this.options, this.#bitmap);
+    finishCopy(this.options, this.#bitmap, this.#inFlight);
   }
 
   complete(job: Job): void {
@@ -360,7 +380,9 @@ export class MirrorTask implements JobTask {
 export function finishCopy(
   { source, target }: Pick<MirrorOptions, 'source' | 'target'>,
   bitmap: DirtyBitmap,
+  inFlight: { readonly start: number; readonly end: number } | undefined,
 ): void {
+  if (inFlight) bitmap.force(inFlight.start, inFlight.end);
   const endBytes = Math.min(source.lengthBytes, target.lengthBytes);
   for (let dirty = bitmap.ranges.nextFrom(0); dirty; dirty = bitmap.ranges.nextFrom(dirty.end)) {
     copyRange(source, target, dirty.start, Math.min(dirty.end, endBytes));

@@ -46,6 +46,7 @@ export function insertFilter(
   driver: keyof typeof DRIVERS,
   above: BlockNode,
   args: JsonObject,
+  target?: BlockNode,
 ): BlockNode {
   const name = text(args, 'filter-node-name');
   const filter = vm.graph.add({
@@ -54,7 +55,8 @@ export function insertFilter(
     readOnly: above.readOnly,
     implicit: name === undefined,
   });
-  vm.graph.insertAbove(filter, above);
+  // A target that lies on its source stays there: the filter will hold the target.
+  vm.graph.insertAbove(filter, above, ({ parent }) => parent.kind === 'node' && parent.node === target);
   return filter;
 }
 
@@ -188,7 +190,12 @@ function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
   if (!isRoot(source)) refuse('Need a root block node');
   const target = vm.graph.find(needText(args, 'target'));
   // A target that can unmap is zeroed first; then only what is allocated is copied.
-  return startMirror(vm, args, { source, target, targetIsZero: target.unmap, backing: 'leave' });
+  return startMirror(vm, args, {
+    source,
+    target,
+    targetIsZero: target.unmap || needText(args, 'sync') !== 'full',
+    backing: 'leave',
+  });
 }
 
 /** Opens, and unless it exists creates, the file that drive-mirror and drive-backup write to. */
@@ -203,10 +210,13 @@ function openTargetFile(
   const existing = text(args, 'mode') === 'existing';
   const driver =
     text(args, 'format') ?? (existing ? probeFormat(vm.images, path) : skipFilters(source).driver.name);
-  if (!Object.hasOwn(DRIVERS, driver)) refuse(`Unknown file format '${driver}'`);
+  if (!Object.hasOwn(DRIVERS, driver)) {
+    refuse(existing ? `Unknown driver '${driver}'` : `Unknown file format '${driver}'`);
+  }
   if (!existing) {
     const sync = needText(args, 'sync');
-    const below = sync === 'none' ? skipFilters(source) : sync === 'full' ? undefined : backingOf(source);
+    const onBacking = isMirror ? sync !== 'full' : sync === 'top';
+    const below = sync === 'none' ? skipFilters(source) : onBacking ? backingOf(source) : undefined;
     createImageFile(vm, path, {
       driver,
       sizeBytes: source.lengthBytes,
@@ -284,7 +294,7 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   if (source.lengthBytes !== target.lengthBytes) refuse('Source and target image have different sizes');
   const defaultId = backendName(source);
   checkBackupTarget(vm, target, args);
-  const filter = insertFilter(vm, 'copy-before-write', source, args);
+  const filter = insertFilter(vm, 'copy-before-write', source, args, target);
   const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : mode;
   const task = new BackupTask({
     source,
@@ -292,6 +302,7 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
     filter,
     sync: sync === 'incremental' ? 'bitmap' : (sync as 'full' | 'top' | 'none' | 'bitmap'),
     bitmap,
+    compress: flag(args, 'compress') ?? false,
     bitmapMode: (bitmapMode ?? 'on-success') as 'on-success' | 'never' | 'always',
     onSourceError: choice<ErrorPolicy>(args, 'on-source-error', 'report'),
     onTargetError: choice<ErrorPolicy>(args, 'on-target-error', 'report'),

@@ -26,6 +26,9 @@ const DEFAULT_CLUSTER_BYTES = 65536;
 
 function blockdevAdd({ vm }: CommandContext, args: JsonObject): undefined {
   if (text(args, 'node-name') === undefined) refuse("'node-name' must be specified for the root node");
+  const file = vm.graph.nodes.get(text(args, 'file') ?? '');
+  // Attaching to a node that others use holds them still.
+  if (file) vm.flap(file, 2);
   openNode(vm, args, { monitorOwned: true });
   return undefined;
 }
@@ -202,7 +205,7 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   const node = vm.graph.findNodeOrDevice(needText(data, 'node'));
   const overlayName = needText(data, 'overlay');
   checkSnapshotSource(node);
-  const overlay = vm.graph.findNodeReference(overlayName);
+  const overlay = vm.graph.findNodeOrDevice(overlayName);
   if (hasBackend(overlay) && !overlay.parents.every(({ parent }) => parent.kind === 'job-backend')) {
     refuse('The overlay is already in use');
   }

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { join, normalize } from 'node:path';
 import { describe, expect, test } from 'vitest';
-import { longFunctions, violations } from './check.ts';
+import { longFunctions, undocumented, violations } from './check.ts';
 import { ROOMS } from './rules.ts';
 
 const ROOT = normalize(join(import.meta.dirname, '../../..'));
@@ -25,6 +25,10 @@ describe('the architecture', () => {
 
   test('every function fits a screen', () => {
     expect(files.flatMap(({ path, text }) => longFunctions(path, text))).toEqual([]);
+  });
+
+  test('every export says what it is', () => {
+    expect(files.flatMap(({ path, text }) => undocumented(path, text))).toEqual([]);
   });
 });
 
@@ -62,6 +66,11 @@ describe('the check itself catches', () => {
     expect(longFunctions('src/x.ts', `function f() {\n${body}\n}\n`)).toHaveLength(1);
     expect(longFunctions('src/x.ts', `const f = (): void => {\n${body}\n};\n`)).toHaveLength(1);
     expect(longFunctions('src/x.ts', `class A {\n  f(): void {\n${body}\n  }\n}\n`)).toHaveLength(1);
+  });
+
+  test('an export without a docstring', () => {
+    expect(undocumented('src/x.ts', 'export const a = 1;\n')).toHaveLength(1);
+    expect(undocumented('src/x.ts', '/** The first number. */\nexport const a = 1;\n')).toEqual([]);
   });
 
   test('but not words in comments and strings', () => {

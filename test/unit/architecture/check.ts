@@ -77,3 +77,14 @@ function hasBlockBody(lines: readonly string[], start: number, indent: string): 
 function isEnd(line: string, indent: string): boolean {
   return line.startsWith(`${indent}}`) && !/^\s*\}(?:: | \{)/.test(line) && !line.startsWith(`${indent}}: {`);
 }
+
+const EXPORT = /^export (?:abstract |async )*(?:const|function\*?|class|interface|type) (?![{*])/;
+
+/** Exports without a docstring; a contract's title and source are its own. */
+export function undocumented(path: string, text: string): string[] {
+  if (path.startsWith('conformance/contracts/')) return [];
+  const lines = text.split('\n');
+  return lines.flatMap((line, at) =>
+    EXPORT.test(line) && !lines[at - 1]?.trimEnd().endsWith('*/') ? [`${path}:${at + 1}: ${line}`] : [],
+  );
+}

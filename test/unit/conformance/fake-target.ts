@@ -284,6 +284,8 @@ const FAKE_CAPABILITIES = {
   copy: true,
   synchronousWrites: false,
   readyEvent: true,
+  copyTuning: true,
+  monotonicProgress: true,
 };
 
 const chunkOf = (offsetBytes: number) => Math.floor(offsetBytes / SECTOR / CHUNK);

@@ -29,7 +29,7 @@ describe('open refuses', () => {
       'an unknown parameter',
       'mock:///embed?sed=1',
       ErrorCode.INVALID_ARG,
-      /unknown parameter 'sed'.*valid ones are profile, seed/,
+      /unknown parameter 'sed'.*valid ones are profile, without-bug, seed/,
     ],
     [
       'a seed that is no number',

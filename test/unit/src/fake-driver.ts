@@ -63,6 +63,8 @@ export class FakeMachine implements Machine {
     copy: true,
     synchronousWrites: true,
     readyEvent: true,
+    copyTuning: true,
+    monotonicProgress: true,
   };
   readonly calls: Call[] = [];
   readonly spec: MachineSpec;

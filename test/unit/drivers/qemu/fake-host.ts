@@ -132,8 +132,9 @@ export async function startUnheard(answers: Record<string, Answer> = {}, dialect
   const emulator = new FakeEmulator(server);
   const files = new FakeFiles();
   const client = await QmpClient.connect(() => emulator.connect(), { timers: wallClock });
+  const host = { files, timers: wallClock };
   const capabilities = { ...dialect.capabilities, hypervisor: 'QEMU 7.2.22', version: 7_002_022 };
-  const machine = new QemuMachine({ spec: SPEC, emulator, client, dialect, capabilities, files });
+  const machine = new QemuMachine({ spec: SPEC, emulator, client, dialect, capabilities, host });
   await machine.run();
   server.received.length = 0;
   return { server, emulator, files, client, machine };

@@ -63,9 +63,8 @@ export class Bench {
   readonly afterExit: string[] = [];
   #reply: JsonObject | undefined;
 
-  constructor(argv = chainArgv(), seed = 1) {
+  constructor(argv = chainArgv(), seed = 1, profile = profileNamed('qemu-7.2')) {
     makeImages(this.store);
-    const profile = profileNamed('qemu-7.2');
     const trace = (line: string) => this.trace.push(line);
     this.qemu = new MockQemu({ profile, argv, seed, images: this.store, trace });
     this.#take();
