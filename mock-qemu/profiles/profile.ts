@@ -40,8 +40,6 @@ export interface Behaviour extends Traits {
    * auto-dismiss (3.0 and later; `ready` since 2.2).
    */
   readonly jobStatusEvents: boolean;
-  /** auto-finalize and auto-dismiss on stream, commit and mirror (3.1 and later). */
-  readonly manualFinalize: boolean;
   /** Order of the reply to `quit` and the SHUTDOWN and job events [before 6.0: reply first]. */
   readonly quitReply: 'last' | 'first';
   /** What a mirror's len and offset count [before 2.3 and RHEL 6: the disk, offset = size - dirty]. */

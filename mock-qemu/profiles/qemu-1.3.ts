@@ -88,7 +88,6 @@ export const qemu13: Profile = {
   behaviour: {
     ...qemu72.behaviour,
     jobStatusEvents: false,
-    manualFinalize: false,
     completeInStandby: false,
     forceCancelInReady: 'completed',
     pauseShows: 'when-woken',

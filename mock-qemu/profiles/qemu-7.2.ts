@@ -23,7 +23,6 @@ export const qemu72: Profile = {
     cancelledEvent: true,
     errorPolicies: true,
     jobStatusEvents: true,
-    manualFinalize: true,
     completeInStandby: true,
     forceCancelInReady: 'cancelled',
     pauseShows: 'at-once',

@@ -1,7 +1,7 @@
 /** The command line of `mock-qemu`: its own long options, and QEMU's, of which the monitors are the shell's business. */
 import { readFileSync } from 'node:fs';
 import { type Fault, FaultPlanError, parseFaultPlan } from '../core/faults/plan.ts';
-import { DEFAULT_PROFILE, profileNamed, profiles } from '../profiles/index.ts';
+import { DEFAULT_PROFILE, profileNamed, profiles, withoutBugs } from '../profiles/index.ts';
 import type { Profile } from '../profiles/profile.ts';
 import { parseArgv, parseKeyValues } from '../qmp/argv.ts';
 
@@ -60,6 +60,7 @@ function readFaults(path: string): Fault[] {
 
 interface OwnValues {
   profile: string;
+  withoutBugs: string[];
   seed: number;
   speed: number;
   traceFile?: string;
@@ -75,6 +76,12 @@ const OWN: Readonly<
     help: 'NAME     which QEMU to be; also MOCK_QEMU_PROFILE',
     read: (own, value) => {
       own.profile = value;
+    },
+  },
+  '--without-bug': {
+    help: 'NAME  turn off a known bug of the profile; may be given several times',
+    read: (own, value) => {
+      own.withoutBugs.push(value);
     },
   },
   '--seed': {
@@ -165,9 +172,9 @@ function splitOwn(words: readonly string[], own: OwnValues): string[] {
   return rest;
 }
 
-function namedProfile(name: string): Profile {
+function namedProfile(name: string, fixed: readonly string[]): Profile {
   try {
-    return profileNamed(name);
+    return withoutBugs(profileNamed(name), fixed);
   } catch (error) {
     throw misuse((error as Error).message);
   }
@@ -231,13 +238,18 @@ export function parseCommandLine(
 ): ParsedCommandLine {
   if (words.length === 0) return { refuse: usage(), exitCode: 2 };
   try {
-    const own: OwnValues = { profile: environment.MOCK_QEMU_PROFILE ?? DEFAULT_PROFILE, seed: 1, speed: 1 };
+    const own: OwnValues = {
+      profile: environment.MOCK_QEMU_PROFILE ?? DEFAULT_PROFILE,
+      withoutBugs: [],
+      seed: 1,
+      speed: 1,
+    };
     const argv = splitOwn(words, own);
-    const profile = namedProfile(own.profile);
+    const profile = namedProfile(own.profile, own.withoutBugs);
     const print = argv.map((word) => PRINTS[word]).find((found) => found !== undefined);
     if (print) return { print: print(profile) };
     refuseUnknownOwn(argv);
-    const { profile: _name, ...rest } = own;
+    const { profile: _name, withoutBugs: _bugs, ...rest } = own;
     return { run: { ...rest, profile, argv, ...readMonitors(argv) } };
   } catch (error) {
     if (error instanceof CommandLineError) return { refuse: error.message, exitCode: error.exitCode };

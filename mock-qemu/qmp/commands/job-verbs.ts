@@ -48,10 +48,12 @@ const cancelSoftly: Verb = ({ vm }, job, args) => {
   vm.jobs.userCancel(job, force);
 };
 
-const change: Verb = (_context, job, args) => {
+const change: Verb = ({ profile }, job, args) => {
   job.checkVerb('change');
-  if (!(job.task instanceof MirrorTask) || job.type !== 'mirror') refuse('Job type does not support change');
-  else if (args['copy-mode'] === 'write-blocking') job.task.blockWrites();
+  const isOfType = profile.bugs.jobChangeIgnoresType || args.type === job.type;
+  if (!(job.task instanceof MirrorTask) || job.type !== 'mirror' || !isOfType) {
+    refuse('Job type does not support change');
+  } else if (args['copy-mode'] === 'write-blocking') job.task.blockWrites();
   else if (job.task.writeBlocking) refuse("Change to copy mode 'background' is not implemented");
 };
 

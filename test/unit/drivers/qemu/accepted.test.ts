@@ -261,7 +261,7 @@ describe.each(profiles.map((profile) => [profile.name, profile] as const))('%s',
 
 test('each profile gets the dialect of its time', async () => {
   const names = await Promise.all(profiles.map(async (profile) => (await dialectFor(profile)).name));
-  expect(Object.fromEntries(profiles.map(({ name }, at) => [name, names[at]]))).toEqual({
+  expect(Object.fromEntries(profiles.map(({ name }, at) => [name, names[at]]))).toMatchObject({
     'rhel-6.3': 'rhel6',
     'qemu-1.3': 'drive-mirror',
     'qemu-7.2': 'blockdev',

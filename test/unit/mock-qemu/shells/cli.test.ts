@@ -22,7 +22,12 @@ describe('command line', () => {
     [
       ['--prof', 'x'],
       2,
-      "mock-qemu: unknown option '--prof'; own options: --profile, --seed, --speed, --trace, --faults",
+      "mock-qemu: unknown option '--prof'; own options: --profile, --without-bug, --seed, --speed, --trace, --faults",
+    ],
+    [
+      ['--profile', 'rhel-6.3', '--without-bug', 'x'],
+      2,
+      "mock-qemu: profile rhel-6.3 has no bug 'x'; it has: zombieJobAfterFailedOpen",
     ],
     [['--seed', 'x'], 2, 'mock-qemu: --seed x: a whole number is needed'],
     [['--speed=0'], 2, 'mock-qemu: --speed 0: a number above 0 is needed'],
@@ -36,6 +41,26 @@ describe('command line', () => {
     const parsed = parse(...words);
     expect(parsed).toMatchObject({ exitCode, refuse: expect.stringContaining(text) });
     expect('refuse' in parsed && parsed.refuse.trimEnd()).not.toContain('\n');
+  });
+
+  test.each(names.split(', '))('--profile %s is taken', (name) => {
+    expect(parse('--profile', name, '-S')).toMatchObject({ run: { profile: { name } } });
+    expect(parse('--help')).toMatchObject({ print: expect.stringContaining(name) });
+  });
+
+  test('known bugs are turned off one by one', () => {
+    const fixed = ['--without-bug', 'offsetReachesLenEarly', '--without-bug=zombieJobAfterFailedOpen'];
+    expect(parse('--profile', 'rhel-6.3', ...fixed, '-S')).toMatchObject({
+      run: {
+        profile: {
+          bugs: {
+            offsetReachesLenEarly: false,
+            zombieJobAfterFailedOpen: false,
+            reopenHangsOnZombieJob: true,
+          },
+        },
+      },
+    });
   });
 
   test('own options and monitors are found among those of QEMU', () => {
