@@ -3,6 +3,7 @@ import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
 import { hasBackend, lock } from './graph/graph.ts';
+import type { BlockNode } from './graph/node.ts';
 import { openNode, probeFormat } from './graph/open.ts';
 import type { ErrorPolicy } from './jobs/policy.ts';
 import type { Device, Vm } from './vm.ts';
@@ -83,6 +84,7 @@ function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefi
   const named = vm.graph.backends.find((backend) => backend.name === drive && drive !== '');
   if (named) {
     if (named.qdev !== undefined) refuse(`Drive '${drive}' is already in use by another block device`);
+    if (named.node) lockRaw(vm, named.node);
     return named;
   }
   const node = vm.graph.nodes.get(drive);
@@ -90,8 +92,13 @@ function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefi
   if (hasBackend(node)) {
     refuse(`Property '${driver}.drive' can't take value '${drive}', it's in use`);
   }
-  if (node.driver.name === 'raw' && !node.locked && node.image) lock(node, vm.traits.imageLocking);
+  lockRaw(vm, node);
   return vm.addBackend('', node);
+}
+
+/** A raw node has no locks until somebody uses it. */
+function lockRaw(vm: Vm, node: BlockNode): void {
+  if (node.driver.name === 'raw' && !node.locked) lock(node, vm.traits.imageLocking);
 }
 
 /** Completes every unplug that the guest, or the lack of one, has held up. */

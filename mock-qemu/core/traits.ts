@@ -1,3 +1,14 @@
+/** Drained sections in a row: how often other jobs are paused and let go. */
+export interface Flaps {
+  /** A backend that comes and goes for one command of the human monitor. */
+  readonly borrow: number;
+  /** A format opened over a node that is there already. */
+  readonly open: number;
+  readonly streamStart: number;
+  readonly streamEnd: number;
+  readonly backupEnd: number;
+}
+
 /** What differs between generations of QEMU inside a machine, as data: a profile fills it in, nobody here knows which. */
 export interface Traits {
   /** block-job-complete is accepted while the job is paused in READY (6.x and later). */
@@ -14,6 +25,12 @@ export interface Traits {
   readonly drainCutsRateLimit: boolean;
   /** Starting or finishing one job flaps unrelated jobs (10.0). */
   readonly drainsAreGlobal: boolean;
+  /** How many drained sections in a row a change of the graph takes, by what changes it. */
+  readonly flaps: Flaps;
+  /** A job that has nothing to do is still running when its start is answered (10.0). */
+  readonly idleJobsYield: boolean;
+  /** Whose bitmaps those of mirrors and backups are in queries [7.2: the source's]. */
+  readonly jobBitmapsOn: 'source' | 'filter';
   /**
    * How a speed is kept: `debt` sleeps off whatever one step overran; `slice` (before 2.12) lets one step of any size pass
    * in each slice of 100 ms.

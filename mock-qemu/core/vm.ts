@@ -270,6 +270,7 @@ export class Vm implements JobHost {
 
   /** Jobs whose work a drained section on a node interrupts: those that use it or something above it. */
   jobsAbove(node: BlockNode): Job[] {
+    if (this.traits.drainsAreGlobal) return this.movingJobs();
     const above = ancestorsOf(node);
     return this.movingJobs().filter((job) => job.edges.some(({ child }) => above.has(child)));
   }

@@ -27,6 +27,10 @@ export interface ErrorStyle {
 
 /** How block jobs and the machine around them behave. The words in brackets are the generations that differ. */
 export interface Behaviour extends Traits {
+  /** Queries give `format-specific` of a file (8.2 and later). */
+  readonly fileDetails: boolean;
+  /** Statistics count appends to zones (8.1 and later). */
+  readonly zoneStatistics: boolean;
   /** How a mirror ends with the guest on the target [RHEL 6.3: drive-reopen]. */
   readonly pivot: 'none' | 'drive-reopen' | 'complete';
   /** BLOCK_JOB_READY [RHEL 6: not, managers poll offset == len]. */

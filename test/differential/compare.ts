@@ -23,27 +23,32 @@ interface Part {
   readonly text: string;
 }
 
-function partsOf(script: Script, transcript: Transcript): Part[] {
+function partsOf(script: Script, transcript: Transcript, profile: string): Part[] {
   const parts: Part[] = [];
   transcript.steps.forEach(({ heard, jobs }, index) => {
     const name = script.steps[index]?.execute ?? '';
     const place = `step ${index + 1} ${name}`;
-    parts.push({ place, subject: name, text: inFixedOrder(heard).join('\n') });
+    parts.push({ place, subject: name, text: inFixedOrder(heard, profile).join('\n') });
     parts.push({ place: `${place}, jobs at rest`, subject: `${name} at rest`, text: jobs.join('\n') });
   });
   transcript.graph.forEach((text, index) => {
     parts.push({ place: `final query ${index + 1}`, subject: `final query ${index + 1}`, text });
   });
-  parts.push({ place: 'quit', subject: 'quit', text: inFixedOrder(transcript.end).join('\n') });
+  parts.push({ place: 'quit', subject: 'quit', text: inFixedOrder(transcript.end, profile).join('\n') });
   parts.push({ place: 'stdout', subject: 'stdout', text: transcript.stdout });
   for (const { name, text } of transcript.files) parts.push({ place: `file ${name}`, subject: 'file', text });
   return parts;
 }
 
 /** The first difference, if there is one. */
-export function diverges(script: Script, real: Transcript, simulated: Transcript): Divergence | undefined {
-  const left = partsOf(script, real);
-  const right = partsOf(script, simulated);
+export function diverges(
+  script: Script,
+  profile: string,
+  real: Transcript,
+  simulated: Transcript,
+): Divergence | undefined {
+  const left = partsOf(script, real, profile);
+  const right = partsOf(script, simulated, profile);
   for (let index = 0; index < Math.max(left.length, right.length); index++) {
     const [a, b] = [left[index], right[index]];
     if (a?.text === b?.text && a?.place === b?.place) continue;

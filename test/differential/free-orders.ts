@@ -4,12 +4,57 @@
 export interface FreeOrder {
   readonly name: string;
   readonly why: string;
+  /** Only for this profile. */
+  readonly profile?: string;
   readonly fix: (lines: readonly string[]) => readonly string[];
 }
 
-/** The table. */
-export const FREE_ORDERS: readonly FreeOrder[] = [];
+/** Puts a reply behind everything else, where one of the lines matches. */
+function replyLast(pattern: RegExp): FreeOrder['fix'] {
+  return (lines) => {
+    if (!lines.some((line) => pattern.test(line) && /"len":0,/.test(line))) return lines;
+    const isReply = (line: string) => line.startsWith('{"return"');
+    return [...lines.filter((line) => !isReply(line)), ...lines.filter(isReply)];
+  };
+}
 
-/** Lines with every freedom taken away. */
-export const inFixedOrder = (lines: readonly string[]): readonly string[] =>
-  FREE_ORDERS.reduce((sorted, order) => order.fix(sorted), lines);
+const STATUS = /^\{"data":\{"id":"([^"]+)","status":"(\w+)"\}/;
+const LET_GO: Readonly<Record<string, string>> = { paused: 'running', standby: 'ready' };
+
+/** Drops each pause whose end is the next thing that is heard of the job. */
+function withoutFlaps(lines: readonly string[]): readonly string[] {
+  const kept = [...lines];
+  for (let index = 0; index < kept.length; ) {
+    const [, id, status = ''] = STATUS.exec(kept[index] ?? '') ?? [];
+    const next = kept.findIndex((line, at) => at > index && id !== undefined && line.includes(`"${id}"`));
+    const [, , then] = STATUS.exec(kept[next] ?? '') ?? [];
+    if (then !== undefined && LET_GO[status] === then) {
+      kept.splice(next, 1);
+      kept.splice(index, 1);
+      index = 0;
+    } else index++;
+  }
+  return kept;
+}
+
+/** The table. */
+export const FREE_ORDERS: readonly FreeOrder[] = [
+  {
+    name: 'flaps',
+    why: 'every change of the graph holds all jobs still, as often as it takes; how often is no contract',
+    profile: 'qemu-10.0',
+    fix: withoutFlaps,
+  },
+  {
+    name: 'empty-mirror-ready',
+    why: 'a mirror with nothing to copy is ready before or after its reply, as its target answers the first look',
+    fix: replyLast(/"BLOCK_JOB_READY"/),
+  },
+];
+
+/** Lines with every freedom of a profile taken away. */
+export const inFixedOrder = (lines: readonly string[], profile: string): readonly string[] =>
+  FREE_ORDERS.filter((order) => order.profile === undefined || order.profile === profile).reduce(
+    (sorted, order) => order.fix(sorted),
+    lines,
+  );

@@ -115,7 +115,8 @@ class Run {
   async #compare(place: RealPlace, script: Script): Promise<Divergence | undefined> {
     const here = JSON.parse(JSON.stringify(script).replaceAll(`${PLACE}/`, `${place.directory}/`)) as Script;
     const real = await place.run(here);
-    return diverges(here, real, runSimulated(here, this.#options.profile, place.directory));
+    const { profile } = this.#options;
+    return diverges(here, profile, real, runSimulated(here, profile, place.directory));
   }
 
   async #shrink(place: RealPlace, sign: string, { script, count }: Found): Promise<Finding> {

@@ -8,6 +8,8 @@ export interface BitmapOptions {
   readonly granularityBytes: number;
   readonly persistent?: boolean;
   readonly enabled?: boolean;
+  /** Kept by a job, not by the node that it is on: shows as not recording. */
+  readonly keptByJob?: boolean;
 }
 
 /** A set of dirty chunks; ranges, so that its cost is the number of dirty stretches. */
@@ -16,6 +18,7 @@ export class DirtyBitmap {
   readonly granularityBytes: number;
   readonly persistent: boolean;
   enabled: boolean;
+  readonly keptByJob: boolean;
   /** A job works on it: nobody may touch it. */
   busy = false;
   readonly ranges = new ExtentMap();
@@ -27,6 +30,7 @@ export class DirtyBitmap {
     this.granularityBytes = options.granularityBytes;
     this.persistent = options.persistent ?? false;
     this.enabled = options.enabled ?? true;
+    this.keptByJob = options.keptByJob ?? false;
   }
 
   /** Dirty bytes, in whole chunks. */

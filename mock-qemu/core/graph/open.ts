@@ -7,7 +7,7 @@ import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
 import type { Traits } from '../traits.ts';
 import { DebugRules } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
-import { type BlockGraph, isLocked, lock, unlock } from './graph.ts';
+import { type BlockGraph, lock, unlock } from './graph.ts';
 import type { BlockDriver, BlockNode } from './node.ts';
 import { checkFormatMayUse } from './permissions.ts';
 
@@ -125,9 +125,8 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   context.graph.adopt(node, 'file', child);
   if (node.driver.supportsBacking) checkFormatMayUse(child, node);
   node.image = imageBelow(child);
-  // Raw nodes without a user need no rights, so they take no locks that others have.
-  const isIdle = node.driver.name === 'raw';
-  if (!(isIdle && node.image && isLocked(node.image))) lock(node, context.traits.imageLocking);
+  // A raw node needs no rights, and takes no locks, before it has a user.
+  if (node.driver.supportsBacking) lock(node, context.traits.imageLocking);
   if (node.driver.name === 'raw') return;
   const image = node.image;
   if (image?.format !== node.driver.name) {

@@ -17,6 +17,8 @@ export interface BackupOptions {
   readonly target: BlockNode;
   /** The copy-before-write filter, above the source. */
   readonly filter: BlockNode;
+  /** Where the bitmap of what is left is kept: the source or the filter. */
+  readonly bitmapOn: BlockNode;
   readonly sync: BackupSync;
   readonly bitmap: DirtyBitmap | undefined;
   readonly bitmapMode: 'on-success' | 'never' | 'always';
@@ -50,13 +52,14 @@ export class BackupTask implements JobTask {
     if (options.bitmap) options.bitmap.busy = true;
     const accessBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
     accessBitmap.ranges.set(0, this.#sizeBytes, 1);
+    options.bitmapOn.bitmaps.push(this.#copyBitmap);
     options.filter.bitmaps.push(this.#doneBitmap, accessBitmap);
-    options.source.bitmaps.push(this.#copyBitmap);
   }
 
   *run(job: Job): JobRun {
     const { sync } = this.options;
     this.#job = job;
+    if (job.host.traits.idleJobsYield) yield { type: 'settle' };
     job.len = sync === 'full' ? this.#sizeBytes : this.#left.coveredBytes;
     if (sync === 'none') {
       while (!job.cancelled) yield { type: 'idle', tickNs: 1 };
@@ -135,7 +138,7 @@ export class BackupTask implements JobTask {
   prepare(): undefined {
     this.#succeeded = true;
     flushNode(this.options.target);
-    this.#job?.host.flap(this.options.source, 1);
+    if (this.#job) this.#job.host.flap(this.options.source, this.#job.host.traits.flaps.backupEnd);
     return undefined;
   }
 
@@ -148,7 +151,7 @@ export class BackupTask implements JobTask {
       for (const { start, end } of forget && !this.#succeeded ? this.#left.extents : [])
         bitmap.force(start, end);
     }
-    const { bitmaps } = this.options.source;
+    const { bitmaps } = this.options.bitmapOn;
     bitmaps.splice(bitmaps.indexOf(this.#copyBitmap), 1);
     host.graph.removeFilter(filter);
   }

@@ -27,6 +27,7 @@ export class CreateTask implements JobTask {
 
   *run(job: Job): JobRun {
     job.len = 1;
+    if (job.host.traits.idleJobsYield) yield { type: 'settle' };
     const failure = yield* this.#create(job);
     // The one step is done, however it ended.
     job.offset = 1;

@@ -30,6 +30,8 @@ export type MirrorBacking = 'leave' | 'source-chain' | 'open-from-header';
 
 /** A mirror's parameters, defaults filled in. */
 export interface MirrorOptions {
+  /** Where the mirror's dirty bitmap is kept: the source or the filter. */
+  readonly bitmapOn: BlockNode;
   readonly source: BlockNode;
   readonly target: BlockNode;
   /** The filter above the source. */
@@ -73,9 +75,13 @@ export class MirrorTask implements JobTask {
     this.#writeBlocking = options.writeBlocking;
     // What guest writes take to the target themselves is not to be copied again.
     const enabled = !options.writeBlocking;
-    this.#bitmap = new DirtyBitmap({ granularityBytes: options.granularityBytes, enabled });
+    this.#bitmap = new DirtyBitmap({
+      granularityBytes: options.granularityBytes,
+      enabled,
+      keptByJob: options.bitmapOn !== options.source,
+    });
     this.#requestBytes = Math.max(MAX_REQUEST_BYTES, Math.floor(options.bufSizeBytes / 16));
-    options.source.bitmaps.push(this.#bitmap);
+    options.bitmapOn.bitmaps.push(this.#bitmap);
   }
 
   get writeBlocking(): boolean {
@@ -370,7 +376,7 @@ export class MirrorTask implements JobTask {
 
   #dropBitmap(): void {
     this.#bitmap.onMark = undefined;
-    const { bitmaps } = this.options.source;
+    const { bitmaps } = this.options.bitmapOn;
     const index = bitmaps.indexOf(this.#bitmap);
     if (index >= 0) bitmaps.splice(index, 1);
   }

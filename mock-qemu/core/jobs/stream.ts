@@ -81,7 +81,7 @@ export class StreamTask implements JobTask {
   prepare(job: Job): JobFailure | undefined {
     const { top, base, filter, backingName } = this.options;
     const { graph } = job.host;
-    job.host.flap(top, 4);
+    job.host.flap(top, job.host.traits.flaps.streamEnd);
     const refused = job.host.reach('stream.before-graph-change');
     if (refused !== undefined) return { code: refused };
     graph.removeFilter(filter);

@@ -6,12 +6,13 @@ import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
 import { fileSizeBytes, resolveBacking, storedBytes } from '../../core/images.ts';
+import type { Behaviour } from '../../profiles/profile.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
 
 const NO_THROTTLE = { iops_rd: 0, iops_wr: 0, iops: 0, bps_rd: 0, bps_wr: 0, bps: 0 } as const;
 
 /** QAPI ImageInfo of one node, without its backing image. */
-function imageInfo(node: BlockNode): JsonObject {
+function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
   const file = imageBelow(node);
   const { image } = node;
   const isFormat = node.driver.supportsBacking && image !== undefined;
@@ -30,6 +31,7 @@ function imageInfo(node: BlockNode): JsonObject {
     format: node.driver.name,
     ...(file && { 'actual-size': file.format === 'raw' ? storedBytes(file) : fileSizeBytes(file) }),
     ...(isFormat && { 'format-specific': QCOW2_SPECIFIC }),
+    ...(fileDetails && node.driver.name === 'file' && { 'format-specific': { type: 'file', data: {} } }),
     ...(backingName !== undefined &&
       image && {
         'full-backing-filename': resolveBacking(image.path, backingName),
@@ -52,11 +54,11 @@ const QCOW2_SPECIFIC = {
 } as const;
 
 /** ImageInfo with all images below; queries by device pass over the filters that jobs inserted unasked. */
-function withBacking(node: BlockNode, byDevice: boolean): JsonObject {
+function withBacking(behaviour: Behaviour, node: BlockNode, byDevice: boolean): JsonObject {
   const child = node.filtered?.child ?? node.backing?.child;
   const below = child && (byDevice ? skipImplicit(child) : child);
-  const info = imageInfo(node);
-  return below ? { ...info, 'backing-image': withBacking(below, byDevice) } : info;
+  const info = imageInfo(behaviour, node);
+  return below ? { ...info, 'backing-image': withBacking(behaviour, below, byDevice) } : info;
 }
 
 /** How many images {@link withBacking} shows below a node. */
@@ -69,7 +71,7 @@ function bitmapInfo(node: BlockNode): JsonObject {
   if (node.bitmaps.length === 0) return {};
   const list = node.bitmaps.toReversed().map((bitmap) => ({
     ...(bitmap.name !== undefined && { name: bitmap.name }),
-    recording: bitmap.enabled,
+    recording: bitmap.enabled && !bitmap.keptByJob,
     persistent: bitmap.persistent,
     busy: bitmap.busy,
     granularity: bitmap.granularityBytes,
@@ -84,6 +86,7 @@ function deviceInfo(
   node: BlockNode,
   shown: 'flat' | 'by-device' | 'by-node',
 ): JsonObject {
+  const { behaviour } = profile;
   const byDevice = shown === 'by-device';
   const below = node.backing && backingOf(node);
   return {
@@ -91,7 +94,7 @@ function deviceInfo(
     ...(profile.behaviour.inactiveNodes && { active: true }),
     ...bitmapInfo(node),
     detect_zeroes: node.detectZeroes,
-    image: shown === 'flat' ? imageInfo(node) : withBacking(node, byDevice),
+    image: shown === 'flat' ? imageInfo(behaviour, node) : withBacking(behaviour, node, byDevice),
     ro: node.readOnly,
     'node-name': node.name,
     backing_file_depth: shown === 'flat' ? 0 : depthOf(node, byDevice),
@@ -118,7 +121,10 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
   };
 }
 
-function stats({ of: { read, write, flush, discard }, writeHighestOffset }: IoCounters): JsonObject {
+function stats(
+  { zoneStatistics }: Behaviour,
+  { of: { read, write, flush, discard }, writeHighestOffset }: IoCounters,
+): JsonObject {
   return {
     flush_total_time_ns: Math.round(flush.totalNs),
     wr_highest_offset: writeHighestOffset,
@@ -130,6 +136,7 @@ function stats({ of: { read, write, flush, discard }, writeHighestOffset }: IoCo
     timed_stats: [],
     failed_unmap_operations: discard.failed,
     failed_flush_operations: flush.failed,
+    ...(zoneStatistics && NO_ZONES),
     account_invalid: true,
     rd_total_time_ns: Math.round(read.totalNs),
     invalid_unmap_operations: 0,
@@ -149,21 +156,35 @@ function stats({ of: { read, write, flush, discard }, writeHighestOffset }: IoCo
   };
 }
 
-const idleStats = (): JsonObject => ({
-  ...stats(noCounters()),
+const NO_ZONES = {
+  failed_zone_append_operations: 0,
+  invalid_zone_append_operations: 0,
+  zone_append_bytes: 0,
+  zone_append_merged: 0,
+  zone_append_operations: 0,
+  zone_append_total_time_ns: 0,
+} as const;
+
+const idleStats = (behaviour: Behaviour): JsonObject => ({
+  ...stats(behaviour, noCounters()),
   account_invalid: false,
   account_failed: false,
 });
 
 /** Statistics of a node and what is below: by device the whole chain without filters, by node its storage alone. */
-function nodeStats(node: BlockNode, shown: 'by-device' | 'by-node', counters?: IoCounters): JsonObject {
+function nodeStats(
+  behaviour: Behaviour,
+  node: BlockNode,
+  shown: 'by-device' | 'by-node',
+  counters?: IoCounters,
+): JsonObject {
   const image = shown === 'by-device' ? skipFilters(node) : node;
   const file = (image.filtered ?? image.file)?.child;
   const below = shown === 'by-device' ? image.backing?.child : undefined;
   return {
-    ...(below && { backing: nodeStats(below, shown) }),
-    ...(file && { parent: nodeStats(file, shown) }),
-    stats: counters ? stats(counters) : idleStats(),
+    ...(below && { backing: nodeStats(behaviour, below, shown) }),
+    ...(file && { parent: nodeStats(behaviour, file, shown) }),
+    stats: counters ? stats(behaviour, counters) : idleStats(behaviour),
     ...(image.driver.name === 'file' && {
       'driver-specific': {
         driver: 'file',
@@ -176,10 +197,10 @@ function nodeStats(node: BlockNode, shown: 'by-device' | 'by-node', counters?: I
   };
 }
 
-const backendStats = (backend: BlockBackend): JsonObject => ({
+const backendStats = (behaviour: Behaviour, backend: BlockBackend): JsonObject => ({
   ...(backend.node
-    ? nodeStats(skipImplicit(backend.node), 'by-device', backend.counters)
-    : { stats: stats(backend.counters) }),
+    ? nodeStats(behaviour, skipImplicit(backend.node), 'by-device', backend.counters)
+    : { stats: stats(behaviour, backend.counters) }),
   device: backend.name,
   ...(backend.qdev !== undefined && { qdev: backend.qdev }),
 });
@@ -192,8 +213,8 @@ export const blockQueryCommands: CommandTable = {
     const flat = flag(args, 'flat') ?? false;
     return nodes.map((node) => deviceInfo(context, node, flat ? 'flat' : 'by-node'));
   },
-  'query-blockstats': ({ vm }, args) =>
+  'query-blockstats': ({ vm, profile }, args) =>
     flag(args, 'query-nodes')
-      ? [...vm.graph.nodes.values()].map((node) => nodeStats(node, 'by-node'))
-      : vm.graph.backends.map(backendStats),
+      ? [...vm.graph.nodes.values()].map((node) => nodeStats(profile.behaviour, node, 'by-node'))
+      : vm.graph.backends.map((backend) => backendStats(profile.behaviour, backend)),
 };

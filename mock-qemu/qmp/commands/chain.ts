@@ -80,7 +80,7 @@ function blockStream({ vm }: CommandContext, args: JsonObject): undefined {
     filter,
     onError: choice<ErrorPolicy>(args, 'on-error', 'report'),
   });
-  vm.flap(device, 2);
+  vm.flap(device, vm.traits.flaps.streamStart);
   createOverFilter(vm, {
     args,
     defaultId,

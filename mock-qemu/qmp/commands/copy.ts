@@ -53,7 +53,8 @@ export function insertFilter(
     name,
     driver: DRIVERS[driver],
     readOnly: above.readOnly,
-    implicit: name === undefined,
+    // Backups show their filter even if nobody named it.
+    implicit: name === undefined && driver !== 'copy-before-write',
   });
   // A target that lies on its source stays there: the filter will hold the target.
   vm.graph.insertAbove(filter, above, ({ parent }) => parent.kind === 'node' && parent.node === target);
@@ -164,12 +165,16 @@ const roundUp = (value: number, unit: number): number => Math.ceil(value / unit)
 export function startMirrorJob(
   vm: Vm,
   job: { readonly args: JsonObject; readonly defaultId: string; readonly type: 'mirror' | 'commit' },
-  options: Omit<MirrorOptions, 'filter'>,
+  options: Omit<MirrorOptions, 'filter' | 'bitmapOn'>,
 ): void {
   const { source, target } = options;
   const driver = job.type === 'commit' ? 'commit_top' : 'mirror_top';
   const filter = insertFilter(vm, driver === 'commit_top' ? 'mirror_top' : driver, source, job.args);
-  const task = new MirrorTask({ ...options, filter });
+  const task = new MirrorTask({
+    ...options,
+    filter,
+    bitmapOn: vm.traits.jobBitmapsOn === 'filter' ? filter : source,
+  });
   const between = chainOf(source).slice(1);
   const inTheWay = between.slice(0, Math.max(0, between.indexOf(target)));
   const created = createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay] });
@@ -272,7 +277,13 @@ function checkBitmapUse(mode: string, bitmapMode: string | undefined): void {
 }
 
 /** Checks, and prepares to start, a backup; the answer is the job, not yet started. */
-export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transaction?: JobTransaction): Job {
+export function createBackup(
+  vm: Vm,
+  args: JsonObject,
+  target: BlockNode,
+  kind: 'blockdev-backup' | 'drive-backup',
+  transaction?: JobTransaction,
+): Job {
   const source = vm.graph.find(needText(args, 'device'));
   const mode = needText(args, 'sync');
   const bitmapName = text(args, 'bitmap');
@@ -295,8 +306,9 @@ export function createBackup(vm: Vm, args: JsonObject, target: BlockNode, transa
   const defaultId = backendName(source);
   checkBackupTarget(vm, target, args);
   const filter = insertFilter(vm, 'copy-before-write', source, args, target);
-  const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : mode;
+  const sync = kind === 'drive-backup' && mode === 'top' && !backingOf(source) ? 'full' : mode;
   const task = new BackupTask({
+    bitmapOn: vm.traits.jobBitmapsOn === 'filter' ? filter : source,
     source,
     target,
     filter,

@@ -64,7 +64,7 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
     return '';
   }
   // A backend that comes and goes for one command.
-  if (!place.backend) vm.flap(place.node, 2);
+  if (!place.backend) vm.flap(place.node, vm.traits.flaps.borrow);
   const conflict = io.op === 'read' || io.op === 'flush' ? undefined : writeConflict(place);
   if (conflict !== undefined) return conflict;
   vm.whenGuestMay(place.node, () => {

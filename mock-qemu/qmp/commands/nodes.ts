@@ -28,7 +28,7 @@ function blockdevAdd({ vm }: CommandContext, args: JsonObject): undefined {
   if (text(args, 'node-name') === undefined) refuse("'node-name' must be specified for the root node");
   const file = vm.graph.nodes.get(text(args, 'file') ?? '');
   // Attaching to a node that others use holds them still.
-  if (file) vm.flap(file, 2);
+  if (file) vm.flap(file, vm.traits.flaps.open);
   openNode(vm, args, { monitorOwned: true });
   return undefined;
 }

@@ -53,7 +53,7 @@ const backupAction = (kind: 'blockdev-backup' | 'drive-backup'): Action => ({
   prepare({ vm, group, jobs }, data) {
     const target = backupTarget(vm, data, kind);
     try {
-      const job = createBackup(vm, data, target, group);
+      const job = createBackup(vm, data, target, kind, group);
       jobs.push(job);
       return {
         commit: nothing,
