@@ -69,7 +69,7 @@ export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost
     files: nodeFiles,
     ...(options.imageEmulator === undefined ? {} : { imageEmulator: options.imageEmulator }),
     pids,
-    async launch(emulator, argv) {
+    async launch(emulator, argv, launched) {
       const binary = emulator ?? options.emulator ?? DEFAULT_EMULATOR;
       const directory = await makeRuntimeDirectory(options.runtimeDir ?? tmpdir());
       if (closed) {
@@ -79,7 +79,7 @@ export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost
           'the host of emulators is closed: open a new connection',
         );
       }
-      const child = await EmulatorProcess.spawn(binary, argv, directory, timers, limits);
+      const child = await EmulatorProcess.spawn({ binary, argv, directory, timers, limits, launched });
       running.add(child);
       pids.add(child.pid);
       void child.exited.then(() => {
@@ -89,6 +89,7 @@ export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost
       await child.waitForMonitor();
       return child;
     },
+    attach: async (handle) => adoptProcess(handle, timers, limits.graceMs),
     async close() {
       closed = true;
       await Promise.all([...running].map((child) => child.terminate()));
