@@ -216,6 +216,8 @@ export interface Capabilities {
   readonly synchronousWrites: boolean;
   /** READY is announced: by an event of the hypervisor's, or by a driver that looks often enough (RHEL 6). */
   readonly readyEvent: boolean;
+  /** Nothing says afterwards how a pivot ended, so the guest has to be paused around it (RHEL 6's reopen). */
+  readonly pivotNeedsPause?: boolean;
   /** The granularity and the buffer of a copy can be chosen. */
   readonly copyTuning: boolean;
   /** A copy's progress never goes back (it did before QEMU 2.3, when the guest wrote to what had been copied). */

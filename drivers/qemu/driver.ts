@@ -9,6 +9,7 @@ import type {
 } from '../../src/driver.ts';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
 import { machineArguments } from './arguments.ts';
+import type { Dialect } from './dialects/dialect.ts';
 import { chooseDialect } from './dialects/index.ts';
 import { connectTo, Helper, type HelperSession } from './helper.ts';
 import type { Host } from './host.ts';
@@ -106,7 +107,7 @@ async function startMachine(
       const detail = `the emulator '${binary ?? 'QEMU'}' was replaced while it was in use: start the machine again`;
       throw new VirtError(ErrorCode.OPERATION_FAILED, detail);
     }
-    const capabilities = capabilitiesOf(probe, dialect.capabilities);
+    const capabilities = capabilitiesOf(probe, claims(dialect));
     const machine = new QemuMachine({ spec, emulator, client, dialect, capabilities, host });
     await machine.run();
     return machine;
@@ -126,9 +127,13 @@ async function attachMachine(
   const answers = probes.get(buildOf(client)) ?? (await probe(client));
   probes.set(answers.build, answers);
   const dialect = chooseDialect(answers);
-  const capabilities = capabilitiesOf(answers, dialect.capabilities);
+  const capabilities = capabilitiesOf(answers, claims(dialect));
   const machine = new QemuMachine({ spec, emulator, client, dialect, capabilities, host });
   return { machine, cpus: await machine.takeOver(jobs) };
+}
+
+function claims({ capabilities, holdsGuest }: Dialect) {
+  return { ...capabilities, pivotNeedsPause: holdsGuest };
 }
 
 async function imageKinds(host: Host, spec: MachineSpec): Promise<ReadonlyMap<string, 'file' | 'block'>> {

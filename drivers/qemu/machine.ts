@@ -167,6 +167,7 @@ export class QemuMachine implements Machine {
     await this.#lookAtJobs();
     if (status === 'shutdown') this.#lifecycle.guestShutDown();
     this.#stoppedByError = status === 'io-error';
+    this.#cpusRun = running === true;
     if (running === true) return 'running';
     return this.#stoppedByError ? 'io-error' : 'paused';
   }

@@ -131,6 +131,8 @@ export class JobRegistry {
     assert(slot?.record === record, `job ${record.id} is not registered`);
     const before = slot.record.state;
     slot.record.state = state;
+    // Whoever asks for its end waits for it.
+    if (AHEAD_OF_ITS_STEP.has(state)) slot.record.recovered = false;
     if (AHEAD_OF_ITS_STEP.has(state))
       this.#journalOr(() => {
         slot.record.state = before;

@@ -36,7 +36,7 @@ export async function blockJobAbort(record: DomainRecord, name: string, flags: n
     const running = record.requireRunning();
     const job = requireJob(running, name);
     checkVerb(job, verb);
-    await conclude(running, job, verb, record.services.pausesAroundPivot);
+    await conclude(record, running, job, verb);
     if ((flags & BlockJobAbortFlags.ASYNC) !== 0) return;
     const end = await job.ended;
     if (verb === 'pivot' && !end.succeeded) {
@@ -57,17 +57,22 @@ function checkVerb(job: JobRecord, verb: 'abort' | 'pivot'): void {
   );
 }
 
+/** Where the driver pauses the guest itself, that is done here if somebody may have to find out about it later. */
+function pausesAroundPivot({ services }: DomainRecord, { machine }: RunningDomain): boolean {
+  const needsPause = machine.capabilities.pivotNeedsPause ?? false;
+  return services.pausesAroundPivot || (needsPause && services.state !== undefined);
+}
+
 /**
  * Marks the job, and writes that down, before the request is sent; a refusal by the hypervisor leaves it as it was.
- * @param pauses the guest is to be paused around a pivot
  */
 export async function conclude(
+  record: DomainRecord,
   running: RunningDomain,
   job: JobRecord,
   verb: 'abort' | 'pivot',
-  pauses = false,
 ): Promise<void> {
-  if (verb === 'pivot' && pauses) await running.pauseForPivot(job.id);
+  if (verb === 'pivot' && pausesAroundPivot(record, running)) await running.pauseForPivot(job.id);
   try {
     await sendVerb(running, job, verb);
   } catch (error) {
