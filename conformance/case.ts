@@ -15,6 +15,8 @@ const WATCHDOG_MS = 60_000;
 export interface CaseOptions {
   readonly seed: number;
   readonly canary?: Canary;
+  /** Has the target look at the progress of copies, where it can. */
+  readonly watch?: boolean;
   /** Gets the trace of the case: the wire's where the target keeps one, otherwise the API's. */
   readonly onTrace?: (trace: string, dirty?: readonly DirtySample[]) => void;
 }
@@ -22,13 +24,14 @@ export interface CaseOptions {
 /** Runs one check in a session of its own; rejects with what broke it. */
 export async function runCase(
   target: Target,
-  { seed, canary, onTrace }: CaseOptions,
+  { seed, canary, watch, onTrace }: CaseOptions,
   check: (world: World) => Promise<void>,
 ): Promise<void> {
   const session = await target.open({
     seed,
     ...(canary?.wire ? { wire: canary.wire } : {}),
     ...(onTrace ? { trace: true } : {}),
+    ...(watch ? { watch } : {}),
   });
   const failures: unknown[] = [];
   const note = (error: unknown) => void failures.push(error);

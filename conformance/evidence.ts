@@ -5,7 +5,7 @@ import { exploreContract } from './judge.ts';
 import type { ReplayCase } from './replay-line.ts';
 import type { CopyReport, FailureReport, Report } from './report.ts';
 import type { Availability, Target } from './target.ts';
-import { type CaseRecord, dirtyOnTheWire, timelineOf } from './timeline.ts';
+import { type CaseRecord, type DirtySample, dirtyOnTheWire, timelineOf } from './timeline.ts';
 
 /** How many failures of a run are recorded once more; the rest is told by their replay lines. */
 const MAX_TIMELINES = 20;
@@ -31,6 +31,7 @@ export interface EvidenceSources {
 /** Runs failed cases and some copies once more, writing down what happens, and adds that to the report. */
 export async function withEvidence(report: Report, sources: EvidenceSources): Promise<Report> {
   const timelines = await recordFailures(report, sources);
+  const copies = await recordCopies(report, sources);
   return {
     ...report,
     contracts: report.contracts.map((line) => ({
@@ -43,7 +44,7 @@ export async function withEvidence(report: Report, sources: EvidenceSources): Pr
         }),
       ),
     })),
-    copies: await recordCopies(report, sources),
+    ...(copies.length > 0 ? { copies } : {}),
   };
 }
 
@@ -87,20 +88,24 @@ function reference(
 }
 
 /** Runs one case and keeps what crossed the wire, whether it passes or not. */
-async function record(
-  { target, contract, seed, path, canary }: ReplayCase,
-  side: string,
-): Promise<CaseRecord> {
-  let kept: CaseRecord = { side, trace: '' };
+async function record(replay: ReplayCase, side: string): Promise<CaseRecord> {
+  const { trace } = await runOnce(replay, false);
+  // Once more for the plot: looking at a copy costs it time, which the trace should not show.
+  const dirty = replay.contract.needs.includes('copy') ? (await runOnce(replay, true)).dirty : undefined;
+  return { side, trace, ...(dirty ? { dirty } : {}) };
+}
+
+async function runOnce(
+  replay: ReplayCase,
+  watch: boolean,
+): Promise<{ readonly trace: string; readonly dirty?: readonly DirtySample[] }> {
+  let kept: { readonly trace: string; readonly dirty?: readonly DirtySample[] } = { trace: '' };
   await exploreContract({
-    target,
-    contract,
-    seed,
+    ...replay,
     runs: 1,
-    ...(path === undefined ? {} : { path }),
-    ...(canary ? { canary } : {}),
+    watch,
     onTrace(trace, dirty) {
-      kept = { side, trace, ...(dirty && dirty.length > 0 ? { dirty } : {}) };
+      kept = { trace, ...(dirty && dirty.length > 0 ? { dirty } : {}) };
     },
   });
   return kept;
@@ -121,9 +126,9 @@ async function recordCopies(
     for (const contract of passed.slice(0, MAX_COPIES)) {
       const seed = report.summary.seed;
       const path = contract.kind === 'property' ? { path: FIRST_CASE } : {};
-      const { trace, dirty = dirtyOnTheWire(trace) } = await record(
+      const { trace, dirty = dirtyOnTheWire(trace) } = await runOnce(
         { target, contract, seed, ...path },
-        target.id,
+        true,
       );
       if (dirty.length > 1) copies.push({ contract: contract.id, target: target.id, dirty });
     }

@@ -24,6 +24,8 @@ export interface ContractRun {
   readonly canary?: Canary;
   /** Stops at the first failure without making it smaller. */
   readonly quick?: boolean;
+  /** Has the target look at the progress of copies, where it can. */
+  readonly watch?: boolean;
   readonly onCase?: () => void;
   /** Gets the trace of every case; `number` counts them from 1. */
   readonly onTrace?: (trace: string, dirty: readonly DirtySample[] | undefined, number: number) => void;
@@ -115,6 +117,7 @@ export async function exploreContract(run: ContractRun): Promise<Finding> {
           {
             seed,
             ...(canary ? { canary } : {}),
+            ...(run.watch ? { watch: true } : {}),
             ...(onTrace ? { onTrace: (trace, dirty) => onTrace(trace, dirty, count) } : {}),
           },
           check,

@@ -1,6 +1,7 @@
 /** A run as GitHub Actions shows it: annotations on standard output, and a page in Markdown. */
 import type { Report } from './report.ts';
 import { renderDuration } from './report.ts';
+import { escapeXml } from './report-escape.ts';
 
 /** One `::error` line for each thing that makes the run fail. */
 export function annotations(report: Report): string {
@@ -72,4 +73,6 @@ const row = (cells: readonly string[]): string => `| ${cells.join(' | ')} |`;
 const code = (text: string): string =>
   `\`${text.replaceAll('`', "'").replaceAll('|', '\\|').replaceAll('\n', ' ')}\``;
 const escapeMarkdown = (text: string): string =>
-  text.replace(/[\\`*_{}[\]<>()#|&]/g, (character) => `\\${character}`).replaceAll('\n', ' ');
+  escapeXml(text)
+    .replace(/[\\`*_{}[\]()|]/g, (character) => `\\${character}`)
+    .replaceAll('\n', ' ');

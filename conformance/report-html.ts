@@ -8,7 +8,7 @@ import {
   renderDuration,
 } from './report.ts';
 import { escapeXml as esc } from './report-escape.ts';
-import { dirtyPlot } from './report-plot.ts';
+import { dirtyPlot, PLOT_WIDTH } from './report-plot.ts';
 import { STYLE } from './report-style.ts';
 import { timelineHtml } from './report-timeline.ts';
 
@@ -149,7 +149,7 @@ function copies({ copies: seen = [] }: Report): string {
   const cards = seen.map(({ contract, target, dirty }) => {
     const title = `Dirty bytes over time: ${contract} on ${target}`;
     const words = `<p><code>${esc(contract)}</code> <span class="soft">on ${esc(target)}</span></p>`;
-    return `<figure class="card">${words}${dirtyPlot([dirty], title)}</figure>`;
+    return `<figure class="card">${words}${dirtyPlot([dirty], title, PLOT_WIDTH.small)}</figure>`;
   });
   return `<h2>Copies</h2><p class="soft">Dirty bytes over time, one case of each of these contracts.</p><div class="plots">${cards.join('')}</div>`;
 }

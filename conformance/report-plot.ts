@@ -2,7 +2,8 @@
 import { escapeXml } from './report-escape.ts';
 import type { DirtySample } from './timeline.ts';
 
-const WIDTH = 640;
+/** In the units of the text, so that a plot fits its place on the page. */
+export const PLOT_WIDTH = { wide: 640, small: 360 } as const;
 const HEIGHT = 190;
 const LEFT = 66;
 const RIGHT = 14;
@@ -11,24 +12,28 @@ const BOTTOM = 30;
 const CLASSES = ['one', 'two'] as const;
 
 /** One curve per side; a side without samples has none. Steps, because nothing is known between two looks. */
-export function dirtyPlot(series: readonly (readonly DirtySample[])[], title: string): string {
+export function dirtyPlot(
+  series: readonly (readonly DirtySample[])[],
+  title: string,
+  width: number = PLOT_WIDTH.wide,
+): string {
   const all = series.flat();
   const maxMs = Math.max(...all.map(([ms]) => ms), 0.001);
   const maxBytes = Math.max(...all.map(([, bytes]) => bytes), 1);
-  const x = (ms: number) => LEFT + (ms / maxMs) * (WIDTH - LEFT - RIGHT);
+  const x = (ms: number) => LEFT + (ms / maxMs) * (width - LEFT - RIGHT);
   const y = (bytes: number) => HEIGHT - BOTTOM - (bytes / maxBytes) * (HEIGHT - TOP - BOTTOM);
   const curves = series.map((samples, side) => curve(samples, x, y, CLASSES[side] ?? 'two'));
   const base = HEIGHT - BOTTOM;
   return [
-    `<svg viewBox="0 0 ${WIDTH} ${HEIGHT}" role="img" aria-label="${escapeXml(title)}">`,
+    `<svg viewBox="0 0 ${width} ${HEIGHT}" role="img" aria-label="${escapeXml(title)}">`,
     `<title>${escapeXml(title)}</title>`,
     ...[0, 0.5, 1].map((part) => {
       const height = y(maxBytes * part);
       const text = `<text x="${LEFT - 8}" y="${height + 4}" text-anchor="end">${bytesText(maxBytes * part)}</text>`;
-      return `<path class="axis" d="M${LEFT} ${round(height)}H${WIDTH - RIGHT}"/>${text}`;
+      return `<path class="axis" d="M${LEFT} ${round(height)}H${width - RIGHT}"/>${text}`;
     }),
     `<text x="${LEFT}" y="${base + 20}">0 ms</text>`,
-    `<text x="${WIDTH - RIGHT}" y="${base + 20}" text-anchor="end">${msText(maxMs)}</text>`,
+    `<text x="${width - RIGHT}" y="${base + 20}" text-anchor="end">${msText(maxMs)}</text>`,
     ...curves,
     '</svg>',
   ].join('');

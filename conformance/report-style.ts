@@ -22,14 +22,15 @@ h1 { font-size: 26px; line-height: 1.2; margin: 0; letter-spacing: -0.01em; }
 h2 { font-size: 18px; margin: 44px 0 12px; }
 h3 { font-size: 16px; margin: 0 0 4px; }
 h4 { font-size: 13px; margin: 20px 0 6px; color: var(--soft); font-weight: 600; }
-p { margin: 4px 0; }
+p { margin: 4px 0; overflow-wrap: anywhere; }
+h3, li, .pill { overflow-wrap: anywhere; white-space: normal; }
 a { color: inherit; text-decoration-color: var(--line); text-underline-offset: 3px; }
 a:hover { text-decoration-color: currentColor; }
 code, pre, .mono { font: 12.5px/1.5 ui-monospace, 'DejaVu Sans Mono', monospace; }
 pre { margin: 0; padding: 10px 12px; background: var(--wash); border-radius: 8px; white-space: pre-wrap; overflow-wrap: anywhere; }
 .soft { color: var(--soft); }
 .head { display: flex; gap: 14px; align-items: center; flex-wrap: wrap; }
-.pill { display: inline-block; padding: 1px 10px; border-radius: 99px; font-size: 13px; font-weight: 600; white-space: nowrap; }
+.pill { display: inline-block; padding: 1px 10px; border-radius: 99px; font-size: 13px; font-weight: 600; }
 .pass { color: var(--pass); background: var(--pass-wash); }
 .fail { color: var(--fail); background: var(--fail-wash); }
 .skip { color: var(--skip); background: var(--skip-wash); }
@@ -47,7 +48,7 @@ table { border-collapse: collapse; width: 100%; }
 .matrix tr:last-child td { border-bottom: 0; }
 .matrix thead th { position: sticky; top: 0; background: var(--card); font-size: 13px; color: var(--soft); z-index: 1; }
 .matrix tbody th { padding-top: 16px; font-size: 13px; color: var(--soft); }
-.matrix .what { min-width: 300px; }
+.matrix .what { min-width: 180px; overflow-wrap: anywhere; }
 .matrix .what p { font-size: 13px; color: var(--soft); margin: 0; }
 .matrix .cell { white-space: nowrap; font-variant-numeric: tabular-nums; }
 .matrix .cell small { color: var(--soft); margin-left: 6px; font-size: 12px; }
@@ -82,6 +83,8 @@ body:has(#only-skip:checked) .matrix tbody tr:not(.has-skip):not(.group) { displ
 details > summary { cursor: pointer; color: var(--soft); font-size: 13px; padding: 4px 0; }
 .plots { display: grid; grid-template-columns: repeat(auto-fill, minmax(340px, 1fr)); gap: 14px; }
 .plots .card { margin: 0; padding: 14px 16px; }
+figure { margin: 0; }
+.plot { max-width: 680px; }
 svg { display: block; width: 100%; height: auto; }
 svg text { fill: var(--soft); font: 11px system-ui, 'DejaVu Sans', sans-serif; }
 svg .axis { stroke: var(--line); fill: none; }
@@ -90,5 +93,10 @@ svg .curve { fill: none; stroke-width: 2; stroke-linejoin: round; }
 svg .area { fill: var(--one); opacity: 0.1; stroke: none; }
 .canaries { display: flex; flex-wrap: wrap; gap: 6px; list-style: none; padding: 0; margin: 0; }
 .gate li { margin: 4px 0; }
+@media (max-width: 720px) {
+  main { padding: 20px 12px 60px; }
+  .card { padding: 12px; overflow-x: auto; }
+  .plots { grid-template-columns: 1fr; }
+}
 @media print { .filter { display: none; } .card { break-inside: avoid; } }
 `;

@@ -43,7 +43,7 @@ function dirtyHtml({ dirty, sides }: Timeline): string {
     const name = index === 0 ? 'one' : 'two';
     return `<span class="${name}"><i></i>${escapeXml(side)}</span>`;
   });
-  return `<h4>Dirty bytes over time</h4><p class="legend">${legend.join('')}</p>${dirtyPlot(dirty, 'Dirty bytes over time')}`;
+  return `<h4>Dirty bytes over time</h4><p class="legend">${legend.join('')}</p><div class="plot">${dirtyPlot(dirty, 'Dirty bytes over time')}</div>`;
 }
 
 function folded(summary: string, inner: string): string {
@@ -66,7 +66,7 @@ function tableOf({ rows, sides, firstDifference }: Timeline, from: number, to: n
 }
 
 function rowHtml({ left, right }: TimelineRow, width: number, isFirst: boolean): string {
-  const isEqual = width === 1 || (left !== undefined && right !== undefined);
+  const isEqual = width === 1 || (!isFirst && left !== undefined && right !== undefined);
   const cells = width === 1 ? [left] : [left, right];
   const html = cells.map((entry) => cellHtml(entry, isEqual)).join('');
   return `<tr${isFirst ? ' class="differs"' : ''}>${html}</tr>`;

@@ -87,7 +87,7 @@ export interface Session {
   readonly limits?: SessionLimits;
   /** All that crossed the wire so far, one line a message; only where {@link OpenOptions.trace} asked for it. */
   trace?(): string;
-  /** How much copies still had to move, as a trace's time goes on; only where a trace was asked for. */
+  /** How much copies still had to move, by the time of a trace; only where {@link OpenOptions.watch} asked for it. */
   dirty?(): readonly (readonly [ms: number, dirtyBytes: number])[];
   /** Ends all domains of the session and removes its directory. */
   dispose(): Promise<void>;
@@ -100,6 +100,8 @@ export interface OpenOptions {
   /** Breaks the wire on purpose; a target without one ignores it. */
   readonly wire?: WireMutationFactory;
   readonly trace?: boolean;
+  /** Looks at the progress of copies, see {@link Session.dirty}; that may move the times at which things happen. */
+  readonly watch?: boolean;
 }
 
 /** Whether a target can be used here. */

@@ -57,11 +57,11 @@ interface Line {
 export function timelineOf(records: readonly CaseRecord[]): Timeline {
   const [left = [], right] = records.map(({ trace }) => entriesOf(trace));
   const rows: TimelineRow[] = right ? align(left, right) : left.map((entry) => ({ left: entry }));
-  const firstDifference = right ? rows.findIndex((row) => !row.left || !row.right) : -1;
+  const firstDifference = right ? commonPrefix(left, right) : -1;
   return {
     sides: records.map(({ side }) => side),
     rows,
-    ...(firstDifference < 0 ? {} : { firstDifference }),
+    ...(firstDifference < 0 || firstDifference === rows.length ? {} : { firstDifference }),
     dirty: records.map(({ trace, dirty }) => dirty ?? dirtyOnTheWire(trace)),
   };
 }
@@ -154,25 +154,45 @@ function withSortedMembers(text: string): string {
   return Object.keys(value).length === 0 ? text : JSON.stringify(sort(value));
 }
 
-/** Rows of the longest common subsequence, with what is on one side only in between. */
+/** How many entries both begin with. */
+function commonPrefix(left: readonly TimelineEntry[], right: readonly TimelineEntry[]): number {
+  const count = left.findIndex((entry, index) => {
+    const other = right[index];
+    return !other || essence(entry) !== essence(other);
+  });
+  return count < 0 ? left.length : count;
+}
+
+/** Equal rows, then the first two entries that differ, then the rest. */
 function align(left: readonly TimelineEntry[], right: readonly TimelineEntry[]): TimelineRow[] {
+  const count = commonPrefix(left, right);
+  const pair = (index: number) => rowOf(left[index], right[index]);
+  return [
+    ...left.slice(0, count + 1).map((_, index) => pair(index)),
+    ...(left.length <= count && right.length > count ? [pair(count)] : []),
+    ...alignRest(left.slice(count + 1), right.slice(count + 1)),
+  ];
+}
+
+function rowOf(left: TimelineEntry | undefined, right: TimelineEntry | undefined): TimelineRow {
+  return { ...(left ? { left } : {}), ...(right ? { right } : {}) };
+}
+
+/** Rows of the longest common subsequence, with what is on one side only in between. */
+function alignRest(left: readonly TimelineEntry[], right: readonly TimelineEntry[]): TimelineRow[] {
   const [a, b] = [left.map(essence), right.map(essence)];
   const lengths = commonLengths(a, b);
   const width = b.length + 1;
   const rows: TimelineRow[] = [];
   for (let i = 0, j = 0; i < a.length || j < b.length; ) {
     const [here, there] = [left[i], right[j]];
-    if (here && there && a[i] === b[j]) {
-      rows.push({ left: here, right: there });
-      i++;
-      j++;
-    } else if (here && (!there || at(lengths, (i + 1) * width + j) >= at(lengths, i * width + j + 1))) {
-      rows.push({ left: here });
-      i++;
-    } else if (there) {
-      rows.push({ right: there });
-      j++;
-    }
+    const isCommon = here && there && a[i] === b[j];
+    const isLeftFirst = !there || at(lengths, (i + 1) * width + j) >= at(lengths, i * width + j + 1);
+    const takesLeft = here && (isCommon || isLeftFirst);
+    const takesRight = there && (isCommon || !takesLeft);
+    rows.push(rowOf(takesLeft ? here : undefined, takesRight ? there : undefined));
+    if (takesLeft) i++;
+    if (takesRight) j++;
   }
   return rows;
 }
