@@ -1,11 +1,20 @@
 import { defineConfig } from 'vitest/config';
 
-// Two projects: `unit` needs nothing but Node; `qemu` needs a real QEMU and fails without one.
+// `unit` needs nothing but Node; `qemu` needs a real QEMU, `browser` Debian's Chromium, `package` the built package and
+// the registry. Each fails without what it needs.
 export default defineConfig({
   test: {
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
       { test: { name: 'qemu', include: ['test/qemu/**/*.test.ts'], testTimeout: 60_000 } },
+      {
+        test: {
+          name: 'browser',
+          include: ['test/browser/**/*.test.ts'],
+          testTimeout: 60_000,
+          hookTimeout: 60_000,
+        },
+      },
     ],
   },
 });

@@ -1,8 +1,10 @@
 /** One case: a session opened, a check run against it under a deadline, and everything put away again. */
 import { isVirtError } from '../src/index.ts';
+import { recordApi } from './api-trace.ts';
 import type { Canary } from './canary.ts';
 import { DeadlineViolation, Violation } from './expect.ts';
 import type { Session, Target } from './target.ts';
+import type { DirtySample } from './timeline.ts';
 import { World } from './world.ts';
 
 const DEFAULT_DEADLINE_MS = 60_000;
@@ -13,29 +15,34 @@ const WATCHDOG_MS = 60_000;
 export interface CaseOptions {
   readonly seed: number;
   readonly canary?: Canary;
-  /** Gets the wire trace of the case, where the target keeps one. */
-  readonly onTrace?: (trace: string) => void;
+  /** Has the target look at the progress of copies, where it can. */
+  readonly watch?: boolean;
+  /** Gets the trace of the case: the wire's where the target keeps one, otherwise the API's. */
+  readonly onTrace?: (trace: string, dirty?: readonly DirtySample[]) => void;
 }
 
 /** Runs one check in a session of its own; rejects with what broke it. */
 export async function runCase(
   target: Target,
-  { seed, canary, onTrace }: CaseOptions,
+  { seed, canary, watch, onTrace }: CaseOptions,
   check: (world: World) => Promise<void>,
 ): Promise<void> {
   const session = await target.open({
     seed,
     ...(canary?.wire ? { wire: canary.wire } : {}),
     ...(onTrace ? { trace: true } : {}),
+    ...(watch ? { watch } : {}),
   });
   const failures: unknown[] = [];
   const note = (error: unknown) => void failures.push(error);
   const deadlineMs = target.caseDeadlineMs ?? DEFAULT_DEADLINE_MS;
+  const recorder = onTrace && !session.trace ? recordApi(session.connection) : undefined;
   const checked = new Promise<void>((resolve) => {
-    resolve(check(new World(session, canary?.api?.(session.connection))));
+    const connection = recorder?.connection ?? session.connection;
+    resolve(check(new World(session, canary?.api?.(connection) ?? connection)));
   });
   await withDeadlines(session, deadlineMs, 'the case', checked).catch(note);
-  if (onTrace && session.trace) onTrace(session.trace());
+  onTrace?.(session.trace?.() ?? recorder?.trace() ?? '', session.dirty?.());
   const ended = session.dispose();
   await withDeadlines(session, DEFAULT_DEADLINE_MS, "the end of the case's session", ended).catch(note);
   // What the check found says more than the trouble that it left behind.

@@ -1,7 +1,7 @@
 /** The suite as tests of any runner that has something like `describe` and `test`. */
 import type { Contract } from './contract.ts';
 import { contracts as allContracts } from './contracts/index.ts';
-import { runContract, skipReason } from './run.ts';
+import { runContract, skipReason } from './judge.ts';
 import type { Target } from './target.ts';
 
 /** What a test may do to itself while it runs. */

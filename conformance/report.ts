@@ -1,4 +1,19 @@
 /** What a run found: the report as data, and as text for people. */
+import type { DirtySample, Timeline } from './timeline.ts';
+
+/** A failure in its parts. */
+export interface FailureReport {
+  /** What broke, as one sentence. */
+  readonly message: string;
+  /** The smallest input that breaks it; examples have none. */
+  readonly counterexample?: string;
+  /** Where that input is in what the seed generates. */
+  readonly path?: string;
+  /** One line for a shell that runs this very case again. */
+  readonly replay?: string;
+  /** The case once more, written down; beside it the same case on a target that passes. */
+  readonly timeline?: Timeline;
+}
 
 /** How one contract fared on one target. */
 export interface ContractResult {
@@ -9,6 +24,17 @@ export interface ContractResult {
   readonly ms: number;
   /** Why it was skipped or how it failed, with the counterexample. */
   readonly reason?: string;
+  /** Set for `fail`. */
+  readonly failure?: FailureReport;
+  /** Why this failure is put up with: an entry of the ledger of deviations. */
+  readonly deviation?: string;
+}
+
+/** How one copy of the run went on. */
+export interface CopyReport {
+  readonly contract: string;
+  readonly target: string;
+  readonly dirty: readonly DirtySample[];
 }
 
 /** A contract's line. */
@@ -46,6 +72,10 @@ export interface Report {
   readonly contracts: readonly ContractReport[];
   readonly canaries: readonly CanaryReport[];
   readonly summary: Summary;
+  /** A few copies, one case each, to look at; only where evidence was asked for. */
+  readonly copies?: readonly CopyReport[];
+  /** What the comparison with a baseline found; each is a reason why the run fails. */
+  readonly gate?: readonly string[];
 }
 
 /** The matrix (one line a contract, one column a target), then failures, skips, canaries and the sum. */
@@ -65,6 +95,7 @@ export function renderReport(report: Report): string {
     '',
     ...renderNotes(report),
     ...renderCanaries(report),
+    ...(report.gate ?? []).map((finding) => `GATE ${finding}`),
     renderSummary(report.summary),
   ].join('\n');
 }
@@ -72,7 +103,8 @@ export function renderReport(report: Report): string {
 function renderCell(result: ContractResult | undefined): string {
   if (!result) return '-';
   if (result.status === 'skip') return 'skip';
-  return `${result.status}  ${result.runs} in ${renderDuration(result.ms)}`;
+  const status = result.deviation === undefined ? result.status : 'known';
+  return `${status}  ${result.runs} in ${renderDuration(result.ms)}`;
 }
 
 function renderTable(rows: readonly (readonly string[])[]): string[] {
@@ -90,8 +122,13 @@ function renderNotes(report: Report): string[] {
   const lines: string[] = [];
   const skips = new Map<string, number>();
   for (const { id, title, results } of report.contracts)
-    for (const [target, { status, reason = '' }] of Object.entries(results)) {
-      if (status === 'fail') lines.push(`FAIL ${id} on ${target}: ${title}`, indent(reason), '');
+    for (const [target, { status, reason = '', failure, deviation }] of Object.entries(results)) {
+      if (deviation !== undefined) lines.push(`known failure of ${id} on ${target}: ${deviation}`, '');
+      else if (status === 'fail') {
+        lines.push(`FAIL ${id} on ${target}: ${title}`, indent(reason));
+        if (failure?.replay !== undefined) lines.push(`  replay: ${failure.replay}`);
+        lines.push('');
+      }
       if (status === 'skip') skips.set(`${target}: ${reason}`, (skips.get(`${target}: ${reason}`) ?? 0) + 1);
     }
   for (const [reason, count] of skips) lines.push(`skipped ${count} on ${reason}`);
@@ -111,10 +148,31 @@ function renderSummary({ passed, failed, skipped, seed, ms }: Summary): string {
   return `${passed} passed, ${failed} failed, ${skipped} skipped in ${renderDuration(ms)}, seed ${seed}`;
 }
 
-function renderDuration(ms: number): string {
+/** Milliseconds as people read them. */
+export function renderDuration(ms: number): string {
   return ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(1)} s`;
 }
 
 function indent(text: string): string {
   return text.replaceAll(/^/gm, '  ');
+}
+
+/** Counts a report's lines; `before` gives what cannot be counted: seed, targets, time. */
+export function summarize(
+  { contracts, canaries, gate = [] }: Omit<Report, 'summary'>,
+  before: Pick<Summary, 'seed' | 'ms' | 'targets'>,
+): Summary {
+  const results = contracts.flatMap(({ results }) => Object.values(results));
+  const count = (status: ContractResult['status']) =>
+    results.filter((result) => result.status === status && result.deviation === undefined).length;
+  const caught = canaries.filter((canary) => canary.caught).length;
+  return {
+    ...before,
+    passed: count('pass'),
+    failed: count('fail'),
+    skipped: count('skip'),
+    canariesCaught: caught,
+    canariesPlanted: canaries.length,
+    ok: count('fail') === 0 && caught === canaries.length && gate.length === 0,
+  };
 }

@@ -1,15 +1,19 @@
 /** The suite's core, free of any test runner: contracts over targets, then canaries, to a report. */
 import type { Canary } from './canary.ts';
-import { isBackendsFault, runCase } from './case.ts';
-import type { Contract, Finding } from './contract.ts';
-import { DeadlineViolation, SetupFailure } from './expect.ts';
-import type { CanaryReport, ContractReport, ContractResult, Report } from './report.ts';
-import type { Availability, Target, Verdict } from './target.ts';
+import type { Contract } from './contract.ts';
+import { withEvidence } from './evidence.ts';
+import { isCaught, runContract, skipReason } from './judge.ts';
+import {
+  type CanaryReport,
+  type ContractReport,
+  type ContractResult,
+  type Report,
+  summarize,
+} from './report.ts';
+import type { Availability, Target } from './target.ts';
 
-const DEFAULT_RUNS = 100;
-const DEFAULT_SHRINKS = 100;
-/** A canary that these many cases do not catch has escaped. */
-const CANARY_RUNS = 30;
+/** Seeds are 31-bit. */
+const MAX_SEED = 0x8000_0000;
 
 /** Where a run stands; told after every case. */
 export interface Progress {
@@ -33,20 +37,18 @@ export interface RunOptions {
   readonly seed: number;
   /** Cases per property; each target's own default when left out. */
   readonly runs?: number;
+  /** Goes on with further seeds until so many ms are over; every contract is run at least once. */
+  readonly budgetMs?: number;
+  /** Runs one case of each property only: a failure's path. */
+  readonly path?: string;
+  /** Breaks every target on purpose, to see what a failure looks like. */
+  readonly planted?: Canary;
+  /** Records failed cases, and some copies, once more for the report. */
+  readonly evidence?: boolean;
+  /** What the suite is called in the lines that replay a failure; `npx mockvirt conformance` when left out. */
+  readonly command?: string;
   readonly onProgress?: (progress: Progress) => void;
   /** Gets the wire trace of every case of the targets that keep one, under a heading. */
-  readonly onTrace?: (text: string) => void;
-}
-
-/** One contract on one target. */
-export interface ContractRun {
-  readonly target: Target;
-  readonly contract: Contract;
-  readonly seed: number;
-  readonly runs?: number;
-  readonly path?: string;
-  readonly canary?: Canary;
-  readonly onCase?: () => void;
   readonly onTrace?: (text: string) => void;
 }
 
@@ -63,12 +65,53 @@ async function runAll(options: RunOptions): Promise<Report> {
   const started = performance.now();
   const counter = { cases: 0 };
   const columns: Column[] = [];
+  const isOver = () => performance.now() - started >= (options.budgetMs ?? 0);
   for (const target of options.targets) {
     const availability = await target.available();
     columns.push({ target, availability, results: await runColumn(options, target, availability, counter) });
   }
   const canaries = await runCanaries(options, columns, counter);
-  return assemble(options, columns, canaries, performance.now() - started);
+  const explored = await exploreOn(options, columns, counter, isOver);
+  const report = assemble(options, explored, canaries, performance.now() - started);
+  if (!options.evidence) return report;
+  const { contracts, planted } = options;
+  return withEvidence(report, { contracts, columns: explored, ...(planted ? { canary: planted } : {}) });
+}
+
+/** Runs what passed again with one further seed after the other, as long as there is time. */
+async function exploreOn(
+  options: RunOptions,
+  columns: readonly Column[],
+  counter: { cases: number },
+  isOver: () => boolean,
+): Promise<readonly Column[]> {
+  if (isOver()) return columns;
+  let explored = columns;
+  for (let round = 1; !isOver(); round++) {
+    const next = { ...options, seed: (options.seed + round) % MAX_SEED };
+    const wider: Column[] = [];
+    for (const column of explored) {
+      const { target, availability } = column;
+      const results = await runColumn(next, target, availability, counter, (row) =>
+        isOver() || column.results[row]?.status !== 'pass' ? column.results[row] : undefined,
+      );
+      wider.push({
+        ...column,
+        results: results.map((result, row) => joinRounds(column.results[row], result)),
+      });
+    }
+    explored = wider;
+    // Without anything that can be run again, the rest of the time would be waiting.
+    if (!explored.some(({ results }) => results.some(({ status }) => status === 'pass'))) break;
+  }
+  return explored;
+}
+
+/** One contract's results of two rounds; a failure keeps its own seed. */
+function joinRounds(before: ContractResult | undefined, now: ContractResult): ContractResult {
+  if (!before || before === now) return now;
+  const seed = now.status === 'fail' ? now.seed : before.seed;
+  return { ...now, seed, runs: before.runs + now.runs, ms: before.ms + now.ms };
 }
 
 interface Column {
@@ -82,12 +125,15 @@ async function runColumn(
   target: Target,
   availability: Availability,
   counter: { cases: number },
+  known: (row: number) => ContractResult | undefined = () => undefined,
 ): Promise<ContractResult[]> {
-  const { contracts, seed, runs, onProgress, onTrace } = options;
+  const { contracts, seed, runs, path, planted, command, onProgress, onTrace } = options;
   let done = 0;
   // Traces of cases that run at once would come in any order.
   const width = onTrace ? 1 : (target.concurrency ?? 1);
-  return inParallel(contracts, width, async (contract) => {
+  return inParallel(contracts, width, async (contract, row) => {
+    const already = known(row);
+    if (already) return already;
     const skip = skipReason(contract, availability);
     if (skip !== undefined) return { status: 'skip', runs: 0, seed, ms: 0, reason: skip };
     const tell = () => {
@@ -100,7 +146,12 @@ async function runColumn(
       contract,
       seed,
       ...(runs === undefined ? {} : { runs }),
-      ...(onTrace ? { onTrace } : {}),
+      ...(path === undefined ? {} : { path }),
+      ...(planted ? { canary: planted } : {}),
+      ...(command === undefined ? {} : { command }),
+      ...(onTrace
+        ? { onTrace: (text, _, number) => onTrace(`# ${target.id} ${contract.id} case ${number}\n${text}`) }
+        : {}),
       onCase() {
         counter.cases++;
         tell();
@@ -115,112 +166,15 @@ async function runColumn(
 async function inParallel<Item, Result>(
   items: readonly Item[],
   width: number,
-  work: (item: Item) => Promise<Result>,
+  work: (item: Item, index: number) => Promise<Result>,
 ): Promise<Result[]> {
   const results = new Map<number, Result>();
   const queue = items.entries();
   const worker = async () => {
-    for (const [index, item] of queue) results.set(index, await work(item));
+    for (const [index, item] of queue) results.set(index, await work(item, index));
   };
   await Promise.all(Array.from({ length: width }, worker));
   return [...results].sort(([left], [right]) => left - right).map(([, result]) => result);
-}
-
-/** Why a contract cannot be run on a target; undefined if it can. */
-export function skipReason(contract: Contract, availability: Availability): string | undefined {
-  if (!availability.ok) return availability.reason;
-  const missing = contract.needs.filter((need) => !availability.capabilities[need]);
-  return missing.length === 0
-    ? undefined
-    : `needs ${missing.join(', ')}, which ${availability.version} lacks`;
-}
-
-/** Runs one contract on one target, which must be available. */
-export async function runContract(run: ContractRun): Promise<ContractResult> {
-  const started = performance.now();
-  const { runs, failure } = await judge(run);
-  const base = { runs, seed: run.seed, ms: Math.round(performance.now() - started) };
-  return failure ? { ...base, status: 'fail', reason: failure.reason } : { ...base, status: 'pass' };
-}
-
-/** Runs one contract, elsewhere if the target can. */
-async function judge(run: ContractRun): Promise<Verdict> {
-  const { target, contract, canary, seed, path, onCase, onTrace } = run;
-  const isTiedHere = onTrace !== undefined || path !== undefined;
-  const remote = isTiedHere
-    ? undefined
-    : target.elsewhere?.({
-        contractId: contract.id,
-        ...(canary ? { canaryId: canary.id } : {}),
-        seed,
-        runs: runsOf(run),
-        ...(onCase ? { onCase } : {}),
-      });
-  return remote ?? judgeHere(run);
-}
-
-/** Runs one contract in this thread. */
-export async function judgeHere(run: ContractRun): Promise<Verdict> {
-  const { runs, failure } = await exploreContract(run);
-  if (!failure) return { runs };
-  return {
-    runs,
-    failure: { reason: describeFailure(failure), isBackendsFault: isBackendsFault(failure.error) },
-  };
-}
-
-function runsOf({ runs, target }: ContractRun): number {
-  return runs ?? target.runs ?? DEFAULT_RUNS;
-}
-
-async function exploreContract(run: ContractRun): Promise<Finding> {
-  const { target, contract, seed, canary, onTrace } = run;
-  const shrinks = target.shrinks ?? DEFAULT_SHRINKS;
-  let budget = Number.POSITIVE_INFINITY;
-  let number = 0;
-  return contract.explore(
-    async (check) => {
-      // What a failing case costs is bounded: with the budget used up, shrinking sees only passes and stops.
-      if (budget <= 0) return;
-      budget--;
-      const heading = `# ${target.id} ${contract.id} case ${++number}`;
-      try {
-        await runCase(
-          target,
-          {
-            seed,
-            ...(canary ? { canary } : {}),
-            ...(onTrace ? { onTrace: (trace) => onTrace(`${heading}\n${trace}`) } : {}),
-          },
-          check,
-        );
-      } catch (error) {
-        budget = Math.min(budget, shrinks);
-        // Waiting for nothing is slow on a wall clock; a few such cases are enough.
-        if (error instanceof DeadlineViolation) budget -= Math.ceil(shrinks / 4);
-        throw error;
-      } finally {
-        run.onCase?.();
-      }
-    },
-    {
-      seed,
-      runs: runsOf(run),
-      ...(run.path === undefined ? {} : { path: run.path }),
-      ...(canary ? { quick: true } : {}),
-    },
-  );
-}
-
-function describeFailure({ error, counterexample, path }: NonNullable<Finding['failure']>): string {
-  const text = error instanceof Error ? `${error.name}: ${error.message}` : String(error);
-  return [
-    isBackendsFault(error) || error instanceof SetupFailure
-      ? text
-      : `the suite itself broke: ${error instanceof Error ? error.stack : text}`,
-    ...(counterexample === undefined ? [] : [`counterexample: ${counterexample}`]),
-    ...(path === undefined ? [] : [`path: ${path}`]),
-  ].join('\n');
 }
 
 async function runCanaries(
@@ -259,12 +213,6 @@ async function runCanaries(
   });
 }
 
-/** Whether a canary makes its contract fail, and by the backend's fault, not by a mistake in the canary. */
-export async function isCaught(run: ContractRun & { readonly canary: Canary }): Promise<boolean> {
-  const { failure } = await judge({ ...run, runs: CANARY_RUNS });
-  return failure?.isBackendsFault === true;
-}
-
 function assemble(
   { contracts, seed }: RunOptions,
   columns: readonly Column[],
@@ -282,27 +230,12 @@ function assemble(
       }),
     ),
   }));
-  const count = (status: ContractResult['status']) =>
-    columns.flatMap(({ results }) => results).filter((result) => result.status === status).length;
-  const caught = canaries.filter((canary) => canary.caught).length;
-  return {
-    contracts: lines,
-    canaries,
-    summary: {
-      seed,
-      passed: count('pass'),
-      failed: count('fail'),
-      skipped: count('skip'),
-      canariesCaught: caught,
-      canariesPlanted: canaries.length,
-      ms: Math.round(ms),
-      targets: Object.fromEntries(
-        columns.map(({ target, availability }) => [
-          target.id,
-          availability.ok ? availability.version : availability.reason,
-        ]),
-      ),
-      ok: count('fail') === 0 && caught === canaries.length,
-    },
-  };
+  const targets = Object.fromEntries(
+    columns.map(({ target, availability }) => [
+      target.id,
+      availability.ok ? availability.version : availability.reason,
+    ]),
+  );
+  const found = { contracts: lines, canaries };
+  return { ...found, summary: summarize(found, { seed, ms: Math.round(ms), targets }) };
 }

@@ -87,6 +87,8 @@ export interface Session {
   readonly limits?: SessionLimits;
   /** All that crossed the wire so far, one line a message; only where {@link OpenOptions.trace} asked for it. */
   trace?(): string;
+  /** How much copies still had to move, by the time of a trace; only where {@link OpenOptions.watch} asked for it. */
+  dirty?(): readonly (readonly [ms: number, dirtyBytes: number])[];
   /** Ends all domains of the session and removes its directory. */
   dispose(): Promise<void>;
 }
@@ -98,6 +100,8 @@ export interface OpenOptions {
   /** Breaks the wire on purpose; a target without one ignores it. */
   readonly wire?: WireMutationFactory;
   readonly trace?: boolean;
+  /** Looks at the progress of copies, see {@link Session.dirty}; that may move the times at which things happen. */
+  readonly watch?: boolean;
 }
 
 /** Whether a target can be used here. */
@@ -112,6 +116,10 @@ export interface Verdict {
   readonly failure?: {
     /** What broke, with the counterexample and the path that replays it. */
     readonly reason: string;
+    /** What broke, alone. */
+    readonly message: string;
+    readonly counterexample?: string;
+    readonly path?: string;
     /** The contract was broken, as opposed to the suite, a canary or the making of a domain. */
     readonly isBackendsFault: boolean;
   };
@@ -123,6 +131,8 @@ export interface RemoteTask {
   readonly canaryId?: string;
   readonly seed: number;
   readonly runs: number;
+  /** Stops at the first failure without making it smaller. */
+  readonly quick?: boolean;
   readonly onCase?: () => void;
 }
 
@@ -131,6 +141,8 @@ export interface Target {
   /** Short and stable: the column's name in the report, e.g. `sim`. */
   readonly id: string;
   readonly title: string;
+  /** What `--target` has to be for this one, where that is not its id. */
+  readonly choice?: string;
   /** Cases per property where nobody says otherwise; 100 when left out. */
   readonly runs?: number;
   /** How many further cases may be spent on making a counterexample smaller; 100 when left out. */

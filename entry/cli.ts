@@ -5,7 +5,12 @@ import { targetChoices } from './targets/index.ts';
 
 const COMMANDS: { readonly [name: string]: (argv: readonly string[]) => Promise<ExitCode> } = {
   conformance: (argv) =>
-    conformanceCli(argv, { targets: targetChoices, stdout: process.stdout, stderr: process.stderr }),
+    conformanceCli(argv, {
+      targets: targetChoices,
+      stdout: process.stdout,
+      stderr: process.stderr,
+      environment: process.env,
+    }),
 };
 
 const HELP = `Usage: mockvirt COMMAND [options]

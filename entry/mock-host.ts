@@ -1,7 +1,7 @@
 /** Lets the QEMU driver run simulated QEMUs of one world as if they were processes of a host. */
 import type { Emulator, Host } from '../drivers/qemu/host.ts';
 import { DEFAULT_PROFILE } from '../mock-qemu/profiles/index.ts';
-import type { World } from '../mock-qemu/shells/world.ts';
+import type { BootedQemu, World } from '../mock-qemu/shells/world.ts';
 import { ErrorCode, VirtError } from '../src/errors.ts';
 
 /** What the simulated QEMU is called that handles images where the others are too old for that. */
@@ -11,8 +11,14 @@ const IMAGE_EMULATOR = 'mock-qemu, to handle images';
  * A host whose emulators are simulated QEMUs.
  * @param profile which QEMU they are, see the profiles of mock-qemu
  * @param withoutBugs which of its known bugs they do not have
+ * @param survivors the simulated QEMUs that outlive a host, by handle; shared by the hosts that come one after the other
  */
-export function createMockHost(world: World, profile: string, withoutBugs: readonly string[] = []): Host {
+export function createMockHost(
+  world: World,
+  profile: string,
+  withoutBugs: readonly string[] = [],
+  survivors: Map<string, BootedQemu> = new Map(),
+): Host {
   const running = new Set<Emulator>();
   return {
     timers: world.timers,
@@ -22,21 +28,18 @@ export function createMockHost(world: World, profile: string, withoutBugs: reado
       createEmpty: async (path) => world.store.createEmpty(path),
       remove: async (path) => world.store.remove(path),
     },
-    async launch(emulatorName, argv) {
+    async launch(emulatorName, argv, launched) {
       const isForImages = emulatorName === IMAGE_EMULATOR;
       const booted = world.boot(
         isForImages ? { profile: DEFAULT_PROFILE, argv } : { profile, withoutBugs, argv },
       );
-      const emulator: Emulator = {
-        connect: async () => booted.connect(),
-        exited: booted.exited,
-        output: () => booted.output(),
-        async terminate() {
-          booted.signal('SIGTERM');
-          await booted.exited;
-        },
-      };
+      const emulator = emulatorOf(booted, launched && (() => running.delete(emulator)));
       running.add(emulator);
+      if (launched) {
+        const handle = `simulated QEMU ${survivors.size + 1}`;
+        survivors.set(handle, booted);
+        launched(handle);
+      }
       void booted.exited.then(() => running.delete(emulator));
       if (booted.hasExited()) {
         throw new VirtError(
@@ -46,8 +49,25 @@ export function createMockHost(world: World, profile: string, withoutBugs: reado
       }
       return emulator;
     },
+    async attach(handle) {
+      const booted = survivors.get(handle);
+      return booted && !booted.hasExited() ? emulatorOf(booted, () => undefined) : undefined;
+    },
     async close() {
       await Promise.all([...running].map((emulator) => emulator.terminate()));
     },
+  };
+}
+
+function emulatorOf(booted: BootedQemu, leave: (() => void) | undefined): Emulator {
+  return {
+    connect: async () => booted.connect(),
+    exited: booted.exited,
+    output: () => booted.output(),
+    async terminate() {
+      booted.signal('SIGTERM');
+      await booted.exited;
+    },
+    ...(leave && { leave }),
   };
 }

@@ -1,18 +1,22 @@
 /** `open`: from a URI to a connection with a driver and a backend behind it. */
 import { mkdirSync } from 'node:fs';
-import { isAbsolute } from 'node:path';
+import { isAbsolute, join } from 'node:path';
 import { createQemuDriver } from '../drivers/qemu/driver.ts';
 import { createProcessHost } from '../drivers/qemu/launch.ts';
 import { DEFAULT_PROFILE, profileNamed, profiles, withoutBugs } from '../mock-qemu/profiles/index.ts';
-import { createWorld } from '../mock-qemu/shells/world.ts';
+import { type BootedQemu, createWorld, type World } from '../mock-qemu/shells/world.ts';
 import {
   type Connection,
+  type ConnectionOptions,
   ErrorCode,
   ErrorDomain,
   type HypervisorDriver,
+  MemoryState,
   openConnection,
+  recoverConnection,
   VirtError,
 } from '../src/index.ts';
+import { openFileState } from './file-state.ts';
 import { createMockHost } from './mock-host.ts';
 
 /** Makes a driver from the parameters of a URI, which have been checked against the scheme's list. */
@@ -24,14 +28,19 @@ export interface OpenOptions {
   readonly drivers?: Readonly<Record<string, DriverFactory>>;
 }
 
+/** What a scheme's connection is made of. */
+type Backend = Pick<ConnectionOptions, 'driver' | 'state' | 'saveDirectory'>;
+
 interface Scheme {
   readonly parameters: readonly string[];
-  readonly make: DriverFactory;
+  readonly make: (parameters: URLSearchParams) => Backend;
 }
 
+const PAUSE = 'pause-around-pivot';
+
 const SCHEMES: Readonly<Record<string, Scheme>> = {
-  mock: { parameters: ['profile', 'without-bug', 'seed'], make: mockDriver },
-  qemu: { parameters: ['root', 'emulator', 'image-emulator'], make: realDriver },
+  mock: { parameters: ['profile', 'without-bug', 'seed', 'world', PAUSE], make: mockDriver },
+  qemu: { parameters: ['root', 'emulator', 'image-emulator', PAUSE], make: realDriver },
 };
 
 /**
@@ -41,6 +50,10 @@ const SCHEMES: Readonly<Record<string, Scheme>> = {
  *   `without-bug=NAME` turns off one of the profile's known bugs
  * - `qemu:///embed?root=DIR&emulator=PATH`: real QEMUs, their sockets below DIR; `image-emulator=PATH` handles images
  *   where the emulator is too old for that
+ *
+ * What a real connection runs is written down below DIR and outlives it if its process dies: the next one that is opened
+ * there goes on with it. The same holds, as long as this process lives, for simulated connections to one
+ * `world=NAME`. `pause-around-pivot=yes` is {@link ConnectionOptions.pauseGuestAroundPivot}.
  *
  * @throws VirtError NO_CONNECT for an unknown scheme, INVALID_ARG for an unknown path or parameter
  */
@@ -62,7 +75,13 @@ export async function open(uri: string, options: OpenOptions = {}): Promise<Conn
   const unknown = [...url.searchParams.keys()].find((parameter) => !scheme.parameters.includes(parameter));
   if (unknown)
     throw invalid(`unknown parameter '${unknown}' in ${uri}; valid ones are ${scheme.parameters.join(', ')}`);
-  return openConnection({ uri, driver: scheme.make(url.searchParams) });
+  const pause = url.searchParams.get(PAUSE) ?? 'no';
+  if (pause !== 'yes' && pause !== 'no') throw invalid(`${PAUSE} must be yes or no, not '${pause}'`);
+  return recoverConnection({
+    uri,
+    ...scheme.make(url.searchParams),
+    pauseGuestAroundPivot: pause === 'yes',
+  });
 }
 
 const invalid = (detail: string): VirtError =>
@@ -79,7 +98,26 @@ function parseUri(uri: string): URL {
   return url;
 }
 
-function mockDriver(parameters: URLSearchParams): HypervisorDriver {
+/** What outlives the connections to one world. */
+interface Site {
+  readonly world: World;
+  readonly state: MemoryState;
+  readonly survivors: Map<string, BootedQemu>;
+}
+
+const sites = new Map<string, Site>();
+
+function siteOf(name: string | null, seed: number): Site {
+  const site = (name === null ? undefined : sites.get(name)) ?? {
+    world: createWorld({ seed }),
+    state: new MemoryState(),
+    survivors: new Map(),
+  };
+  if (name !== null) sites.set(name, site);
+  return site;
+}
+
+function mockDriver(parameters: URLSearchParams): Backend {
   const seed = parameters.get('seed') ?? '0';
   if (!/^\d{1,15}$/.test(seed)) throw invalid(`seed must be a whole number below 10^15, not '${seed}'`);
   const profile = parameters.get('profile') ?? DEFAULT_PROFILE;
@@ -88,7 +126,10 @@ function mockDriver(parameters: URLSearchParams): HypervisorDriver {
     throw invalid(`unknown profile '${profile}'; valid ones are ${valid.join(', ')}`);
   const bugs = parameters.getAll('without-bug');
   checkBugs(profile, bugs);
-  return createQemuDriver({ host: createMockHost(createWorld({ seed: Number(seed) }), profile, bugs) });
+  const name = parameters.get('world');
+  const { world, state, survivors } = siteOf(name, Number(seed));
+  const driver = createQemuDriver({ host: createMockHost(world, profile, bugs, survivors) });
+  return name === null ? { driver } : { driver, state: state.open() };
 }
 
 function checkBugs(profile: string, bugs: readonly string[]): void {
@@ -99,7 +140,7 @@ function checkBugs(profile: string, bugs: readonly string[]): void {
   }
 }
 
-function realDriver(parameters: URLSearchParams): HypervisorDriver {
+function realDriver(parameters: URLSearchParams): Backend {
   const root = parameters.get('root');
   if (!root || !isAbsolute(root)) {
     throw invalid('qemu:///embed needs root=DIR, an absolute directory for its sockets');
@@ -107,7 +148,11 @@ function realDriver(parameters: URLSearchParams): HypervisorDriver {
   makeRoot(root);
   const emulator = parameters.get('emulator') ?? undefined;
   const imageEmulator = parameters.get('image-emulator') ?? undefined;
-  return createQemuDriver({ host: createProcessHost({ runtimeDir: root, emulator, imageEmulator }) });
+  const state = openFileState(join(root, 'state'));
+  const saveDirectory = join(root, 'save');
+  makeRoot(saveDirectory);
+  const driver = createQemuDriver({ host: createProcessHost({ runtimeDir: root, emulator, imageEmulator }) });
+  return { driver, state, saveDirectory };
 }
 
 /**

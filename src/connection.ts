@@ -9,7 +9,10 @@ import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
 import { EventHub, type EventPayloads, type SubscribableEvent } from './events.ts';
 import { DomainCreateFlags, DomainDefineFlags, LifecycleEvent, ListDomainsFlags } from './flags.ts';
 import { emitLifecycle, type StartModeName, startDomain } from './lifecycle.ts';
+import { type BlockJobOutcome, Outcomes } from './outcomes.ts';
 import { DomainRecord, type Services } from './record.ts';
+import { readStatus, recoverDomain } from './recovery.ts';
+import type { StateStore } from './state/store.ts';
 import type { Timers } from './util/timers.ts';
 
 /** What a connection is opened with. */
@@ -18,11 +21,38 @@ export interface ConnectionOptions {
   readonly driver: HypervisorDriver;
   /** Absolute directory where managed saves are kept; without it there are none. */
   readonly saveDirectory?: string;
+  /**
+   * Where the domains are written down, so that a connection that comes after this one, or after the death of this
+   * process, goes on with them. The connection closes it. Without it everything ends with the connection.
+   */
+  readonly state?: StateStore;
+  /**
+   * Pauses the guest around every pivot, so that no crash can leave in doubt which image holds its last writes
+   * (libvirt did so from 1.0.0 to 1.2.14).
+   */
+  readonly pauseGuestAroundPivot?: boolean;
 }
 
 /** Opens a connection over a driver that the caller chose; `open` of the package chooses it by URI. */
-export function openConnection(options: ConnectionOptions): Connection {
+export function openConnection(options: Omit<ConnectionOptions, 'state'>): Connection {
   return new Connection(options);
+}
+
+/**
+ * {@link openConnection} that first takes over what an earlier connection left in `state`: definitions, machines that
+ * run, jobs; {@link Connection.listBlockJobOutcomes} tells what became of jobs in the meantime.
+ * @throws VirtError XML_DETAIL for state that cannot be read, which is left as it is, and of the driver
+ */
+export async function recoverConnection(options: ConnectionOptions): Promise<Connection> {
+  try {
+    const connection = new Connection(options);
+    await connection.recover();
+    return connection;
+  } catch (error) {
+    await options.driver.leave?.();
+    options.state?.close();
+    throw error;
+  }
 }
 
 /** A connection (libvirt: virConnectPtr). Closing it ends every domain that it runs. */
@@ -32,16 +62,20 @@ export class Connection {
   readonly #events = new EventHub();
   readonly #records = new Map<string, DomainRecord>();
   readonly #services: Services;
+  /** Outcomes of domains that are gone. */
+  readonly #past = new Map<string, Outcomes>();
   #lastDomainId = 0;
   #closed = false;
 
-  constructor({ uri, driver, saveDirectory }: ConnectionOptions) {
+  constructor({ uri, driver, saveDirectory, state, pauseGuestAroundPivot }: ConnectionOptions) {
     this.uri = uri;
     this.#driver = driver;
     this.#services = {
       driver,
       events: this.#events,
       saveDirectory,
+      state,
+      pausesAroundPivot: pauseGuestAroundPivot ?? false,
       nextDomainId: () => {
         this.#lastDomainId += 1;
         return this.#lastDomainId;
@@ -49,6 +83,8 @@ export class Connection {
       forget: (record) => {
         record.forgotten = true;
         this.#records.delete(record.uuid);
+        if (record.outcomes.all.length > 0) this.#past.set(record.uuid, record.outcomes);
+        record.journal();
       },
     };
   }
@@ -76,6 +112,9 @@ export class Connection {
     record.guard('define');
     const redefined = existing !== undefined;
     record.persistent = definition;
+    // Whoever defines it says which image it uses.
+    record.outcomes.clear();
+    record.journal();
     emitLifecycle(record, LifecycleEvent.DEFINED, redefined ? 1 : 0);
     return record.handle;
   }
@@ -118,6 +157,7 @@ export class Connection {
           domain: ErrorDomain.DOMAIN,
         });
       }
+      record.outcomes.clear();
       try {
         await startDomain(record, definition, mode, restoreFrom);
       } catch (error) {
@@ -185,12 +225,70 @@ export class Connection {
     throw new VirtError(ErrorCode.INVALID_ARG, `no event callback with id ${callbackId} is registered`);
   }
 
+  /**
+   * What became of block jobs of whose end no caller was told: their machine died, or they ended while no connection
+   * was there. Kept until the domain is defined or created anew, or {@link forgetBlockJobOutcomes}.
+   */
+  listBlockJobOutcomes(): BlockJobOutcome[] {
+    this.#assertOpen();
+    const present = [...this.#records.values()].map(({ outcomes }) => outcomes);
+    return [...this.#past.values(), ...present].flatMap((outcomes) => outcomes.list());
+  }
+
+  /** Drops what {@link listBlockJobOutcomes} keeps of a domain, also where it says `unknown`. */
+  forgetBlockJobOutcomes(domainUuid: string): void {
+    this.#assertOpen();
+    this.#records.get(domainUuid)?.outcomes.clear();
+    this.#records.get(domainUuid)?.journal();
+    if (this.#past.delete(domainUuid)) this.#services.state?.remove(domainUuid);
+  }
+
+  /** Takes over what an earlier connection left; for {@link recoverConnection}. */
+  async recover(): Promise<void> {
+    const { state } = this.#services;
+    if (!state) return;
+    for (const status of state.load().map(readStatus)) {
+      if (status.definition === undefined) {
+        const { name, uuid, outcomes } = status;
+        this.#past.set(uuid, new Outcomes(name, uuid, outcomes));
+        continue;
+      }
+      const record = new DomainRecord(
+        this.#services,
+        status.definition,
+        (self) => new Domain(self),
+        status.outcomes,
+      );
+      this.#records.set(record.uuid, record);
+      this.#lastDomainId = Math.max(this.#lastDomainId, status.run?.id ?? 0);
+      await recoverDomain(record, status);
+    }
+  }
+
   /** Ends every running domain and frees all that the driver holds. Idempotent. */
   async close(): Promise<void> {
+    await this.#leave(() => this.#driver.close());
+  }
+
+  /**
+   * Closes the connection and leaves its domains running for the next one on the same state. Without state, or with a
+   * driver whose machines end with it, this is {@link close}. Idempotent.
+   */
+  async disconnect(): Promise<void> {
+    const { leave } = this.#driver;
+    if (!leave || !this.#services.state) return this.close();
+    await this.#leave(() => leave.call(this.#driver));
+  }
+
+  async #leave(release: () => Promise<void>): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    await this.#driver.close();
-    this.#events.clear();
+    try {
+      await release();
+    } finally {
+      this.#services.state?.close();
+      this.#events.clear();
+    }
   }
 
   #assertOpen(): void {
@@ -201,6 +299,7 @@ export class Connection {
   }
 
   #enter(definition: DomainDefinition): DomainRecord {
+    this.#past.delete(definition.uuid);
     const record = new DomainRecord(this.#services, definition, (self) => new Domain(self));
     this.#records.set(record.uuid, record);
     return record;

@@ -46,6 +46,33 @@ export interface MachineSpec {
   readonly startPaused?: boolean;
   /** Goes on from a state that {@link Machine.save} wrote; the CPUs stay stopped unless they are resumed. */
   readonly restoreFrom?: string;
+  /**
+   * Asks for a machine that outlives this process. Called with what {@link HypervisorDriver.attach} finds it by, once
+   * it exists and before its CPUs run.
+   */
+  readonly launched?: (handle: string) => void;
+}
+
+/** A job that a machine was left with. */
+export interface KnownJob {
+  readonly request: JobRequest;
+  /** Of a copy. */
+  readonly target?: TargetSpec;
+  /** What it may have been asked. */
+  readonly asked?: 'pivot' | 'abort';
+}
+
+/** What is known of a machine that an earlier process started. */
+export interface KnownMachine {
+  readonly spec: MachineSpec;
+  readonly jobs: readonly KnownJob[];
+}
+
+/** A machine that was found again. */
+export interface AttachedMachine {
+  readonly machine: Machine;
+  /** Whether its CPUs run; `io-error`: they were stopped by one. */
+  readonly cpus: 'running' | 'paused' | 'io-error';
 }
 
 /** One disk's part of a disk-only snapshot: a new image on top of what the guest writes to. */
@@ -152,6 +179,8 @@ export type DriverEvent =
       readonly outcome: 'completed' | 'failed' | 'cancelled';
       readonly error?: string;
     }
+  /** A job that the machine was left with is not there any more; the chains have to tell what became of it. */
+  | { readonly type: 'job-lost'; readonly id: string }
   | { readonly type: 'paused'; readonly reason: 'user' | 'io-error' }
   | { readonly type: 'resumed' }
   | { readonly type: 'powerdown-requested' | 'guest-shutdown' | 'reset' }
@@ -187,6 +216,8 @@ export interface Capabilities {
   readonly synchronousWrites: boolean;
   /** READY is announced: by an event of the hypervisor's, or by a driver that looks often enough (RHEL 6). */
   readonly readyEvent: boolean;
+  /** Nothing says afterwards how a pivot ended, so the guest has to be paused around it (RHEL 6's reopen). */
+  readonly pivotNeedsPause?: boolean;
   /** The granularity and the buffer of a copy can be chosen. */
   readonly copyTuning: boolean;
   /** A copy's progress never goes back (it did before QEMU 2.3, when the guest wrote to what had been copied). */
@@ -298,6 +329,16 @@ export interface HypervisorDriver {
    * @throws VirtError SYSTEM_ERROR for a file that cannot be read, OPERATION_FAILED for one that is no saved state
    */
   savedHeader?(path: string): Promise<string>;
+  /**
+   * Takes over a machine that an earlier process started with {@link MachineSpec.launched}; left out by drivers whose
+   * machines end with their process. What has become of the known jobs comes as events: `job-ready`, `job-ended`,
+   * `job-lost`; a job of which none comes is running.
+   * @returns undefined if it is not there any more
+   * @throws VirtError if it is there and cannot be talked to
+   */
+  attach?(handle: string, known: KnownMachine): Promise<AttachedMachine | undefined>;
+  /** As {@link close}, but leaves running what outlives this process. */
+  leave?(): Promise<void>;
   /** Destroys every machine that this driver started and frees all else. Idempotent. */
   close(): Promise<void>;
 }

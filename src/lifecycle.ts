@@ -5,7 +5,7 @@ import { chainOf } from './chains.ts';
 import { type DiskSource, emptiedDiskXml, type ImageDescription } from './conf/disk.ts';
 import { type DomainDefinition, withDiskElements } from './conf/domain.ts';
 import type { XmlElement } from './conf/xml.ts';
-import type { GoneReason, MachineSpec } from './driver.ts';
+import type { GoneReason, Machine, MachineSpec } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
 import { DomainState, EventId, LifecycleEvent } from './flags.ts';
 import type { DomainRecord } from './record.ts';
@@ -82,14 +82,29 @@ export async function startDomain(
   const present = await applyStartupPolicy(record, definition);
   const disks = await liveDisks(record, present, indexes);
   const paused = mode.state.state === DomainState.PAUSED;
-  const machine = await driver.start({
-    ...machineSpec(present, disks),
-    ...(paused && { startPaused: true }),
-    ...(restoreFrom !== undefined && { restoreFrom }),
-  });
+  const { state } = mode;
+  let handle: string | undefined;
+  const launched = (found: string): void => {
+    handle = found;
+    record.launching = { handle: found, live: present, disks, indexes, state };
+    record.journal();
+  };
+  let machine: Machine;
+  try {
+    machine = await driver.start({
+      ...machineSpec(present, disks),
+      ...(paused && { startPaused: true }),
+      ...(restoreFrom !== undefined && { restoreFrom }),
+      ...(record.services.state && { launched }),
+    });
+  } catch (error) {
+    abandonLaunch(record);
+    throw error;
+  }
   const running = new RunningDomain({
     id: record.services.nextDomainId(),
     machine,
+    handle,
     disks,
     indexes,
     state: mode.state,
@@ -99,6 +114,8 @@ export async function startDomain(
   if (restoreFrom !== undefined && !paused) await machine.resume();
   record.live = present;
   record.running = running;
+  record.launching = undefined;
+  record.journal();
   for (const { event, detail } of mode.announce) emitLifecycle(record, event, detail);
   running.listen();
 }
@@ -171,7 +188,15 @@ async function liveDisks(
   return disks;
 }
 
-function machineSpec(definition: DomainDefinition, disks: readonly LiveDisk[]): MachineSpec {
+/** A start that failed has left nothing, and so does the journal. */
+function abandonLaunch(record: DomainRecord): void {
+  if (!record.launching) return;
+  record.launching = undefined;
+  record.journal();
+}
+
+/** What the driver starts, or finds again. */
+export function machineSpec(definition: DomainDefinition, disks: readonly LiveDisk[]): MachineSpec {
   return {
     name: definition.name,
     uuid: definition.uuid,
@@ -211,10 +236,13 @@ export async function resumeDomain(record: DomainRecord): Promise<void> {
   await running.resume();
 }
 
-function observe(record: DomainRecord): RunningObserver {
+/** What a running domain's news do to the domain and its connection. */
+export function observe(record: DomainRecord): RunningObserver {
   const domain = record.handle;
   const { events } = record.services;
   return {
+    changed: () => record.journal(),
+    ended: (outcome) => record.outcomes.add(outcome),
     jobEvent(job, status) {
       const type = publicType(job);
       const path = job.disk.chain[0]?.path;
@@ -244,6 +272,7 @@ function observe(record: DomainRecord): RunningObserver {
       record.running = undefined;
       record.live = undefined;
       record.offReason = ENDS[reason].reason;
+      tryJournal(record);
       if (reason === 'destroyed') emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_HOST);
       emitLifecycle(record, LifecycleEvent.STOPPED, ENDS[reason].detail);
       if (!record.persistent) record.services.forget(record);
@@ -251,6 +280,15 @@ function observe(record: DomainRecord): RunningObserver {
     reset: () => events.emit(EventId.REBOOT, { domain }),
     diskRemoved: (disk) => events.emit(EventId.DEVICE_REMOVED, { domain, deviceAlias: disk.alias }),
   };
+}
+
+/** The end has happened whether it can be written down or not; the next connection finds the machine gone. */
+function tryJournal(record: DomainRecord): void {
+  try {
+    record.journal();
+  } catch (error) {
+    if (!isVirtError(error)) throw error;
+  }
 }
 
 /** libvirt leaves behind, with a warning in its log, what it cannot unlink; only local files are unlinked. */

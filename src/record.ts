@@ -8,8 +8,12 @@ import type { HypervisorDriver } from './driver.ts';
 import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
 import type { EventHub } from './events.ts';
 import { type GuardedOperation, guardDomain } from './guards.ts';
+import { Outcomes } from './outcomes.ts';
 import type { RunningDomain } from './running.ts';
 import { SnapshotStore } from './snapshots.ts';
+import { type Launching, writeJournal } from './state/journal.ts';
+import type { OutcomeStatus } from './state/status.ts';
+import type { StateStore } from './state/store.ts';
 import { JobLock } from './util/job-lock.ts';
 
 /** What every domain of a connection shares. */
@@ -18,6 +22,10 @@ export interface Services {
   readonly events: EventHub;
   /** Where managed saves are kept; undefined: nowhere, so that there are none. */
   readonly saveDirectory: string | undefined;
+  /** Where the domains are written down; undefined: nowhere, so that nothing survives. */
+  readonly state: StateStore | undefined;
+  /** The guest is paused around every pivot. */
+  readonly pausesAroundPivot: boolean;
   nextDomainId(): number;
   /** A transient domain has ended, or a persistent one was undefined while shut off. */
   forget(record: DomainRecord): void;
@@ -37,6 +45,11 @@ export class DomainRecord {
   /** What is kept when it is shut off; undefined for a transient domain. */
   persistent: DomainDefinition | undefined;
   running: RunningDomain | undefined;
+  /** While it is being started. */
+  launching: Launching | undefined;
+  /** It is being taken over from an earlier connection: nothing is written down before that is done. */
+  recovering = false;
+  readonly outcomes: Outcomes;
   /** virDomainShutoffReason, for when it is shut off. */
   offReason = 0;
   /** Set while a call ends the run for a reason of its own. */
@@ -50,12 +63,19 @@ export class DomainRecord {
     services: Services,
     definition: DomainDefinition,
     makeHandle: (record: DomainRecord) => Domain,
+    outcomes: readonly OutcomeStatus[] = [],
   ) {
     this.services = services;
     this.name = definition.name;
     this.uuid = definition.uuid;
     this.#lock = new JobLock(services.driver.timers);
+    this.outcomes = new Outcomes(this.name, this.uuid, outcomes);
     this.handle = makeHandle(this);
+  }
+
+  /** Writes down what is known; it is safe on return. @throws VirtError SYSTEM_ERROR */
+  journal(): void {
+    writeJournal(this);
   }
 
   /**

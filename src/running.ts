@@ -2,12 +2,13 @@
 
 import { type ImageIndexes, imageRef, type LiveDisk } from './blockjob/live.ts';
 import type { JobEnd, JobRecord } from './blockjob/registry.ts';
-import { JobRegistry } from './blockjob/registry.ts';
+import { aftermathOf, JobRegistry } from './blockjob/registry.ts';
 import { type DriverOutcome, ENDING, PUBLIC_TYPE } from './blockjob/states.ts';
 import type { ImageDescription } from './conf/disk.ts';
 import type { DriverEvent, GoneReason, Machine } from './driver.ts';
 import { isVirtError } from './errors.ts';
 import { BlockJobStatus, DomainState } from './flags.ts';
+import type { OutcomeStatus } from './state/status.ts';
 import { Thresholds } from './thresholds.ts';
 import { unreachable } from './util/assert.ts';
 
@@ -21,10 +22,23 @@ export interface StateAndReason {
 /** Reasons that are used here (virDomainRunningReason, virDomainPausedReason). */
 const RUNNING_UNPAUSED = 5;
 const PAUSED_USER = 1;
+const PAUSED_SAVE = 3;
 const PAUSED_IOERROR = 5;
+
+/** The guest is paused so that nothing is written while a pivot is under way. */
+export interface PivotPause {
+  /** The job's id. */
+  readonly job: string;
+  /** It ran before, so it is let run after. */
+  readonly resumes: boolean;
+}
 
 /** What a running domain tells the domain it belongs to. */
 export interface RunningObserver {
+  /** Something changed that has to be written down. @throws VirtError SYSTEM_ERROR */
+  changed(): void;
+  /** A job came to an end of which no caller is told. */
+  ended(outcome: OutcomeStatus): void;
   jobEvent(record: JobRecord, status: BlockJobStatus): void;
   /** The disk uses another chain now; `previous` was the active image. */
   chainChanged(disk: LiveDisk, previous: ImageDescription | undefined): void;
@@ -45,11 +59,15 @@ export interface RunningObserver {
 export interface RunningParts {
   readonly id: number;
   readonly machine: Machine;
+  /** What the machine is found by after this process; undefined: it ends with it. */
+  readonly handle: string | undefined;
   readonly disks: readonly LiveDisk[];
   readonly indexes: ImageIndexes;
   /** The state it starts in. */
   readonly state: StateAndReason;
   readonly observer: RunningObserver;
+  /** Where an earlier connection left off with a pivot. */
+  readonly pausedFor?: PivotPause | undefined;
   /** Makes the error for those who wait when the machine goes. */
   readonly notRunning: () => Error;
 }
@@ -59,7 +77,8 @@ export class RunningDomain {
   readonly id: number;
   readonly machine: Machine;
   readonly indexes: ImageIndexes;
-  readonly jobs = new JobRegistry();
+  readonly handle: string | undefined;
+  readonly jobs: JobRegistry;
   readonly thresholds = new Thresholds();
   /** Settles when the machine has gone and the domain has been told. */
   readonly gone: Promise<void>;
@@ -69,13 +88,17 @@ export class RunningDomain {
   #disks: readonly LiveDisk[];
   readonly #removals = new Map<LiveDisk, () => void>();
   #state: StateAndReason;
+  #pausedFor: PivotPause | undefined;
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
     this.id = parts.id;
     this.machine = parts.machine;
     this.#disks = parts.disks;
+    this.handle = parts.handle;
+    this.jobs = new JobRegistry(() => parts.observer.changed());
     this.#state = parts.state;
+    this.#pausedFor = parts.pausedFor;
     this.indexes = parts.indexes;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.gone = promise;
@@ -108,14 +131,84 @@ export class RunningDomain {
     return promise;
   }
 
+  /**
+   * Makes a change of chains that a crash may cut off: the journal knows of both ends while it is made. The caller sets
+   * the new chains and writes that down.
+   * @throws VirtError of the change, or SYSTEM_ERROR; nothing has changed then
+   */
+  async change(
+    changes: readonly { readonly disk: LiveDisk; readonly next: readonly ImageDescription[] }[],
+    make: () => Promise<void>,
+  ): Promise<void> {
+    for (const { disk, next } of changes) disk.next = next;
+    try {
+      this.changed();
+      await make();
+    } finally {
+      for (const { disk } of changes) disk.next = undefined;
+    }
+  }
+
+  /** Set from before the guest is paused for a pivot until after it has been let go. */
+  get pausedFor(): PivotPause | undefined {
+    return this.#pausedFor;
+  }
+
+  /** Writes a change down, ahead of what it leads to. @throws VirtError SYSTEM_ERROR */
+  changed(): void {
+    this.#parts.observer.changed();
+  }
+
+  /**
+   * Pauses the guest for a pivot, without an event, as libvirt did up to 1.2.14. A crash finds it in the journal.
+   * @throws VirtError, after which the guest runs as before
+   */
+  async pauseForPivot(job: string): Promise<void> {
+    const before = this.#state;
+    this.#pausedFor = { job, resumes: before.state === DomainState.RUNNING };
+    this.#state = { state: DomainState.PAUSED, reason: PAUSED_SAVE };
+    try {
+      this.changed();
+      if (this.#pausedFor.resumes) await this.machine.pause();
+    } catch (error) {
+      this.#pausedFor = undefined;
+      this.#state = before;
+      throw error;
+    }
+  }
+
+  /** Lets a guest go that was paused for a pivot; what comes after is the user's. */
+  async endPivotPause(): Promise<void> {
+    const pause = this.#pausedFor;
+    if (!pause || this.#isGone) return;
+    try {
+      if (pause.resumes) await this.machine.resume();
+      this.#pausedFor = undefined;
+      if (pause.resumes) this.#state = { state: DomainState.RUNNING, reason: RUNNING_UNPAUSED };
+      this.changed();
+    } catch (error) {
+      if (!isVirtError(error)) throw error;
+    }
+  }
+
   /** Pauses the guest; the state follows even where the machine says nothing of it. */
   async pause(): Promise<void> {
+    if (this.#pausedFor) {
+      this.#pausedFor = { ...this.#pausedFor, resumes: false };
+      this.changed();
+      return;
+    }
     await this.machine.pause();
     this.#enter(DomainState.PAUSED, PAUSED_USER);
   }
 
   /** Lets the guest run. */
   async resume(): Promise<void> {
+    if (this.#pausedFor) {
+      this.#pausedFor = { ...this.#pausedFor, resumes: true };
+      this.changed();
+      return;
+    }
     await this.machine.resume();
     this.#enter(DomainState.RUNNING, RUNNING_UNPAUSED);
   }
@@ -128,6 +221,9 @@ export class RunningDomain {
         break;
       case 'job-ended':
         void this.#onEnded(event.id, event.outcome, event.error);
+        break;
+      case 'job-lost':
+        void this.#onLost(event.id);
         break;
       case 'paused':
         this.#enter(DomainState.PAUSED, event.reason === 'user' ? PAUSED_USER : PAUSED_IOERROR);
@@ -204,22 +300,78 @@ export class RunningDomain {
 
   async #onEnded(id: string, outcome: DriverOutcome, error: string | undefined): Promise<void> {
     const record = this.jobs.byId(id);
-    if (!record) return;
+    if (!record || record.settled) return;
     const ending = ENDING[record.state][outcome];
     // Only a pivot makes a mirror's destination the disk; a mirror that somebody else ended leaves the source.
     const applied = ending.succeeded && (!record.mirrors || record.state === 'pivoting');
-    const { chain, released, deleted = [] } = record.aftermath(applied);
+    await this.#end(record, { ...ending, error }, applied);
+  }
+
+  /** What the disk has open tells what became of a job that ended while nobody listened. */
+  async #onLost(id: string): Promise<void> {
+    const record = this.jobs.byId(id);
+    if (!record) return;
+    const applied = await this.#hasOpen(record.disk.target, record.after);
+    if (this.jobs.byId(id) !== record || record.settled) return;
+    const error = 'the job was gone when the machine was found again';
+    const ending = ENDING[record.state][applied ? 'completed' : 'failed'];
+    await this.#end(record, { ...ending, error: applied ? undefined : error }, applied);
+  }
+
+  /** Whether a disk has these images open. */
+  async #hasOpen(target: string, chain: readonly ImageDescription[]): Promise<boolean> {
+    try {
+      const open = (await this.machine.chains()).find(({ disk }) => disk === target)?.paths ?? [];
+      return open.length === chain.length && open.every((path, depth) => path === chain[depth]?.path);
+    } catch (error) {
+      // Without its monitor the machine is about to be gone.
+      if (!isVirtError(error)) throw error;
+      return false;
+    }
+  }
+
+  /**
+   * The end of a job: first the disk and the journal, in one piece, so that after a crash both speak of the same
+   * images; then the guest goes on, and only then is anything closed or deleted.
+   */
+  async #end(record: JobRecord, end: JobEnd, applied: boolean): Promise<void> {
+    const { observer } = this.#parts;
+    const { chain, released, deleted } = aftermathOf(record, applied);
     const previous = record.disk.chain[0];
+    if (record.recovered) observer.ended(outcomeOf(record, applied ? 'completed' : 'failed'));
+    this.jobs.settle(record);
     record.disk.chain = chain;
     record.disk.mirror = undefined;
-    if (applied) this.#parts.observer.chainChanged(record.disk, previous);
+    if (applied) observer.chainChanged(record.disk, previous);
+    const written = this.#tryChanged();
+    if (written && this.#pausedFor?.job === record.id) await this.endPivotPause();
     await this.release(released);
-    if (applied && deleted.length > 0) await this.#parts.observer.deleteImages(deleted);
+    if (written && deleted.length > 0) await observer.deleteImages(deleted);
     // The machine may have gone while its images were being released: then there is no event, as after any end of it.
-    if (this.jobs.byId(id) !== record) return;
-    const end: JobEnd = { ...ending, error };
-    this.#parts.observer.jobEvent(record, ending.status);
+    if (this.jobs.byId(record.id) !== record) return;
+    observer.jobEvent(record, end.status);
     this.jobs.remove(record, end);
+  }
+
+  /** Whether it could be written down. */
+  #tryChanged(): boolean {
+    try {
+      this.changed();
+      return true;
+    } catch (error) {
+      if (!isVirtError(error)) throw error;
+      return false;
+    }
+  }
+
+  /**
+   * What the end of the machine means for a mirror. While it pivots either image may hold the last writes, unless the
+   * guest was paused: then the source does.
+   */
+  #tellFate(job: JobRecord): void {
+    if (!job.mirrors || job.settled) return;
+    const known = job.state !== 'pivoting' || this.#pausedFor?.job === job.id;
+    this.#parts.observer.ended(outcomeOf(job, known ? 'failed' : 'unknown'));
   }
 
   /** Closes images that nothing uses any more. One that cannot be closed is no reason to withhold what comes next. */
@@ -232,13 +384,15 @@ export class RunningDomain {
   }
 
   #enter(state: DomainState, reason: number): void {
-    if (this.#isGone || this.#state.state === state) return;
+    if (this.#isGone || this.#pausedFor || this.#state.state === state) return;
     this.#state = { state, reason };
+    this.#tryChanged();
     this.#parts.observer.stateChanged(this.#state);
   }
 
   #onGone(reason: GoneReason): void {
     this.#isGone = true;
+    for (const job of this.jobs.all()) this.#tellFate(job);
     this.#parts.observer.gone(reason);
     this.jobs.abandon(this.#parts.notRunning);
     this.#resolveGone();
@@ -258,4 +412,13 @@ export function markMirror(disk: LiveDisk, ready: 'yes' | 'pivot' | 'abort' | un
 /** virDomainBlockJobType of a job. */
 export function publicType(record: JobRecord): (typeof PUBLIC_TYPE)[JobRecord['kind']] {
   return PUBLIC_TYPE[record.kind];
+}
+
+/** What is kept of a job's end. */
+export function outcomeOf(
+  { disk, kind, after }: Pick<JobRecord, 'disk' | 'kind' | 'after'>,
+  outcome: OutcomeStatus['outcome'],
+): OutcomeStatus {
+  const source = disk.chain[0]?.path ?? '';
+  return { disk: disk.target, kind, outcome, source, destination: after[0]?.path ?? '' };
 }

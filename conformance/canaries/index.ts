@@ -6,6 +6,8 @@ import { eventCanaries } from './events.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
 import { sequenceCanaries } from './qmp/sequences.ts';
+import { stateCanaries } from './qmp/state.ts';
+import { textCanaries } from './qmp/texts.ts';
 import { verbCanaries } from './qmp/verbs.ts';
 
 /** Every canary of the suite; each contract is named by at least one. */
@@ -17,4 +19,6 @@ export const canaries: readonly Canary[] = [
   ...eventCanaries,
   ...verbCanaries,
   ...sequenceCanaries,
+  ...textCanaries,
+  ...stateCanaries,
 ];

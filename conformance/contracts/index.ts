@@ -15,6 +15,10 @@ import { pullKeepsData } from './api/pull-keeps-data.ts';
 import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
 import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
+import { errorContracts } from './qmp/errors.ts';
+import { graphContracts } from './qmp/graph.ts';
+import { protocolContracts } from './qmp/protocol.ts';
+import { queryContracts } from './qmp/queries.ts';
 import { sequenceContracts } from './qmp/sequences.ts';
 import { verbContracts } from './qmp/verbs.ts';
 
@@ -35,6 +39,10 @@ export const contracts: readonly Contract[] = [
   speedUnits,
   syncAbortWaits,
   oneTerminalEvent,
+  ...protocolContracts,
   ...verbContracts,
   ...sequenceContracts,
+  ...errorContracts,
+  ...queryContracts,
+  ...graphContracts,
 ];

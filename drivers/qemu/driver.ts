@@ -1,11 +1,21 @@
 /** The QEMU driver: starts machines on a host, real or simulated, and handles images there. */
-import type { HypervisorDriver, ImageRef, Machine, MachineSpec } from '../../src/driver.ts';
+import type {
+  AttachedMachine,
+  HypervisorDriver,
+  ImageRef,
+  KnownMachine,
+  Machine,
+  MachineSpec,
+} from '../../src/driver.ts';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
 import { machineArguments } from './arguments.ts';
+import type { Dialect } from './dialects/dialect.ts';
+import { chooseDialect } from './dialects/index.ts';
 import { connectTo, Helper, type HelperSession } from './helper.ts';
 import type { Host } from './host.ts';
 import { QemuMachine } from './machine.ts';
-import { capabilitiesOf, type ProbeCache } from './probe.ts';
+import { buildOf, capabilitiesOf, type ProbeCache, probe } from './probe.ts';
+import { QmpClient } from './qmp-client.ts';
 import { readHeader } from './saved-state.ts';
 import { createVolumes } from './volumes.ts';
 
@@ -43,8 +53,14 @@ export function createQemuDriver({
     throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
   };
 
-  const close = async (): Promise<void> => {
-    await Promise.all([...machines].map((machine) => machine.destroy()));
+  const keep = (machine: QemuMachine): Machine => {
+    machines.add(machine);
+    void machine.gone.then(() => machines.delete(machine));
+    return machine satisfies Machine;
+  };
+
+  const close = async (end: (machine: QemuMachine) => Promise<void>): Promise<void> => {
+    await Promise.all([...machines].map(end));
     await Promise.all([...helpers.values()].map((helper) => helper.close()));
     await host.close();
   };
@@ -58,14 +74,19 @@ export function createQemuDriver({
         throw new VirtError(ErrorCode.OPERATION_INVALID, 'the driver is closed: open a new connection');
       }
       const binary = spec.emulator ?? defaultEmulator;
-      const machine = await startMachine(host, binary, helperOf(binary), spec);
-      machines.add(machine);
-      void machine.gone.then(() => machines.delete(machine));
-      return machine satisfies Machine;
+      return keep(await startMachine(host, binary, helperOf(binary), spec));
+    },
+    async attach(handle, known) {
+      const found = await attachMachine(host, probes, handle, known);
+      return found && { machine: keep(found.machine), cpus: found.cpus };
+    },
+    leave() {
+      closing ??= close((machine) => machine.leave());
+      return closing;
     },
     savedHeader: async (path) => (await readHeader(host.files, path)).header,
     close() {
-      closing ??= close();
+      closing ??= close((machine) => machine.destroy());
       return closing;
     },
   };
@@ -80,17 +101,39 @@ async function startMachine(
   const { dialect, probe } = await helper.session();
   const kinds = await imageKinds(host, spec);
   const kindOf = ({ path }: ImageRef) => kinds.get(path) ?? 'file';
-  const emulator = await host.launch(binary, machineArguments(spec, dialect, kindOf));
+  const emulator = await host.launch(binary, machineArguments(spec, dialect, kindOf), spec.launched);
   return connectTo(host, emulator, async (client) => {
     if (!(await helper.isSameBuild(client))) {
       const detail = `the emulator '${binary ?? 'QEMU'}' was replaced while it was in use: start the machine again`;
       throw new VirtError(ErrorCode.OPERATION_FAILED, detail);
     }
-    const capabilities = capabilitiesOf(probe, dialect.capabilities);
+    const capabilities = capabilitiesOf(probe, claims(dialect));
     const machine = new QemuMachine({ spec, emulator, client, dialect, capabilities, host });
     await machine.run();
     return machine;
   });
+}
+
+/** Finds a machine again. It is asked what it can do, whatever its binary is by now. */
+async function attachMachine(
+  host: Host,
+  probes: ProbeCache,
+  handle: string,
+  { spec, jobs }: KnownMachine,
+): Promise<{ machine: QemuMachine; cpus: AttachedMachine['cpus'] } | undefined> {
+  const emulator = await host.attach?.(handle);
+  if (emulator === undefined) return undefined;
+  const client = await QmpClient.connect(() => emulator.connect(), { timers: host.timers });
+  const answers = probes.get(buildOf(client)) ?? (await probe(client));
+  probes.set(answers.build, answers);
+  const dialect = chooseDialect(answers);
+  const capabilities = capabilitiesOf(answers, claims(dialect));
+  const machine = new QemuMachine({ spec, emulator, client, dialect, capabilities, host });
+  return { machine, cpus: await machine.takeOver(jobs) };
+}
+
+function claims({ capabilities, holdsGuest }: Dialect) {
+  return { ...capabilities, pivotNeedsPause: holdsGuest };
 }
 
 async function imageKinds(host: Host, spec: MachineSpec): Promise<ReadonlyMap<string, 'file' | 'block'>> {

@@ -76,6 +76,12 @@ function malformed(command: string, what: string): VirtError {
   );
 }
 
+/** A reply that must be an object. */
+export function objectOf(value: QmpValue | undefined, command: string): QmpObject {
+  if (!isQmpObject(value)) throw malformed(command, 'is not an object');
+  return value;
+}
+
 /** A reply that must be a list of objects. */
 export function objectsOf(value: QmpValue | undefined, command: string): readonly QmpObject[] {
   if (!Array.isArray(value) || !value.every(isQmpObject))

@@ -22,6 +22,8 @@ export interface Emulator {
   output(): string;
   /** SIGTERM, then SIGKILL after a grace period; resolves when the process has ended. Idempotent. */
   terminate(): Promise<void>;
+  /** Goes without the process, which runs on; left out by one that ends with this process. */
+  leave?(): void;
 }
 
 /** File operations the driver does itself, next to those that the emulator does. */
@@ -46,8 +48,15 @@ export interface Host {
   /**
    * Starts an emulator with these arguments plus a QMP monitor of the host's choosing. Rejects with a VirtError that
    * names the binary and what it printed if it cannot be run or ends before its monitor is there.
+   * @param launched makes an emulator that outlives this process; called at once with what {@link attach} finds it by
    */
-  launch(emulator: string | undefined, argv: readonly string[]): Promise<Emulator>;
+  launch(
+    emulator: string | undefined,
+    argv: readonly string[],
+    launched?: (handle: string) => void,
+  ): Promise<Emulator>;
+  /** Finds an emulator that an earlier process launched; undefined if it has ended. Left out where none outlive it. */
+  attach?(handle: string): Promise<Emulator | undefined>;
   /** Ends every emulator that it launched and removes its sockets. Idempotent. */
   close(): Promise<void>;
 }

@@ -1,6 +1,6 @@
 /** Emulators as real processes: QEMU itself, or anything that takes its arguments and speaks its protocol. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { rmSync } from 'node:fs';
+import { closeSync, openSync, rmSync } from 'node:fs';
 import { mkdtemp } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -13,6 +13,7 @@ import type { Emulator, EmulatorExit, Host } from './host.ts';
 import { nodeFiles } from './node-files.ts';
 import { atProcessEnd } from './reaper.ts';
 import { connectSocket } from './socket-duplex.ts';
+import { adoptProcess, formatHandle, outputIn, outputOf, socketIn, startOf } from './survivors.ts';
 
 /** How real processes are run. */
 export interface ProcessHostOptions {
@@ -69,7 +70,7 @@ export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost
     files: nodeFiles,
     ...(options.imageEmulator === undefined ? {} : { imageEmulator: options.imageEmulator }),
     pids,
-    async launch(emulator, argv) {
+    async launch(emulator, argv, launched) {
       const binary = emulator ?? options.emulator ?? DEFAULT_EMULATOR;
       const directory = await makeRuntimeDirectory(options.runtimeDir ?? tmpdir());
       if (closed) {
@@ -79,7 +80,15 @@ export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost
           'the host of emulators is closed: open a new connection',
         );
       }
-      const child = await EmulatorProcess.spawn(binary, argv, directory, timers, limits);
+      const child = await EmulatorProcess.spawn({
+        binary,
+        argv,
+        directory,
+        timers,
+        limits,
+        launched,
+        left: () => running.delete(child),
+      });
       running.add(child);
       pids.add(child.pid);
       void child.exited.then(() => {
@@ -89,6 +98,7 @@ export function createProcessHost(options: ProcessHostOptions = {}): ProcessHost
       await child.waitForMonitor();
       return child;
     },
+    attach: async (handle) => adoptProcess(handle, timers, limits.graceMs),
     async close() {
       closed = true;
       await Promise.all([...running].map((child) => child.terminate()));
@@ -114,10 +124,6 @@ async function makeRuntimeDirectory(parent: string): Promise<string> {
   }
 }
 
-function socketIn(directory: string): string {
-  return join(directory, 'qmp');
-}
-
 /** libvirt's words for a binary that cannot be run. */
 function cannotRun(binary: string, cause: unknown): unknown {
   const code = systemErrorCode(cause);
@@ -128,6 +134,19 @@ function cannotRun(binary: string, cause: unknown): unknown {
   const errno = error instanceof VirtError ? error.errno : undefined;
   const options = errno === undefined ? { cause } : { cause, errno };
   return new VirtError(ErrorCode.SYSTEM_ERROR, `${what}: ${strerror(code)}; ${INSTALL}`, options);
+}
+
+/** What a process is started with. */
+interface LaunchParts {
+  readonly binary: string;
+  readonly argv: readonly string[];
+  readonly directory: string;
+  readonly timers: Timers;
+  readonly limits: Limits;
+  /** It outlives this process. */
+  readonly launched: ((handle: string) => void) | undefined;
+  /** It has been left alone. */
+  readonly left: () => void;
 }
 
 /** One child process with its monitor socket. */
@@ -143,13 +162,14 @@ class EmulatorProcess implements Emulator {
   #exit: EmulatorExit | undefined;
   #first: Duplex | undefined;
 
+  readonly #left: () => void;
+  /** undefined: it ends with this process. */
+  readonly leave: (() => void) | undefined;
+
   private constructor(
-    binary: string,
+    { binary, directory, timers, limits, launched, left }: LaunchParts,
     child: ChildProcess,
     pid: number,
-    directory: string,
-    timers: Timers,
-    limits: Limits,
   ) {
     this.#binary = binary;
     this.#child = child;
@@ -157,15 +177,19 @@ class EmulatorProcess implements Emulator {
     this.#directory = directory;
     this.#timers = timers;
     this.#limits = limits;
+    this.#left = left;
+    this.leave = launched && (() => this.#leave());
     const keep = (text: string) => {
       this.#output = (this.#output + text).slice(-OUTPUT_CHARACTERS);
     };
     child.stdout?.setEncoding('utf8').on('data', keep);
     child.stderr?.setEncoding('utf8').on('data', keep);
-    const forget = atProcessEnd(() => {
-      this.#kill('SIGKILL');
-      this.#removeDirectory();
-    });
+    const forget = launched
+      ? () => undefined
+      : atProcessEnd(() => {
+          this.#kill('SIGKILL');
+          this.#removeDirectory();
+        });
     const { promise, resolve } = Promise.withResolvers<EmulatorExit>();
     this.exited = promise;
     // What the process started itself must not outlive it, nor hold its output open.
@@ -180,23 +204,24 @@ class EmulatorProcess implements Emulator {
   }
 
   /** Starts a process; rejects, the directory removed, if the system cannot. */
-  static async spawn(
-    binary: string,
-    argv: readonly string[],
-    directory: string,
-    timers: Timers,
-    limits: Limits,
-  ): Promise<EmulatorProcess> {
+  static async spawn(parts: LaunchParts): Promise<EmulatorProcess> {
+    const { binary, argv, directory, launched } = parts;
     // wait=on: a client that comes while the monitor is being set up may lose its first command, or be greeted twice
     // (docs/discoveries/monitor-before-it-is-set-up.md).
     const monitor = ['-qmp', `unix:${optionValue(socketIn(directory))},server=on,wait=on`];
+    // What outlives this process must not write into pipes that nobody reads.
+    const output = launched ? openSync(outputIn(directory), 'a', 0o600) : 'pipe';
     const child = spawn(binary, [...argv, ...monitor], {
       detached: true,
-      stdio: ['ignore', 'pipe', 'pipe'],
+      stdio: ['ignore', output, output],
       env: { ...process.env, LC_ALL: 'C' },
     });
+    if (typeof output === 'number') closeSync(output);
     const { pid } = child;
-    if (pid !== undefined) return new EmulatorProcess(binary, child, pid, directory, timers, limits);
+    if (pid !== undefined) {
+      launched?.(formatHandle({ pid, started: startOf(pid) ?? '', directory }));
+      return new EmulatorProcess(parts, child, pid);
+    }
     const { promise, resolve } = Promise.withResolvers<Error>();
     child.once('error', resolve);
     const cause = await promise;
@@ -234,7 +259,13 @@ class EmulatorProcess implements Emulator {
   }
 
   output(): string {
-    return this.#output.replaceAll(WAITING_LINE, '');
+    const output = this.leave ? outputOf(this.#directory) : this.#output;
+    return output.replaceAll(WAITING_LINE, '');
+  }
+
+  #leave(): void {
+    this.#child.unref();
+    this.#left();
   }
 
   async terminate(): Promise<void> {

@@ -1,5 +1,6 @@
 /** One running QEMU as a {@link Machine}: requests become a dialect's commands, events become the driver's. */
 import type {
+  AttachedMachine,
   Capabilities,
   DiskChain,
   DiskSpec,
@@ -8,6 +9,7 @@ import type {
   ImageRef,
   JobRequest,
   JobSnapshot,
+  KnownJob,
   Machine,
   MachineSpec,
   TargetRef,
@@ -25,7 +27,7 @@ import type {
   Polling,
   Verdict,
 } from './dialects/dialect.ts';
-import { describeEnd, qmpErrorOf } from './errors.ts';
+import { describeEnd, objectOf, qmpErrorOf } from './errors.ts';
 import { createExtras } from './extras.ts';
 import type { Emulator, Host } from './host.ts';
 import { JobWatch } from './job-watch.ts';
@@ -151,6 +153,33 @@ export class QemuMachine implements Machine {
     }
     if (path === undefined && !spec.startPaused) await client.execute('cont');
     this.#running = true;
+  }
+
+  /**
+   * Takes over a QEMU that runs: finds out what has become of the jobs it was left with (QMP: query-block-jobs), as
+   * if their events had come, and whether its CPUs run (QMP: query-status).
+   */
+  async takeOver(jobs: readonly KnownJob[]): Promise<AttachedMachine['cpus']> {
+    this.#running = true;
+    for (const job of jobs) this.#adopt(job);
+    const { status, running } = objectOf(await this.#parts.client.execute('query-status'), 'query-status');
+    await this.#findOpen(jobs);
+    await this.#lookAtJobs();
+    if (status === 'shutdown') this.#lifecycle.guestShutDown();
+    this.#stoppedByError = status === 'io-error';
+    this.#cpusRun = running === true;
+    if (running === true) return 'running';
+    return this.#stoppedByError ? 'io-error' : 'paused';
+  }
+
+  /** Goes, and leaves QEMU running for whoever takes it over; a QEMU that cannot live alone is ended. */
+  async leave(): Promise<void> {
+    const { emulator, client } = this.#parts;
+    if (emulator.leave === undefined || this.#ending) return this.destroy();
+    this.#ending = true;
+    client.close();
+    emulator.leave();
+    this.#gone.resolve();
   }
 
   async prepareTarget(spec: TargetSpec): Promise<TargetRef> {
@@ -323,6 +352,42 @@ export class QemuMachine implements Machine {
       onReady: (key) => this.#onSignal({ type: 'ready', key }),
       onGone: (key) => this.#onSignal({ type: 'concluded', key }),
     });
+  }
+
+  #adopt({ request, target, asked }: KnownJob): void {
+    const { dialect } = this.#parts;
+    const disk = this.#disks.get(request.disk);
+    assert(disk !== undefined, `takeOver: the machine has no disk '${request.disk}'`);
+    const key = dialect.jobKey(request, disk);
+    const isOpen = (image: ImageRef) => this.#open.has(image.index);
+    const view: JobView = { key, request, disk, isOpen, ...(target && { target }) };
+    this.#jobs.set(key, { view, phase: 'running', asked, asking: Promise.resolve() });
+  }
+
+  /** Which images of the jobs' destinations are open. */
+  async #findOpen(jobs: readonly KnownJob[]): Promise<void> {
+    const { dialect } = this.#parts;
+    const query = dialect.openNodes();
+    const targets = jobs.flatMap(({ target }) => (target ? [target] : []));
+    if (query === undefined || targets.length === 0) return;
+    const open = await this.#steps.ask(query);
+    for (const { disk, image, backing } of targets) {
+      const found = [image, ...backing].filter((one) => dialect.release([one], open).length > 0);
+      this.#opened(disk, found);
+    }
+  }
+
+  async #lookAtJobs(): Promise<void> {
+    const reports = await this.#steps.ask(this.#parts.dialect.jobs());
+    for (const [key, job] of [...this.#jobs]) {
+      const report = reports.find((candidate) => candidate.key === key);
+      if (report?.concluded) this.#onSignal({ type: 'concluded', key });
+      else if (report?.ready) this.#onSignal({ type: 'ready', key });
+      else if (report === undefined && job.phase !== 'concluded') {
+        this.#jobs.delete(key);
+        this.#emit({ type: 'job-lost', id: job.view.request.id });
+      }
+    }
   }
 
   #jobOf(id: string): Job {

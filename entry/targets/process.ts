@@ -37,14 +37,15 @@ export function processTarget(parts: ProcessTargetParts): Target {
     caseDeadlineMs: 60_000,
     concurrency: 3,
     available: parts.availability,
-    async open({ seed, wire }) {
+    async open(options) {
+      const { seed, wire, trace } = options;
       const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));
-      const options = { seed, ...(wire ? { wire } : {}) };
-      const { host } = tapped(parts.host(seed), options);
-      const driver = wire ? ownDriver(host, new Map(), options) : sharedDriver(seed);
+      const { host, trace: traced } = tapped(parts.host(seed), options);
+      const driver = wire || trace ? ownDriver(host, new Map(), options) : sharedDriver(seed);
       return openSession({
         uri: `qemu:///embed?root=${directory}`,
         driver,
+        ...(traced ? { trace: traced } : {}),
         directory,
         createImage: parts.createImage,
         contents: parts.contents,

@@ -63,7 +63,7 @@ export async function qemuTarget(emulator: string): Promise<Target> {
   const host = () => createProcessHost({ emulator });
   const probed = await probeDriver(createQemuDriver({ host: host() }));
   const availability = await withTools(probed, emulator);
-  return processTarget({
+  const target = processTarget({
     id: probed.ok ? `qemu-${majorMinor(probed.versionNumber)}` : 'qemu',
     title: `real QEMU (${emulator})`,
     runs: 5,
@@ -73,6 +73,7 @@ export async function qemuTarget(emulator: string): Promise<Target> {
     createImage: createHostImage,
     contents: hostContents,
   });
+  return { ...target, choice: `qemu=${emulator}` };
 }
 
 /** A real target also needs the image tools; without them it is as good as absent. */

@@ -16,6 +16,7 @@ export interface SessionParts {
   readonly contents: Session['contents'];
   readonly limits?: SessionLimits;
   readonly trace?: () => string;
+  readonly dirty?: NonNullable<Session['dirty']>;
   /** Where bare QMP servers are started; tapped as the driver's is. */
   readonly qmpHost: Host;
   /** Removes what is left once all emulators have ended. */
@@ -31,6 +32,7 @@ export function openSession({
   contents,
   limits,
   trace,
+  dirty,
   qmpHost,
   cleanUp,
 }: SessionParts): Session {
@@ -44,6 +46,7 @@ export function openSession({
     startQmp: () => qmpHost.launch(undefined, ['-machine', 'none', '-nodefaults', '-display', 'none']),
     ...(limits ? { limits } : {}),
     ...(trace ? { trace } : {}),
+    ...(dirty ? { dirty } : {}),
     async dispose() {
       try {
         await connection.close();

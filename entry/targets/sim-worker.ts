@@ -1,7 +1,7 @@
 /** One thread of the simulated target: runs the contracts it is sent, one at a time. */
 import { parentPort, workerData } from 'node:worker_threads';
 import { canaries, contracts } from '../../conformance/index.ts';
-import { judgeHere } from '../../conformance/run.ts';
+import { judgeHere } from '../../conformance/judge.ts';
 import type { RemoteTask, Verdict } from '../../conformance/target.ts';
 import { assert } from '../../src/util/assert.ts';
 import { simTarget } from './sim.ts';
@@ -19,7 +19,7 @@ assert(parentPort, 'this module is the main one of a worker thread');
 const port = parentPort;
 const target = simTarget(workerData as string | undefined);
 
-port.on('message', async ({ contractId, canaryId, seed, runs }: Omit<RemoteTask, 'onCase'>) => {
+port.on('message', async ({ contractId, canaryId, seed, runs, quick }: Omit<RemoteTask, 'onCase'>) => {
   const contract = contracts.find(({ id }) => id === contractId);
   const canary = canaries.find(({ id }) => id === canaryId);
   assert(contract, `there is a contract ${contractId}`);
@@ -30,6 +30,7 @@ port.on('message', async ({ contractId, canaryId, seed, runs }: Omit<RemoteTask,
     ...(canary ? { canary } : {}),
     seed,
     runs,
+    ...(quick ? { quick } : {}),
     onCase() {
       if (++cases < CASES_PER_MESSAGE) return;
       port.postMessage({ cases } satisfies WorkerMessage);

@@ -5,6 +5,7 @@ import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { DEFAULT_PROFILE, profileNamed, profiles } from '../../mock-qemu/profiles/index.ts';
 import { createWorld } from '../../mock-qemu/shells/world.ts';
 import { createMockHost } from '../mock-host.ts';
+import { observed } from './observer.ts';
 import { probeDriver } from './probe.ts';
 import { openSession, ownDriver, tapped } from './session.ts';
 import { createStoreImage, storeContents } from './store-images.ts';
@@ -37,12 +38,15 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
     },
     async open(options) {
       const { world, host } = hostOf(options.seed);
-      const tap = tapped(host, options);
+      // The observer comes first, so that what it asks is not on the tapped wire.
+      const watched = options.watch ? observed(host) : { host };
+      const tap = tapped(watched.host, options);
       return openSession({
         uri: 'mock:///embed',
         driver: ownDriver(tap.host, probes, options),
         qmpHost: tap.host,
         ...(tap.trace ? { trace: tap.trace } : {}),
+        ...('dirty' in watched ? { dirty: watched.dirty } : {}),
         directory: DIRECTORY,
         limits: limitsOf(profile),
         createImage: async (spec) => createStoreImage(world.store, spec),

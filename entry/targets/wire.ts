@@ -92,6 +92,12 @@ function tapDuplex(
   };
   return {
     write(bytes) {
+      if (!mutation.toQemu) {
+        // As it came, also where it is no message at all.
+        for (const line of commands.take(bytes)) label('>', line);
+        inner.write(bytes);
+        return;
+      }
       // An answer given here must not reach the driver before its own call has returned.
       const answer = (text: string) => queueMicrotask(() => up(text));
       for (const line of commands.take(bytes)) pass(line, mutation.toQemu, down, answer);

@@ -86,6 +86,43 @@ function setCapacity(vm: Vm, { path, bytes }: Data): Value {
   return {};
 }
 
+const PATTERNS = ['sequential', 'random'] as const;
+const DEFAULT_BLOCK_BYTES = 65536;
+
+/** Lets the guest write to a disk until something else is said. */
+function guestLoad(vm: Vm, request: Data): Value {
+  const disk = diskOf(vm, request.disk);
+  const { node } = disk;
+  if (!node) return fail('the disk has no medium');
+  const wanted = request.pattern ?? 'sequential';
+  const pattern = PATTERNS.find((each) => each === wanted);
+  if (!pattern) return fail(`unknown pattern ${JSON.stringify(wanted)}; patterns: ${PATTERNS.join(', ')}`);
+  const startBytes = whole(request, 'startBytes', 0);
+  const hotBytes = whole(request, 'hotBytes', node.lengthBytes - startBytes);
+  if (hotBytes === 0 || startBytes + hotBytes > node.lengthBytes) fail('the hot set is not within the disk');
+  const blockBytes = Math.min(whole(request, 'blockBytes', DEFAULT_BLOCK_BYTES), hotBytes);
+  if (blockBytes === 0) fail('blockBytes is a whole number from 1');
+  vm.setLoad(disk, {
+    bytesPerSecond: whole(request, 'bytesPerSecond', 0),
+    startBytes,
+    hotBytes,
+    pattern,
+    blockBytes,
+    burstNs: whole(request, 'burstNs', 0),
+    restNs: whole(request, 'restNs', 0),
+    flushIntervalNs: whole(request, 'flushIntervalNs', 0),
+  });
+  return {};
+}
+
+/** What the guest has done to a disk. */
+function queryGuestLoad(vm: Vm, { disk }: Data): Value {
+  const load = vm.loads.get(diskOf(vm, disk));
+  if (!load) return fail(`no load on ${JSON.stringify(disk)}`);
+  const { writtenBytes, flushes, writeLatencyNs, bytesPerSecond } = load;
+  return { writtenBytes, flushes, writeLatencyNs: Math.round(writeLatencyNs), bytesPerSecond };
+}
+
 const VERBS: Readonly<Record<string, Verb>> = {
   'add-faults': {
     members: ['faults'],
@@ -110,6 +147,28 @@ const VERBS: Readonly<Record<string, Verb>> = {
   },
   guest: { members: ['do'], run: guest },
   'guest-io': { members: ['disk', 'op', 'offset?', 'bytes?', 'byte?'], run: guestIo },
+  'guest-load': {
+    members: [
+      'disk',
+      'bytesPerSecond',
+      'startBytes?',
+      'hotBytes?',
+      'pattern?',
+      'blockBytes?',
+      'burstNs?',
+      'restNs?',
+      'flushIntervalNs?',
+    ],
+    run: guestLoad,
+  },
+  'stop-guest-load': {
+    members: ['disk'],
+    run(vm, { disk }) {
+      vm.setLoad(diskOf(vm, disk), undefined);
+      return {};
+    },
+  },
+  'query-guest-load': { members: ['disk'], run: queryGuestLoad },
   'set-capacity': { members: ['path', 'bytes'], run: setCapacity },
 };
 

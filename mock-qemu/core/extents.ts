@@ -107,6 +107,8 @@ export class ExtentMap {
       if (extent.start < start) left = { start: extent.start, end: start, tag: extent.tag };
       if (extent.end > end) right = { start: end, end: extent.end, tag: extent.tag };
     }
+    // Nothing to clear.
+    if (tag === ABSENT && grown === 0) return;
     const put: Extent[] = [];
     if (left !== undefined && left.tag !== tag) put.push(left);
     if (tag !== ABSENT) {
@@ -115,7 +117,9 @@ export class ExtentMap {
       put.push({ start: joinedStart, end: joinedEnd, tag });
     }
     if (right !== undefined && right.tag !== tag) put.push(right);
-    list.splice(from, to - from, ...put);
+    // As many as before, which is usual, need not move what is behind them.
+    if (put.length === to - from) for (const extent of put) list[from++] = extent;
+    else list.splice(from, to - from, ...put);
     this.#covered += grown;
   }
 

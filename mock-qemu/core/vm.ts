@@ -5,19 +5,21 @@ import type { Errno } from './errno.ts';
 import { Faults, type Passing } from './faults/faults.ts';
 import { ProcessGone, performFault } from './faults/perform.ts';
 import type { Fault } from './faults/plan.ts';
-import type { FaultPoint, IoPoint, StepPoint } from './faults/points.ts';
+import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
 import { debugError, hasDebugBelow } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
 import { BlockGraph, unlock } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
+import { GuestLoad, type LoadOptions } from './guest/load.ts';
 import type { ImageStore } from './images.ts';
 import type { DeviceSpeed } from './jobs/effects.ts';
-import type { IoEffect, JobHost } from './jobs/host.ts';
+import type { JobHost } from './jobs/host.ts';
 import type { Job } from './jobs/job.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import type { Random } from './random.ts';
+import { passingOf, pointsOf, type Request } from './request.ts';
 import type { Traits } from './traits.ts';
 
 /** QAPI RunState, as far as it is simulated. */
@@ -60,28 +62,6 @@ export interface VmOptions {
 // A fast disk: nothing in a test should wait for it, yet time passes.
 const DEFAULT_SPEED: DeviceSpeed = { requestNs: 50_000, bytesPerSecond: 2 ** 30 };
 
-/** A request to a node, whoever makes it. */
-export type Request = Omit<IoEffect, 'type'>;
-
-const NODE_POINTS = {
-  read: 'node.read',
-  write: 'node.write',
-  zero: 'node.write',
-  flush: 'node.flush',
-} as const satisfies Record<Request['op'], FaultPoint>;
-
-const pointsOf = ({ at, op }: Request): readonly IoPoint[] =>
-  at === NODE_POINTS[op] ? [at] : [at, NODE_POINTS[op]];
-
-const passingOf = ({ node, offset, bytes }: Request): Passing => ({ offset, bytes, nodes: nodesBelow(node) });
-
-/** The names of all nodes that a request to a node reaches: those that store its bytes, not its backing files. */
-function nodesBelow(node: BlockNode): string[] {
-  const names: string[] = [];
-  for (let at: BlockNode | undefined = node; at; at = (at.filtered ?? at.file)?.child) names.push(at.name);
-  return names;
-}
-
 /** A machine. */
 export class Vm implements JobHost {
   readonly clock: Clock;
@@ -111,6 +91,8 @@ export class Vm implements JobHost {
   readonly guestActions = { shutdown: 'poweroff', reboot: 'reset', panic: 'shutdown' };
   /** Guest requests held back by a drained section. */
   readonly #heldBack: (() => void)[] = [];
+  /** Guests that keep writing, by the disk. */
+  readonly loads = new Map<BlockBackend, GuestLoad>();
   /** Guest requests that wait for the CPUs, or are to be tried again when they run. */
   readonly #waitForCpus: (() => void)[] = [];
 
@@ -202,7 +184,10 @@ export class Vm implements JobHost {
 
   /** Puts a fault in force. */
   addFault(fault: Fault): void {
+    this.catchUp();
     this.faults.add(fault);
+    this.#wakeJobs();
+    this.catchUp();
     if (fault.at !== 'at-time') return;
     const atNs = this.#startedNs + (fault.atNs ?? 0);
     this.clock.after(atNs - this.clock.now(), () => {
@@ -282,6 +267,42 @@ export class Vm implements JobHost {
     );
   }
 
+  /** Whether a drained section keeps the guest from a node. */
+  isHeldBack(node: BlockNode): boolean {
+    return isDrained(node);
+  }
+
+  /** Lets a disk be written to from now on, in place of what its guest did before; undefined: it rests. */
+  setLoad(backend: BlockBackend, options: LoadOptions | undefined): void {
+    this.catchUp();
+    this.loads.get(backend)?.stop();
+    this.loads.delete(backend);
+    if (options) this.loads.set(backend, new GuestLoad(this, backend, options));
+    this.#wakeJobs();
+    this.catchUp();
+  }
+
+  /** The load on a node, if there is one. */
+  loadOn(node: BlockNode): GuestLoad | undefined {
+    if (this.loads.size === 0 || !this.running) return undefined;
+    for (const [{ node: root }, load] of this.loads) {
+      for (let at = root; at; at = at.filtered?.child) if (at === node) return load;
+    }
+    return undefined;
+  }
+
+  /** Lets guest and jobs have done what nobody has looked at yet. */
+  catchUp(): void {
+    for (const load of this.loads.values()) load.catchUp();
+    for (const job of this.jobs.jobs) job.task.refresh?.(job);
+    for (const load of this.loads.values()) load.watch();
+  }
+
+  /** Something has changed that jobs reckoned with. */
+  #wakeJobs(): void {
+    for (const job of this.jobs.jobs) job.nudge();
+  }
+
   /** Lets a guest request through as soon as no drained section holds its node. */
   whenGuestMay(node: BlockNode, run: () => void): void {
     if (isDrained(node)) this.#heldBack.push(() => this.whenGuestMay(node, run));
@@ -326,16 +347,21 @@ export class Vm implements JobHost {
     for (const backend of this.graph.backends) {
       if (backend.name !== '' && backend.ioStatus !== undefined) backend.ioStatus = 'ok';
     }
+    this.catchUp();
     this.runState = 'running';
     this.emit('RESUME');
+    this.#wakeJobs();
+    this.catchUp();
     for (const run of this.#waitForCpus.splice(0)) this.soon(run);
   }
 
   /** Stops the CPUs. */
   pause(state: RunState): void {
+    this.catchUp();
     const wasRunning = this.running;
     if (wasRunning || state !== 'paused') this.runState = state;
     if (wasRunning) this.emit('STOP');
+    this.#wakeJobs();
   }
 
   /** Ends the process in order: jobs are cancelled, images flushed and closed. */

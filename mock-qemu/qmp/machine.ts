@@ -105,6 +105,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
   }
 
   #take(input: Input): void {
+    this.vm.catchUp();
     switch (input.type) {
       case 'connect':
         this.#connections.add(input.connection);
@@ -130,7 +131,9 @@ export class MockQemu implements SimulatedQemu, CommandPort {
   /** Does what only a simulation can be asked for; throws a ControlError for a request that is wrong. */
   control(request: Data, alsoValid: readonly string[] = []): Value {
     if (this.#exited) throw new ControlError('the process has ended');
+    this.vm.catchUp();
     const answer = control(this.vm, request, alsoValid);
+    this.vm.catchUp();
     this.#guard(() => this.vm.settle());
     return answer;
   }
@@ -190,7 +193,9 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       this.vm.soon(() => this.vm.soon(() => reply(result)));
     };
     try {
+      this.vm.catchUp();
       const value = this.#run(name, args, answer);
+      this.vm.catchUp();
       if (value !== LATER) answer(value === undefined ? OK : { ok: true, value });
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;

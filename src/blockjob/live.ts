@@ -17,13 +17,25 @@ export interface LiveDisk {
   /** Active image first; empty: no medium. */
   chain: readonly ImageDescription[];
   mirror: MirrorDescription | undefined;
+  /** What the chain becomes by a change that is being made: after a crash, one of the two is true. */
+  next?: readonly ImageDescription[];
   /** Index that an emptied drive still shows. */
   emptyIndex?: number;
 }
 
 /** Gives out image indexes: from 1, never twice within one run of a domain (libvirt: nodenameindex). */
 export class ImageIndexes {
-  #last = 0;
+  #last: number;
+
+  /** @param last the last one that was given out */
+  constructor(last = 0) {
+    this.#last = last;
+  }
+
+  /** The last one that was given out. */
+  get last(): number {
+    return this.#last;
+  }
 
   /** The next index. */
   next(): number {

@@ -1,19 +1,14 @@
 /** What a block job call will do, worked out before anything is sent: pure, from the disk as it is. */
 import type { ImageDescription, MirrorDescription } from '../conf/disk.ts';
-import type { JobRequest, TargetRef, TargetSpec } from '../driver.ts';
 import { assert } from '../util/assert.ts';
 import { imageRef, type LiveDisk } from './live.ts';
-import type { Aftermath, JobEntry } from './registry.ts';
+import type { JobEntry } from './registry.ts';
 
 /** A job that has passed every check. */
 export interface JobPlan {
   readonly entry: JobEntry;
   /** Shown in the XML from before the job is sent. */
   readonly mirror: MirrorDescription | undefined;
-  /** Has to be there before the job can be sent. */
-  readonly target: TargetSpec | undefined;
-  /** Builds the request; `target` is the prepared destination of a copy. */
-  readonly request: (target: TargetRef | undefined) => JobRequest;
 }
 
 /** libvirt's job names: the kind, the disk, and the node of the image that the job is about. */
@@ -46,18 +41,19 @@ export function planPull(
       kind: 'pull',
       disk,
       mirrors: false,
-      aftermath: (applied) => change(disk, applied ? pulled : disk.chain),
+      after: pulled,
+      deletes: false,
+      target: undefined,
+      request: {
+        kind: 'pull',
+        id,
+        disk: disk.target,
+        speedBytesPerSecond: speed,
+        top: imageRef(top),
+        ...(base && { base: imageRef(base), backingName: backingName ?? base.path }),
+      },
     },
     mirror: undefined,
-    target: undefined,
-    request: () => ({
-      kind: 'pull',
-      id,
-      disk: disk.target,
-      speedBytesPerSecond: speed,
-      top: imageRef(top),
-      ...(base && { base: imageRef(base), backingName: backingName ?? base.path }),
-    }),
   };
 }
 
@@ -90,24 +86,22 @@ export function planCommit(
       kind,
       disk,
       mirrors: kind === 'active-commit',
-      aftermath: (applied) => {
-        const after = change(disk, applied ? merged : disk.chain);
-        return deletes ? { ...after, deleted: after.released } : after;
+      after: merged,
+      deletes,
+      target: undefined,
+      request: {
+        kind,
+        id,
+        disk: disk.target,
+        speedBytesPerSecond,
+        active: imageRef(active),
+        top: imageRef(top),
+        base: imageRef(base),
+        ...(kind === 'commit' && { backingName }),
       },
     },
     mirror:
       kind === 'active-commit' ? { job: kind, image: base, backing: undefined, ready: undefined } : undefined,
-    target: undefined,
-    request: () => ({
-      kind,
-      id,
-      disk: disk.target,
-      speedBytesPerSecond,
-      active: imageRef(active),
-      top: imageRef(top),
-      base: imageRef(base),
-      ...(kind === 'commit' && { backingName }),
-    }),
   };
 }
 
@@ -129,15 +123,34 @@ export function planCopy(disk: LiveDisk, choice: CopyChoice): JobPlan {
   const source = activeOf(disk);
   const id = jobId('copy', disk, source);
   const inherited = choice.shallow && !choice.reuse ? disk.chain.slice(1) : choice.destinationBacking;
-  const copied = [choice.destination, ...inherited];
+  const image = imageRef(choice.destination);
   return {
     entry: {
       id,
       kind: 'copy',
       disk,
       mirrors: true,
-      aftermath: (applied) =>
-        applied ? change(disk, copied) : { chain: disk.chain, released: without(copied, disk.chain) },
+      after: [choice.destination, ...inherited],
+      deletes: false,
+      target: {
+        disk: disk.target,
+        source: imageRef(source),
+        image,
+        backing: inherited.map(imageRef),
+        reuse: choice.reuse,
+      },
+      request: {
+        kind: 'copy',
+        id,
+        disk: disk.target,
+        speedBytesPerSecond: choice.speedBytesPerSecond,
+        source: imageRef(source),
+        target: { image },
+        shallow: choice.shallow,
+        granularityBytes: choice.granularityBytes,
+        bufSizeBytes: choice.bufSizeBytes,
+        synchronousWrites: choice.synchronousWrites,
+      },
     },
     mirror: {
       job: 'copy',
@@ -146,36 +159,5 @@ export function planCopy(disk: LiveDisk, choice: CopyChoice): JobPlan {
       backing: choice.shallow && !choice.reuse ? undefined : choice.destinationBacking,
       ready: undefined,
     },
-    target: {
-      disk: disk.target,
-      source: imageRef(source),
-      image: imageRef(choice.destination),
-      backing: inherited.map(imageRef),
-      reuse: choice.reuse,
-    },
-    request: (target) => {
-      assert(target, 'a copy needs its target');
-      return {
-        kind: 'copy',
-        id,
-        disk: disk.target,
-        speedBytesPerSecond: choice.speedBytesPerSecond,
-        source: imageRef(source),
-        target,
-        shallow: choice.shallow,
-        granularityBytes: choice.granularityBytes,
-        bufSizeBytes: choice.bufSizeBytes,
-        synchronousWrites: choice.synchronousWrites,
-      };
-    },
   };
 }
-
-function change(disk: LiveDisk, chain: readonly ImageDescription[]): Aftermath {
-  return { chain, released: without(disk.chain, chain) };
-}
-
-const without = (
-  images: readonly ImageDescription[],
-  kept: readonly ImageDescription[],
-): readonly ImageDescription[] => images.filter((image) => !kept.some(({ index }) => index === image.index));

@@ -1,5 +1,5 @@
 /** Carries out a plan: every step has its undo beside it, and a refused start leaves nothing behind. */
-import type { Machine, TargetRef } from '../driver.ts';
+import type { JobRequest, Machine, TargetRef } from '../driver.ts';
 import { isVirtError } from '../errors.ts';
 import type { JobPlan } from './plan.ts';
 import type { JobRecord, JobRegistry } from './registry.ts';
@@ -11,22 +11,20 @@ import type { JobRecord, JobRegistry } from './registry.ts';
 export async function startJob(machine: Machine, registry: JobRegistry, plan: JobPlan): Promise<JobRecord> {
   const { disk } = plan.entry;
   const undo: (() => Promise<void> | void)[] = [];
+  disk.mirror = plan.mirror;
   const record = registry.register(plan.entry);
   undo.push(() => {
-    if (registry.byId(record.id) === record) registry.remove(record);
-  });
-  disk.mirror = plan.mirror;
-  undo.push(() => {
     disk.mirror = undefined;
+    if (registry.byId(record.id) === record) registry.remove(record);
   });
   try {
     let target: TargetRef | undefined;
-    if (plan.target) {
-      const prepared = await machine.prepareTarget(plan.target);
+    if (record.target) {
+      const prepared = await machine.prepareTarget(record.target);
       undo.push(() => machine.discardTarget(prepared));
       target = prepared;
     }
-    await machine.startJob(plan.request(target));
+    await machine.startJob(withTarget(record.request, target));
   } catch (error) {
     for (const step of undo.reverse()) await attempt(step);
     throw error;
@@ -34,6 +32,10 @@ export async function startJob(machine: Machine, registry: JobRegistry, plan: Jo
   // An event may have moved the job on before the reply was read.
   if (record.state === 'new' && registry.byId(record.id) === record) registry.transition(record, 'running');
   return record;
+}
+
+function withTarget(request: JobRequest, target: TargetRef | undefined): JobRequest {
+  return target && request.kind === 'copy' ? { ...request, target } : request;
 }
 
 /** An undo that fails (the machine is gone) must not hide the error that made it necessary. */

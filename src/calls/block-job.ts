@@ -36,7 +36,7 @@ export async function blockJobAbort(record: DomainRecord, name: string, flags: n
     const running = record.requireRunning();
     const job = requireJob(running, name);
     checkVerb(job, verb);
-    await conclude(running, job, verb);
+    await conclude(record, running, job, verb);
     if ((flags & BlockJobAbortFlags.ASYNC) !== 0) return;
     const end = await job.ended;
     if (verb === 'pivot' && !end.succeeded) {
@@ -57,12 +57,35 @@ function checkVerb(job: JobRecord, verb: 'abort' | 'pivot'): void {
   );
 }
 
-/** Marks the job before the request is sent; a refusal by the hypervisor leaves it as it was. */
+/** Where the driver pauses the guest itself, that is done here if somebody may have to find out about it later. */
+function pausesAroundPivot({ services }: DomainRecord, { machine }: RunningDomain): boolean {
+  const needsPause = machine.capabilities.pivotNeedsPause ?? false;
+  return services.pausesAroundPivot || (needsPause && services.state !== undefined);
+}
+
+/**
+ * Marks the job, and writes that down, before the request is sent; a refusal by the hypervisor leaves it as it was.
+ */
 export async function conclude(
+  record: DomainRecord,
   running: RunningDomain,
   job: JobRecord,
   verb: 'abort' | 'pivot',
 ): Promise<void> {
+  if (verb === 'pivot' && pausesAroundPivot(record, running)) await running.pauseForPivot(job.id);
+  try {
+    await sendVerb(running, job, verb);
+  } catch (error) {
+    // Where nobody knows whether it took effect, the guest stays as it is.
+    if (isVirtError(error) && error.outcome === 'none') await running.endPivotPause();
+    throw error;
+  }
+}
+
+async function sendVerb(running: RunningDomain, job: JobRecord, verb: 'abort' | 'pivot'): Promise<void> {
+  if (running.jobs.byId(job.id) !== job) {
+    throw new VirtError(ErrorCode.OPERATION_INVALID, `No active block job '${job.id}'`);
+  }
   const { state } = job;
   const ready = job.disk.mirror?.ready;
   running.jobs.transition(job, STATE_AFTER[verb]);

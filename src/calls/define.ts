@@ -24,8 +24,24 @@ export async function createDomain(record: DomainRecord, flags: number): Promise
       await removeManagedSave(record);
     }
     record.requireKnown();
+    refuseUnknown(record);
     if (record.persistent) await startDomain(record, record.persistent, startMode(flags));
   });
+}
+
+/**
+ * A pivot that nobody knows the end of: to start from either image might be to lose what the guest wrote.
+ * @throws VirtError OPERATION_INVALID that names both
+ */
+function refuseUnknown({ outcomes }: DomainRecord): void {
+  const doubt = outcomes.all.find(({ outcome }) => outcome === 'unknown');
+  if (!doubt) return;
+  const { disk, source, destination } = doubt;
+  throw new VirtError(
+    ErrorCode.OPERATION_INVALID,
+    `the pivot of disk '${disk}' was cut off: its last writes are in '${source}' or in '${destination}'`,
+    { hint: 'Look at both images and define the domain with the one that is right.' },
+  );
 }
 
 /** How a start with these DomainCreateFlags goes. */
@@ -60,6 +76,7 @@ export async function undefineDomain(record: DomainRecord, flags: number): Promi
       await removeManagedSave(record);
     }
     record.persistent = undefined;
+    record.journal();
     emitLifecycle(record, LifecycleEvent.UNDEFINED, 0);
     if (!record.running) record.services.forget(record);
   });

@@ -77,6 +77,7 @@ export async function changeDevice(
     if (configured && record.persistent) {
       const elements = inDiskOrder(configured).map(({ element }) => element);
       record.persistent = withDiskElements(record.persistent, elements);
+      record.journal();
     }
   });
 }
@@ -150,6 +151,7 @@ async function attachLive(
   };
   await running.machine.attachDisk(diskSpec(live));
   running.addDisk(live, orderLive);
+  running.changed();
   record.services.events.emit(EventId.DEVICE_ADDED, { domain: record.handle, deviceAlias: live.alias });
 }
 
@@ -210,15 +212,18 @@ async function changeMedium(
   force: boolean,
 ): Promise<void> {
   guardDisk('change-medium', disk.target, running.jobs.onDisk(disk));
-  if (!running.machine.changeMedium) throw noSupport('virDomainUpdateDeviceFlags');
+  const { machine } = running;
+  const changeTo = machine.changeMedium?.bind(machine);
+  if (!changeTo) throw noSupport('virDomainUpdateDeviceFlags');
   const sources = await chainOf(record.services.driver.volumes, wanted);
   const chain = running.indexes.number(sources);
   // An emptied drive takes a number too, and shows it.
   const emptyIndex = chain.length === 0 ? running.indexes.next() : undefined;
-  await running.machine.changeMedium(disk.target, chain.map(imageRef), force);
+  await running.change([{ disk, next: chain }], () => changeTo(disk.target, chain.map(imageRef), force));
   const old = disk.chain;
   disk.definition = wanted;
   disk.chain = chain;
   disk.emptyIndex = emptyIndex;
+  running.changed();
   await running.release(old);
 }

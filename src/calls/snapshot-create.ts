@@ -250,29 +250,39 @@ async function takeLive(
   if (has(flags, 'QUIESCE')) {
     throw new VirtError(ErrorCode.ARGUMENT_UNSUPPORTED, 'QEMU guest agent is not configured');
   }
-  if (!running.machine.snapshot) throw noSupport('virDomainSnapshotCreateXML');
+  const { machine } = running;
+  const takeOf = machine.snapshot?.bind(machine);
+  if (!takeOf) throw noSupport('virDomainSnapshotCreateXML');
   const changes = disks.flatMap(({ disk: { target }, overlay }) => {
     const disk = liveOf(target);
     const active = disk?.chain[0];
     if (!overlay || !disk || !active) return [];
     return [{ disk, active, overlay: { ...overlay, index: running.indexes.next() } }];
   });
-  await running.machine.snapshot(
-    changes.map(({ disk, active, overlay }) => ({
-      disk: disk.target,
-      active: imageRef(active),
-      overlay: imageRef(overlay),
-      reuse: has(flags, 'REUSE_EXT'),
-    })),
+  const overlays = changes.map(({ disk, active, overlay }) => ({
+    disk: disk.target,
+    active: imageRef(active),
+    overlay: imageRef(overlay),
+    reuse: has(flags, 'REUSE_EXT'),
+  }));
+  await running.change(
+    changes.map(({ disk, overlay }) => ({ disk, next: [overlay, ...disk.chain] })),
+    () => takeOf(overlays),
   );
   for (const { disk, active, overlay } of changes) {
     disk.chain = [overlay, ...disk.chain];
     overlayConfig(record, disk.target, active.path, overlay);
   }
+  running.changed();
 }
 
 /** The definition grows with the disk if it named the image that was active. */
-function overlayConfig(record: DomainRecord, target: string, activePath: string, overlay: DiskSource): void {
+export function overlayConfig(
+  record: DomainRecord,
+  target: string,
+  activePath: string,
+  overlay: DiskSource,
+): void {
   const { persistent } = record;
   if (!persistent) return;
   const elements = persistent.disks.map((disk) =>
@@ -305,5 +315,6 @@ async function takeInactive(record: DomainRecord, disks: readonly Aligned[], fla
   for (const { disk, active, overlay } of disks) {
     if (overlay && active) overlayConfig(record, disk.target, active.path, overlay);
   }
+  record.journal();
   emitLifecycle(record, LifecycleEvent.DEFINED, 1);
 }

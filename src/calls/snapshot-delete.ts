@@ -89,11 +89,16 @@ async function mergeImages(record: DomainRecord, { definition }: SnapshotEntry):
   }
   record.guard('snapshot-delete-external');
   for (const { name, overlay } of definition.disks) {
-    if (overlay) await mergeOverlay(running, name, overlay.path);
+    if (overlay) await mergeOverlay(record, running, name, overlay.path);
   }
 }
 
-async function mergeOverlay(running: RunningDomain, target: string, path: string): Promise<void> {
+async function mergeOverlay(
+  record: DomainRecord,
+  running: RunningDomain,
+  target: string,
+  path: string,
+): Promise<void> {
   const disk = running.disks.find((candidate) => candidate.target === target);
   const depth = disk?.chain.findIndex((image) => image.path === path) ?? -1;
   const top = disk?.chain[depth];
@@ -105,7 +110,7 @@ async function mergeOverlay(running: RunningDomain, target: string, path: string
   const job = await startJob(running.machine, running.jobs, planCommit(disk, top, base, choice));
   if (job.kind === 'active-commit') {
     await job.readyOrEnded;
-    if (job.state === 'ready') await conclude(running, job, 'pivot');
+    if (job.state === 'ready') await conclude(record, running, job, 'pivot');
   }
   const end = await job.ended;
   if (end.succeeded) return;

@@ -103,7 +103,18 @@ function fail(
   again: () => void,
   done: (error: Errno | undefined) => void,
 ): void {
-  const { operation } = KINDS[request.op];
+  const action = reportGuestError(vm, backend, KINDS[request.op].operation, error);
+  if (action === 'stop') vm.whenRunning(again);
+  else done(action === 'ignore' ? undefined : error);
+}
+
+/** Says that a device's request failed, and stops the CPUs where its policy wants that. */
+export function reportGuestError(
+  vm: Vm,
+  backend: BlockBackend,
+  operation: 'read' | 'write',
+  error: Errno,
+): ErrorAction {
   const action: ErrorAction = POLICY_ACTIONS[backend.policies[operation]](error);
   const tracked = backend.ioStatus !== undefined;
   if (action === 'stop' && tracked && backend.ioStatus === 'ok') {
@@ -118,8 +129,6 @@ function fail(
     operation,
     action,
   });
-  if (action === 'stop') {
-    vm.pause('io-error');
-    vm.whenRunning(again);
-  } else done(action === 'ignore' ? undefined : error);
+  if (action === 'stop') vm.pause('io-error');
+  return action;
 }

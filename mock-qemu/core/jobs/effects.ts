@@ -11,7 +11,12 @@ export type Effect =
   /** Waits; a pause point. Cut short when somebody wants the job's attention. */
   | { readonly type: 'sleep'; readonly ns: number }
   /** Waits until poked, then until the next multiple of `tickNs` since the wait began; a pause point. */
-  | { readonly type: 'idle'; readonly tickNs: number }
+  | {
+      readonly type: 'idle';
+      readonly tickNs: number;
+      /** Somebody is known to be poking all the time: it wakes at the next tick. */
+      readonly armed?: boolean;
+    }
   /** A chance to be paused. */
   | { readonly type: 'pause-point' }
   /** Lets requests in flight settle; no pause point. */

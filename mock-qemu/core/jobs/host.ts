@@ -6,6 +6,7 @@ import type { StepPoint } from '../faults/points.ts';
 import type { BlockGraph } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { OpenContext } from '../graph/open.ts';
+import type { GuestLoad } from '../guest/load.ts';
 import type { Traits } from '../traits.ts';
 import type { Effect } from './effects.ts';
 import type { Job } from './job.ts';
@@ -32,6 +33,10 @@ export interface JobHost extends OpenContext {
   ioError(effect: IoEffect): Errno | undefined;
   /** Whether a request between these nodes can fail at all: those who make many ask this first. */
   mayFail(source: BlockNode, target: BlockNode): boolean;
+  /** Lets the guest have done what nobody has looked at yet. */
+  catchUp(): void;
+  /** What keeps writing to a node; undefined: nothing does. */
+  loadOn(node: BlockNode): GuestLoad | undefined;
   /** A job passes a point where a fault may be; the answer is the error that it meets there. */
   reach(point: StepPoint): Errno | undefined;
   /** The job's generator has ended. */

@@ -30,6 +30,8 @@ export interface JobTask {
   finishNow?(): void;
   /** Under which name its end can be met by a fault; left out: by none. */
   stage?(): JobStage;
+  /** Works out what has happened since somebody last looked, for a job that does not wake for every step. */
+  refresh?(job: Job): void;
   /** Left out: the job cannot be completed by hand. */
   complete?(job: Job): void;
 }
@@ -168,6 +170,7 @@ export class Job {
     this.#wakeAtNs = 0;
     if (Number(bytesPerSecond) !== 0 && bytesPerSecond <= before) return;
     if (this.#wait === 'sleep') this.poke();
+    else this.nudge();
   }
 
   /**
@@ -274,7 +277,7 @@ export class Job {
         this.#wakeAtNs = effect.ns > 0 ? this.host.clock.now() + effect.ns : 0;
         return this.#waitFor('sleep', Math.max(YIELD_NS, effect.ns), () => this.poke());
       case 'idle':
-        return this.#idle(effect.tickNs);
+        return this.#idle(effect.tickNs, effect.armed ?? false);
       case 'pause-point':
         return !this.#pauseHere();
       case 'settle':
@@ -310,12 +313,13 @@ export class Job {
     return false;
   }
 
-  #idle(tickNs: number): boolean {
+  #idle(tickNs: number, armed: boolean): boolean {
     if (this.cancelled) return true;
     if (this.#pauseHere()) return false;
     this.#wait = 'idle';
     this.#idleSinceNs = this.host.clock.now();
     this.#tickNs = tickNs;
+    if (armed) this.nudge();
     return false;
   }
 

@@ -17,6 +17,7 @@ import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
 import type { Traits } from '../traits.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
+import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
 import type { ErrorPolicy } from './policy.ts';
@@ -52,6 +53,11 @@ export interface MirrorOptions {
 }
 
 const MAX_REQUEST_BYTES = 1 << 20;
+/**
+ * A copy at full speed takes no more steps than this, however large the disk: what is simulated costs its extents, not
+ * its bytes. With QEMU's buffer of 16 MiB that begins to show from 256 GiB on.
+ */
+const MAX_STEPS = 16_384;
 
 type Step = Generator<Effect, 'ok' | JobFailure, Errno | undefined>;
 
@@ -60,6 +66,7 @@ export class MirrorTask implements JobTask {
   readonly options: MirrorOptions;
   readonly #bitmap: DirtyBitmap;
   readonly #requestBytes: number;
+  readonly #chase: GuestChase;
   #shouldComplete = false;
   /** This job, while it holds the source's requests back. */
   #drained: Job | undefined;
@@ -81,6 +88,7 @@ export class MirrorTask implements JobTask {
       keptByJob: options.bitmapOn !== options.source,
     });
     this.#requestBytes = Math.max(MAX_REQUEST_BYTES, Math.floor(options.bufSizeBytes / 16));
+    this.#chase = new GuestChase(options, this.#bitmap);
     options.bitmapOn.bitmaps.push(this.#bitmap);
   }
 
@@ -89,9 +97,10 @@ export class MirrorTask implements JobTask {
   }
 
   /** From now on guest writes wait for the target too; there is no way back. */
-  blockWrites(): void {
+  blockWrites(job: Job): void {
     this.#writeBlocking = true;
     this.#bitmap.enabled = false;
+    job.nudge();
   }
 
   *run(job: Job): JobRun {
@@ -124,8 +133,13 @@ export class MirrorTask implements JobTask {
     if (this.options.sync !== 'none') yield { type: 'settle' };
     for (;;) {
       yield { type: 'pause-point' };
+      job.host.catchUp();
       if (job.cancelled) return 'ok';
       job.len = job.offset + this.#bitmap.countBytes;
+      if (!this.#writeBlocking && this.#chase.isSteady(job, this.#ends(job))) {
+        yield* this.#chase.follow(job);
+        continue;
+      }
       if (this.#bitmap.countBytes > 0) {
         const outcome = yield* this.#iterate(job, sizeBytes);
         if (outcome !== 'ok') return outcome;
@@ -140,17 +154,27 @@ export class MirrorTask implements JobTask {
         job.becomeReady();
         job.host.reach('mirror.after-ready');
       }
-      if (this.#shouldComplete || job.cancelRequested) {
+      if (this.#ends(job)) {
         if (yield* this.#finalPass(job)) return 'ok';
         continue;
       }
-      yield { type: 'idle', tickNs: SLICE_NS };
+      const armed = job.host.loadOn(source) !== undefined && !this.#writeBlocking;
+      yield { type: 'idle', tickNs: SLICE_NS, armed };
     }
+  }
+
+  refresh(job: Job): void {
+    this.#chase.refresh(job);
+  }
+
+  #ends(job: Job): boolean {
+    return this.#shouldComplete || job.cancelRequested;
   }
 
   /** Drains the source and looks once more; true: nothing came in between. */
   *#finalPass(job: Job): Generator<Effect, boolean, Errno | undefined> {
     yield { type: 'settle' };
+    job.host.catchUp();
     if (job.cancelled) return true;
     if (this.#bitmap.countBytes > 0 || needsFlush(this.options.target)) return false;
     this.#drain(job);
@@ -181,10 +205,14 @@ export class MirrorTask implements JobTask {
     const dirty = this.#bitmap.ranges.nextFrom(this.#nextOffset) ?? this.#bitmap.ranges.nextFrom(0);
     if (dirty === undefined) return 'ok';
     const start = dirty.end > this.#nextOffset ? Math.max(dirty.start, this.#nextOffset) : dirty.start;
-    const end = Math.min(dirty.end, start + this.options.bufSizeBytes);
+    const end = Math.min(dirty.end, start + this.#stepBytes(job, sizeBytes));
     this.#bitmap.reset(start, end);
     this.#nextOffset = end;
     const dataEnd = Math.min(end, sizeBytes);
+    // Requests are charged when they are issued: the debt is slept off while they are in flight.
+    const freeOfCharge = this.options.target.unmap && isZero(this.options.source, start, dataEnd);
+    const issuedNs = job.host.clock.now();
+    const untilNs = issuedNs + job.limit.delayNs(issuedNs, freeOfCharge ? 0 : end - start);
     this.#inFlight = { start, end };
     const failed = yield* this.#copy(job, start, dataEnd);
     this.#inFlight = undefined;
@@ -193,11 +221,18 @@ export class MirrorTask implements JobTask {
       job.offset += end - start;
       if (job.ready) job.host.reach('mirror.tail-copied');
     } else if (failed !== 'ok') return failed;
-    const freeOfCharge = this.options.target.unmap && isZero(this.options.source, start, dataEnd);
-    const delayNs = job.limit.delayNs(job.host.clock.now(), freeOfCharge ? 0 : end - start);
+    const delayNs = untilNs - job.host.clock.now();
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
     if (delayNs > 0) yield { type: 'sleep', ns: delayNs };
     return 'ok';
+  }
+
+  /** How much is copied at once, in whole chunks of the bitmap. */
+  #stepBytes(job: Job, sizeBytes: number): number {
+    const { bufSizeBytes, granularityBytes, source, target } = this.options;
+    if (!job.limit.unlimited || job.host.mayFail(source, target)) return bufSizeBytes;
+    const chunks = Math.ceil(sizeBytes / MAX_STEPS / granularityBytes);
+    return Math.max(bufSizeBytes, chunks * granularityBytes);
   }
 
   /** Undefined: all of it copied. 'ok': some requests failed and are dirty again. Else: why the job fails. */
@@ -257,7 +292,7 @@ export class MirrorTask implements JobTask {
     const { target, onTargetError } = this.options;
     if (!needsFlush(target)) return 'ok';
     // After READY the target is flushed only when the job ends: mirrored writes are not durable.
-    if (job.ready && !this.#shouldComplete && !job.cancelRequested) return 'ok';
+    if (job.ready && !this.#ends(job)) return 'ok';
     const error = yield {
       type: 'io',
       at: 'mirror.target-flush',

@@ -21,6 +21,11 @@ export class RateLimit {
     this.#quotaBytes = bytesPerSecond === 0 ? 0 : Math.max(1, Math.floor(bytesPerSecond / 10));
   }
 
+  /** Whether there is none. */
+  get unlimited(): boolean {
+    return this.#quotaBytes === 0;
+  }
+
   /** Accounts for bytes just moved; says how long to sleep before the next step. */
   delayNs(nowNs: number, bytes: number): number {
     if (this.#quotaBytes === 0) return 0;

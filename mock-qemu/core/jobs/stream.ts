@@ -1,6 +1,6 @@
 /** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
 import type { Errno } from '../errno.ts';
-import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
+import { allocatedAbove, backingOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
@@ -70,7 +70,7 @@ export class StreamTask implements JobTask {
     const read = yield { type: 'io', at: 'stream.read', op: 'read', node, offset, bytes };
     if (read !== undefined) return read;
     const write = yield { type: 'io', at: 'stream.write', op: 'write', node, offset, bytes };
-    if (write === undefined) copyRange(node, node, offset, end);
+    if (write === undefined) populate(node, offset, end);
     return write;
   }
 
@@ -104,6 +104,16 @@ export class StreamTask implements JobTask {
   clean(host: JobHost): void {
     if (this.options.filter.filtered) host.graph.removeFilter(this.options.filter);
   }
+}
+
+/** Gives an image what it shows of those below. For bitmaps and thresholds that is no write: nothing changes. */
+function populate(node: BlockNode, start: number, end: number): void {
+  for (let offset = start; offset < end; ) {
+    const span = readAt(node, offset, end);
+    node.driver.write(node, offset, span.end, span.tag);
+    offset = span.end;
+  }
+  node.generation++;
 }
 
 /** Records a new backing file in an image's header; durable at once. */

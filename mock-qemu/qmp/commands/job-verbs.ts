@@ -53,7 +53,7 @@ const change: Verb = ({ profile }, job, args) => {
   const isOfType = profile.bugs.jobChangeIgnoresType || args.type === job.type;
   if (!(job.task instanceof MirrorTask) || job.type !== 'mirror' || !isOfType) {
     refuse('Job type does not support change');
-  } else if (args['copy-mode'] === 'write-blocking') job.task.blockWrites();
+  } else if (args['copy-mode'] === 'write-blocking') job.task.blockWrites(job);
   else if (job.task.writeBlocking) refuse("Change to copy mode 'background' is not implemented");
 };
 

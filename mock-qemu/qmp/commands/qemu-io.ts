@@ -3,7 +3,8 @@ import { strerror } from '../../core/errno.ts';
 import type { BlockBackend } from '../../core/graph/backend.ts';
 import { discardFrom, flushNode, readAt, writeTo } from '../../core/graph/data.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
-import type { Request, Vm } from '../../core/vm.ts';
+import type { Request } from '../../core/request.ts';
+import type { Vm } from '../../core/vm.ts';
 
 /** One parsed qemu-io command. */
 export interface IoCommand {

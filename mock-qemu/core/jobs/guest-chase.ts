@@ -1,0 +1,92 @@
+/**
+ * A mirror behind a guest that keeps writing, while nothing will come of it by itself: what it copies is worked out when
+ * somebody looks, in a few extents, instead of step by step.
+ */
+import type { Errno } from '../errno.ts';
+import type { DirtyBitmap } from '../graph/bitmap.ts';
+import { copyRange } from '../graph/data.ts';
+import type { Effect } from './effects.ts';
+import type { Job } from './job.ts';
+import type { MirrorOptions } from './mirror.ts';
+import { SLICE_NS } from './ratelimit.ts';
+
+/** The chase of one mirror. */
+export class GuestChase {
+  readonly #options: MirrorOptions;
+  readonly #bitmap: DirtyBitmap;
+  #nextOffset = 0;
+  /** While the job follows its guest: until when that has been worked out. */
+  #followedNs: number | undefined;
+
+  constructor(options: MirrorOptions, bitmap: DirtyBitmap) {
+    this.#options = options;
+    this.#bitmap = bitmap;
+  }
+
+  /** How fast this job can copy, by its own limit and by the devices. */
+  #bytesPerSecond(job: Job): number {
+    const { bufSizeBytes: bytes } = this.#options;
+    const ns = job.host.costNs({ op: 'read', bytes }) + job.host.costNs({ op: 'write', bytes });
+    const speed = Number(job.speedBytesPerSecond);
+    return Math.min((bytes / ns) * 1e9, speed === 0 ? Number.POSITIVE_INFINITY : speed);
+  }
+
+  /**
+   * Whether nothing will come of this job by itself: the guest dirties its disk faster than it can be copied, or it is
+   * READY and keeps up with the guest.
+   */
+  isSteady(job: Job, ends: boolean): boolean {
+    const { source, target } = this.#options;
+    const load = job.host.loadOn(source);
+    if (!load || job.host.mayFail(source, target)) return false;
+    if (load.dirtyBytesPerSecond >= this.#bytesPerSecond(job)) return this.#bitmap.countBytes > 0;
+    return job.ready && !ends;
+  }
+
+  /** Runs after the guest for as long as nothing changes: nothing of that needs a timer. */
+  *follow(job: Job): Generator<Effect, void, Errno | undefined> {
+    this.#followedNs = job.host.clock.now();
+    this.#bitmap.onMark = undefined;
+    yield { type: 'idle', tickNs: SLICE_NS };
+    job.host.catchUp();
+    this.#followedNs = undefined;
+    this.#bitmap.onMark = () => job.nudge();
+  }
+
+  /** What a copy that follows its guest has done since somebody last looked; the guest's part has been done. */
+  refresh(job: Job): void {
+    if (this.#followedNs === undefined) return;
+    const nowNs = job.host.clock.now();
+    const load = job.host.loadOn(this.#options.source);
+    const dirtied = load?.dirtyBytesPerSecond ?? 0;
+    const rate = Math.min(this.#bytesPerSecond(job), dirtied);
+    const copied = job.pauseCount > 0 ? 0 : Math.floor(((nowNs - this.#followedNs) / 1e9) * rate);
+    // Too little to tell goes on counting; a job that is paused copies nothing.
+    if (job.pauseCount === 0 && copied < this.#options.granularityBytes) return;
+    this.#followedNs = nowNs;
+    if (copied === 0 || !load) return;
+    // In the long run a guest that is faster leaves this much undone, and never nothing.
+    const left =
+      rate < dirtied || !job.ready
+        ? load.options.hotBytes * (1 - rate / dirtied) + this.#options.granularityBytes
+        : 0;
+    this.#clean(left > 0 ? Math.min(copied, this.#bitmap.countBytes - left) : this.#bitmap.countBytes);
+    job.offset += copied;
+    job.len = job.offset + this.#bitmap.countBytes;
+  }
+
+  /** Copies so much of what is dirty. */
+  #clean(bytes: number): void {
+    const { source, target, granularityBytes } = this.#options;
+    for (let left = Math.floor(bytes / granularityBytes) * granularityBytes; left > 0; ) {
+      const dirty = this.#bitmap.ranges.nextFrom(this.#nextOffset) ?? this.#bitmap.ranges.nextFrom(0);
+      if (!dirty) return;
+      const start = dirty.end > this.#nextOffset ? Math.max(dirty.start, this.#nextOffset) : dirty.start;
+      const end = Math.min(dirty.end, start + left);
+      this.#bitmap.reset(start, end);
+      copyRange(source, target, start, Math.min(end, source.lengthBytes));
+      this.#nextOffset = end;
+      left -= end - start;
+    }
+  }
+}
