@@ -167,7 +167,7 @@ export class QemuMachine implements Machine {
     await this.#lookAtJobs();
     if (status === 'shutdown') this.#lifecycle.guestShutDown();
     this.#stoppedByError = status === 'io-error';
-    this.#cpusRun = running === true;
+    this.#guest.isNews(running === true);
     if (running === true) return 'running';
     return this.#stoppedByError ? 'io-error' : 'paused';
   }
@@ -362,6 +362,9 @@ export class QemuMachine implements Machine {
       else if (report === undefined && job.phase !== 'concluded') {
         this.#jobs.delete(key);
         this.#emit({ type: 'job-lost', id: job.view.request.id });
+      } else if (report?.ready === undefined && MIRRORS.has(job.view.request.kind)) {
+        // The query does not say, and the event may have come while nobody listened.
+        this.#watch?.untilReady(key, true);
       }
     }
   }
@@ -509,6 +512,9 @@ export class QemuMachine implements Machine {
     this.#gone.resolve();
   }
 }
+
+/** Jobs that become READY. */
+const MIRRORS: ReadonlySet<JobRequest['kind']> = new Set(['copy', 'active-commit']);
 
 const IO_ACTION = { ignore: 'none', stop: 'pause', report: 'report' } as const;
 

@@ -5,14 +5,38 @@ import { createQemuDriver } from '../../../../drivers/qemu/driver.ts';
 import { Steadiness } from '../../../../drivers/qemu/job-watch.ts';
 import { createMockHost } from '../../../../entry/mock-host.ts';
 import { tapHost } from '../../../../entry/targets/wire.ts';
-import { createWorld } from '../../../../mock-qemu/shells/world.ts';
-import type { DriverEvent, ImageRef, Machine } from '../../../../src/driver.ts';
+import { type BootedQemu, createWorld } from '../../../../mock-qemu/shells/world.ts';
+import type {
+  CopyRequest,
+  DriverEvent,
+  ImageRef,
+  Machine,
+  MachineSpec,
+  TargetSpec,
+} from '../../../../src/driver.ts';
 import { ErrorCode } from '../../../../src/errors.ts';
+import type { Timers } from '../../../../src/util/timers.ts';
 
 const MIB = 2 ** 20;
 const SOURCE: ImageRef = { index: 1, path: '/img/source', format: 'qcow2' };
 const COPY: ImageRef = { index: 2, path: '/img/copy', format: 'qcow2' };
 const JOB = 'copy-vda';
+
+const SPEC: MachineSpec = {
+  name: 'vm',
+  uuid: '6d6f636b-7669-4274-8000-000000000001',
+  memoryBytes: 16 * MIB,
+  disks: [
+    { target: 'vda', alias: 'virtio-disk0', bus: 'virtio', device: 'disk', readonly: false, chain: [SOURCE] },
+  ],
+};
+
+/** Lets virtual time pass. */
+async function delay(timers: Timers, ms: number): Promise<void> {
+  const pause = Promise.withResolvers<void>();
+  timers.after(ms, () => pause.resolve());
+  await pause.promise;
+}
 
 let close: (() => Promise<void>) | undefined;
 afterEach(async () => {
@@ -35,19 +59,7 @@ async function start(profile: string, mutation: WireMutation = {}) {
     world.close();
   };
   await driver.volumes.create({ path: SOURCE.path, format: 'qcow2', capacityBytes: MIB });
-  const disk = {
-    target: 'vda',
-    alias: 'virtio-disk0',
-    bus: 'virtio',
-    device: 'disk',
-    readonly: false,
-  } as const;
-  const machine = await driver.start({
-    name: 'vm',
-    uuid: '6d6f636b-7669-4274-8000-000000000001',
-    memoryBytes: 16 * MIB,
-    disks: [{ ...disk, chain: [SOURCE] }],
-  });
+  const machine = await driver.start(SPEC);
   const events: DriverEvent[] = [];
   machine.onEvent((event) => events.push(event));
   sent.length = 0;
@@ -55,34 +67,29 @@ async function start(profile: string, mutation: WireMutation = {}) {
     for (;;) {
       const found = events.find((event) => event.type === type);
       if (found) return found;
-      const pause = Promise.withResolvers<void>();
-      world.timers.after(10, () => pause.resolve());
-      await pause.promise;
+      await delay(world.timers, 10);
     }
   };
   return { machine, events, sent, until };
 }
 
+const TARGET: TargetSpec = { disk: 'vda', source: SOURCE, image: COPY, backing: [], reuse: false };
+const REQUEST: CopyRequest = {
+  kind: 'copy',
+  id: JOB,
+  disk: 'vda',
+  source: SOURCE,
+  target: { image: COPY },
+  shallow: false,
+  speedBytesPerSecond: 0,
+  granularityBytes: 0,
+  bufSizeBytes: 0,
+  synchronousWrites: false,
+};
+
 async function copy(machine: Machine): Promise<void> {
-  const target = await machine.prepareTarget({
-    disk: 'vda',
-    source: SOURCE,
-    image: COPY,
-    backing: [],
-    reuse: false,
-  });
-  await machine.startJob({
-    kind: 'copy',
-    id: JOB,
-    disk: 'vda',
-    source: SOURCE,
-    target,
-    shallow: false,
-    speedBytesPerSecond: 0,
-    granularityBytes: 0,
-    bufSizeBytes: 0,
-    synchronousWrites: false,
-  });
+  await machine.prepareTarget(TARGET);
+  await machine.startJob(REQUEST);
 }
 
 /** Names of the commands, what is only looked at left out. */
@@ -172,6 +179,35 @@ test('a pivot that QEMU refuses fails the copy, and the guest goes on', async ()
   await expect(machine.concludeJob(JOB, 'pivot')).rejects.toMatchObject({ code: ErrorCode.INTERNAL_ERROR });
   expect(commands(sent).at(-1)).toBe('cont');
   expect(await machine.chains()).toEqual([{ disk: 'vda', paths: [SOURCE.path] }]);
+});
+
+test.each(['rhel-6.3', 'qemu-1.3'])('%s: a copy that became READY while nobody listened', async (profile) => {
+  const world = createWorld({ seed: 1 });
+  const survivors = new Map<string, BootedQemu>();
+  const driverOf = () => createQemuDriver({ host: createMockHost(world, profile, [], survivors) });
+  const first = driverOf();
+  await first.volumes.create({ path: SOURCE.path, format: 'qcow2', capacityBytes: MIB });
+  const handles: string[] = [];
+  const spec = { ...SPEC, launched: (handle: string) => void handles.push(handle) };
+  await copy(await first.start(spec));
+  await first.leave?.();
+  await delay(world.timers, 1_000);
+
+  const second = driverOf();
+  close = async () => {
+    await second.close();
+    world.close();
+  };
+  const jobs = [{ request: REQUEST, target: TARGET }];
+  const found = await second.attach?.(handles[0] ?? '', { spec: SPEC, jobs });
+  const events: DriverEvent[] = [];
+  found?.machine.onEvent((event) => events.push(event));
+  await delay(world.timers, 1_000);
+  expect(found?.cpus).toBe('running');
+  expect(events).toEqual([{ type: 'job-ready', id: JOB }]);
+  await found?.machine.concludeJob(JOB, 'pivot');
+  await delay(world.timers, 1_000);
+  expect(await found?.machine.chains()).toEqual([{ disk: 'vda', paths: [COPY.path] }]);
 });
 
 test('progress has to stand still at its end for long enough', () => {
