@@ -1,6 +1,5 @@
 /** One simulated QEMU with a disk and a client, without any layer above QMP. */
 import type { ExtentMap } from '../mock-qemu/core/extents.ts';
-import { guestRequest } from '../mock-qemu/core/guest/requests.ts';
 import { format } from '../mock-qemu/core/jobs/create.ts';
 import { createMemoryStore } from '../mock-qemu/images/memory.ts';
 import { DEFAULT_PROFILE, profileNamed } from '../mock-qemu/profiles/index.ts';
@@ -14,7 +13,6 @@ export interface DiskShape {
   readonly extents: number;
 }
 
-const ONE_SECOND_NS = 1_000_000_000;
 const JOB = 'mirror-0';
 const HEADER = { clusterSizeBytes: 65536 };
 
@@ -87,22 +85,9 @@ export class BenchMachine {
     this.#take();
   }
 
-  /** From now on the guest writes a stretch each virtual second, each behind the last, and begins again at the end. */
-  writeEachSecond(bytes: number): void {
-    const { vm } = this.#qemu;
-    const [backend] = vm.graph.backends;
-    assert(backend?.node, 'the machine has a disk');
-    const { lengthBytes } = backend.node;
-    const write = (count: number) => {
-      guestRequest(vm, backend, {
-        op: 'write',
-        offset: (count * bytes) % lengthBytes,
-        bytes,
-        tag: count % 256,
-      });
-      vm.clock.after(ONE_SECOND_NS, () => write(count + 1));
-    };
-    write(0);
+  /** From now on the guest writes, round and round through the first `hotBytes` of its disk. */
+  load(bytesPerSecond: number, hotBytes: number): void {
+    this.#qemu.control({ control: 'guest-load', disk: 'disk0', bytesPerSecond, hotBytes });
   }
 
   #jump(): boolean {

@@ -1,22 +1,31 @@
-/** A copy that never converges: the guest dirties faster than the copy is allowed to go. */
+/** A copy that never converges: the guest dirties its disk faster than the copy may go. */
 import { assert } from '../../src/util/assert.ts';
-import { type BenchCase, below, percentile } from '../figure.ts';
+import { type BenchCase, below } from '../figure.ts';
 import { BenchMachine } from '../machine.ts';
 
 const GIB = 2 ** 30;
 const MIB = 2 ** 20;
-const ONE_HOUR_NS = 3600 * 1_000_000_000;
-const COPY_BYTES_PER_SECOND = 20 * MIB;
-const WRITE_BYTES_PER_SECOND = 40 * MIB;
+const ONE_SECOND_NS = 1_000_000_000;
+const SECONDS = 3600;
+const COPY_BYTES_PER_SECOND = 100 * MIB;
+const WRITE_BYTES_PER_SECOND = 200 * MIB;
+const HOT_BYTES = 8 * GIB;
 const DISK_BYTES = 100 * GIB;
 const MAX_MS = 50;
-const HOURS = 9;
 
-/** Real milliseconds for the next hour. */
-function hourMs(machine: BenchMachine): number {
+/** Real milliseconds for an hour of such a copy, from its start on; somebody looks at its progress every so many virtual seconds. */
+function hourMs(stepSeconds: number): number {
+  const machine = new BenchMachine({ sizeBytes: DISK_BYTES, extents: 1 });
+  machine.load(WRITE_BYTES_PER_SECOND, HOT_BYTES);
+  machine.mirror(COPY_BYTES_PER_SECOND);
   const started = performance.now();
-  machine.advance(ONE_HOUR_NS);
-  return performance.now() - started;
+  for (let second = 0; second < SECONDS; second += stepSeconds) {
+    machine.advance(stepSeconds * ONE_SECOND_NS);
+    machine.run('query-block-jobs');
+  }
+  const ms = performance.now() - started;
+  assert(!machine.events.has('BLOCK_JOB_READY'), 'the copy does not converge');
+  return ms;
 }
 
 /** Virtual hours of such a copy. */
@@ -24,15 +33,8 @@ export const hour: BenchCase = {
   name: 'hour',
   isolated: true,
   async run() {
-    const machine = new BenchMachine({ sizeBytes: DISK_BYTES, extents: 1 });
-    machine.mirror(COPY_BYTES_PER_SECOND);
-    machine.writeEachSecond(WRITE_BYTES_PER_SECOND);
-    const firstMs = hourMs(machine);
-    const ms = percentile(
-      Array.from({ length: HOURS }, () => hourMs(machine)),
-      0.5,
-    );
-    assert(!machine.events.has('BLOCK_JOB_READY'), 'the copy does not converge');
+    const ms = hourMs(SECONDS);
+    const watchedMs = hourMs(1);
     return [
       {
         id: 'hour-ms',
@@ -40,9 +42,14 @@ export const hour: BenchCase = {
         unit: 'ms',
         simulated: ms,
         goal: below(ms, MAX_MS, 'ms'),
-        note: 'the guest writes 40 MiB each second, the copy may move 20 MiB; the median of hours 2 to 10',
+        note: 'the guest writes 200 MiB a second over 8 GiB, the copy may move 100 MiB; looked at once, at its end',
       },
-      { id: 'hour-cold-ms', title: 'the same, the first hour of a process', unit: 'ms', simulated: firstMs },
+      {
+        id: 'hour-watched-ms',
+        title: 'the same, with query-block-jobs each virtual second',
+        unit: 'ms',
+        simulated: watchedMs,
+      },
     ];
   },
 };

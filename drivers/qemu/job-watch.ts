@@ -41,11 +41,11 @@ export class JobWatch {
     this.#parts = parts;
   }
 
-  /** Tells when a job is READY; does nothing where an event does that. */
-  untilReady(key: string): void {
-    const { readyAfterMs } = this.#parts.polling;
-    if (readyAfterMs === undefined) return;
-    this.#becomingReady.set(key, new Steadiness(readyAfterMs));
+  /** Tells when a mirror is READY; does nothing where an event does that, unless it may have come too early to be heard. */
+  untilReady(key: string, isMissed = false): void {
+    const { settledMs, readyEvent } = this.#parts.polling;
+    if (readyEvent && !isMissed) return;
+    this.#becomingReady.set(key, new Steadiness(settledMs));
     this.#schedule();
   }
 

@@ -29,11 +29,13 @@ import type {
 } from './dialects/dialect.ts';
 import { describeEnd, objectOf, qmpErrorOf } from './errors.ts';
 import { createExtras } from './extras.ts';
+import { GuestHold } from './guest-hold.ts';
 import type { Emulator, Host } from './host.ts';
 import { JobWatch } from './job-watch.ts';
+import { LIFECYCLE, type LifecyclePort } from './lifecycle-events.ts';
 import { awaitMigration, restoreUri } from './migration.ts';
+import { monitorCommand } from './monitor-command.ts';
 import type { QmpClient, QmpEventMessage } from './qmp-client.ts';
-import { isQmpObject, parseQmp, type QmpObject, type QmpValue, stringifyQmp } from './qmp-json.ts';
 import { readHeader } from './saved-state.ts';
 import { StepRunner, type Undo } from './steps.ts';
 
@@ -92,10 +94,7 @@ export class QemuMachine implements Machine {
   /** Events before the first listener: a machine can end between its start and the caller's next line. */
   #early: DriverEvent[] | undefined = [];
   #running = false;
-  /** QEMU has said RESUME last, not STOP. */
-  #cpusRun = false;
-  /** The CPUs are stopped around a pivot: nobody else is to notice. */
-  #holdsGuest = false;
+  readonly #guest: GuestHold;
   readonly #watch: JobWatch | undefined;
   /** An I/O error has stopped the guest, or is about to: QEMU says so before STOP. */
   #stoppedByError = false;
@@ -113,6 +112,7 @@ export class QemuMachine implements Machine {
     for (const { target, chain } of spec.disks) this.#opened(target, chain);
     client.onEvent((event) => this.#onEvent(event));
     this.#steps = new StepRunner(client, dialect, host);
+    this.#guest = new GuestHold(client, () => this.#emit({ type: 'paused', reason: 'user' }));
     this.#watch = dialect.polling && this.#watchJobs(dialect.polling);
     const opened = (disk: string, images: readonly ImageRef[]) => this.#opened(disk, images);
     const extras = createExtras({
@@ -167,7 +167,7 @@ export class QemuMachine implements Machine {
     await this.#lookAtJobs();
     if (status === 'shutdown') this.#lifecycle.guestShutDown();
     this.#stoppedByError = status === 'io-error';
-    this.#cpusRun = running === true;
+    this.#guest.isNews(running === true);
     if (running === true) return 'running';
     return this.#stoppedByError ? 'io-error' : 'paused';
   }
@@ -292,9 +292,7 @@ export class QemuMachine implements Machine {
   }
 
   async monitorCommand(command: string, hmp: boolean): Promise<string> {
-    const { client } = this.#parts;
-    if (hmp) return String(await client.execute('human-monitor-command', { 'command-line': command }));
-    return stringifyQmp(await client.request(parseCommand(command)));
+    return monitorCommand(this.#parts.client, command, hmp);
   }
 
   onEvent(listener: (event: DriverEvent) => void): Unsubscribe {
@@ -317,30 +315,8 @@ export class QemuMachine implements Machine {
       await this.#steps.run(dialect.conclude(job.view, how));
       job.asked = how;
     };
-    await (how === 'pivot' && dialect.holdsGuest ? this.#whileHeld(ask) : ask());
+    await (how === 'pivot' && dialect.holdsGuest ? this.#guest.during(ask) : ask());
     if (how === 'abort' && this.#jobs.get(job.view.key) === job) this.#watch?.untilGone(job.view.key);
-  }
-
-  /**
-   * Stops the CPUs around something, as libvirt did: whoever has to find out afterwards which of two images is right finds
-   * them equal.
-   */
-  async #whileHeld(work: () => Promise<void>): Promise<void> {
-    if (!this.#cpusRun) return work();
-    const { client } = this.#parts;
-    this.#holdsGuest = true;
-    try {
-      await client.execute('stop');
-      await work();
-    } finally {
-      await client.execute('cont').catch((cause: unknown) => this.#cannotResume(cause));
-      this.#holdsGuest = false;
-    }
-  }
-
-  #cannotResume(cause: unknown): never {
-    this.#emit({ type: 'paused', reason: 'user' });
-    throw new VirtError(ErrorCode.OPERATION_FAILED, 'resuming after drive-reopen failed', { cause });
   }
 
   #watchJobs(polling: Polling): JobWatch {
@@ -386,6 +362,9 @@ export class QemuMachine implements Machine {
       else if (report === undefined && job.phase !== 'concluded') {
         this.#jobs.delete(key);
         this.#emit({ type: 'job-lost', id: job.view.request.id });
+      } else if (report?.ready === undefined && MIRRORS.has(job.view.request.kind)) {
+        // The query does not say, and the event may have come while nobody listened.
+        this.#watch?.untilReady(key, true);
       }
     }
   }
@@ -436,15 +415,13 @@ export class QemuMachine implements Machine {
   readonly #lifecycle: LifecyclePort = {
     emit: (event) => this.#emit(event),
     stopped: () => {
-      this.#cpusRun = false;
-      if (!this.#holdsGuest)
-        this.#emit({ type: 'paused', reason: this.#stoppedByError ? 'io-error' : 'user' });
+      const reason = this.#stoppedByError ? 'io-error' : 'user';
+      if (this.#guest.isNews(false)) this.#emit({ type: 'paused', reason });
     },
     resumed: () => {
       this.#stoppedByError = false;
-      this.#cpusRun = true;
       // The RESUME of the start is no news: a machine starts with its CPUs running.
-      if (this.#running && !this.#holdsGuest) this.#emit({ type: 'resumed' });
+      if (this.#guest.isNews(true) && this.#running) this.#emit({ type: 'resumed' });
     },
     guestShutDown: () => {
       if (this.#rebooting) {
@@ -536,27 +513,10 @@ export class QemuMachine implements Machine {
   }
 }
 
+/** Jobs that become READY. */
+const MIRRORS: ReadonlySet<JobRequest['kind']> = new Set(['copy', 'active-commit']);
+
 const IO_ACTION = { ignore: 'none', stop: 'pause', report: 'report' } as const;
-
-/** What lifecycle events do to a machine. */
-interface LifecyclePort {
-  emit(event: DriverEvent): void;
-  stopped(): void;
-  resumed(): void;
-  guestShutDown(): void;
-  hostShutDown(): void;
-}
-
-type LifecycleHandler = (machine: LifecyclePort, event: QmpEventMessage) => void;
-
-const LIFECYCLE: Partial<Record<string, LifecycleHandler>> = {
-  STOP: (machine) => machine.stopped(),
-  RESUME: (machine) => machine.resumed(),
-  RESET: (machine) => machine.emit({ type: 'reset' }),
-  POWERDOWN: (machine) => machine.emit({ type: 'powerdown-requested' }),
-  // Old QEMUs do not say who shut down; there only a guest does.
-  SHUTDOWN: (machine, { data }) => (data.guest === false ? machine.hostShutDown() : machine.guestShutDown()),
-};
 
 /** A job that was asked to abort counts as cancelled, whichever way QEMU ended it. */
 function outcomeOf(asked: How | undefined, { error }: Verdict) {
@@ -572,17 +532,4 @@ async function noActiveJob(id: string, work: Promise<unknown>): Promise<void> {
     if (qmpErrorOf(cause)?.class !== 'DeviceNotActive') throw cause;
     throw new VirtError(ErrorCode.OPERATION_INVALID, `No active block job '${id}'`, { cause });
   }
-}
-
-function parseCommand(text: string): QmpObject {
-  let command: QmpValue;
-  try {
-    command = parseQmp(text);
-  } catch (cause) {
-    throw new VirtError(ErrorCode.INTERNAL_ERROR, `cannot parse json ${text}: give one QMP command as JSON`, {
-      cause,
-    });
-  }
-  if (isQmpObject(command)) return command;
-  throw new VirtError(ErrorCode.INTERNAL_ERROR, `a QMP command is a JSON object, not ${text}`);
 }

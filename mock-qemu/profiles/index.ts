@@ -27,6 +27,8 @@ const isBugOf = (profile: Profile, name: string): name is keyof KnownBugs =>
  * that it has.
  */
 export function withoutBugs(profile: Profile, names: readonly string[]): Profile {
+  // The same object, so that what is made once for each profile is not made for each machine.
+  if (names.length === 0) return profile;
   const fixed: Partial<Record<keyof KnownBugs, false>> = {};
   for (const name of names) {
     if (!isBugOf(profile, name)) {

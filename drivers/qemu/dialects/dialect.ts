@@ -106,8 +106,10 @@ export interface Query<T> {
 /** How jobs are looked at where their events do not tell all. */
 export interface Polling {
   readonly everyMs: number;
-  /** A copy is READY once all of it has shown as done for this long; left out: an event says so. */
-  readonly readyAfterMs?: number;
+  /** A mirror is READY once all of it has shown as done for this long. */
+  readonly settledMs: number;
+  /** An event says READY: looking is only for those who may have missed it. */
+  readonly readyEvent: boolean;
 }
 
 /** What an event says about a write threshold (QAPI: BLOCK_WRITE_THRESHOLD). */

@@ -58,7 +58,7 @@ export function createDriveMirrorDialect(switches: DriveMirrorSwitches): Dialect
       activeCommit: switches.activeCommit,
       copyTuning: switches.copyTuning,
     },
-    polling: { everyMs: 50 },
+    polling: { everyMs: 50, settledMs: 300, readyEvent: true },
     start: {
       copy: (job, request: CopyRequest) => startCopy(job, request, switches),
       pull: (job, request) => startPull(request, job.key, switches.backingFile),

@@ -63,7 +63,7 @@ export function createRhel6Dialect(switches: Rhel6Switches): Dialect {
   return createDriveDialect({
     name: 'rhel6',
     capabilities: { commit: switches.commit, activeCommit: false, copyTuning: false },
-    polling: { everyMs: POLL_MS, readyAfterMs: SETTLED_MS },
+    polling: { everyMs: POLL_MS, settledMs: SETTLED_MS, readyEvent: false },
     start: {
       copy: (job, request: CopyRequest) => startCopy(job, request),
       pull: (job, request) => startPull(request, job.key, false),

@@ -126,7 +126,8 @@ export function prepareMirror(context: CommandContext, args: JsonObject, wanted:
         sync,
         onSourceError: choice<ErrorPolicy>(args, 'on-source-error', 'report'),
         onTargetError: choice<ErrorPolicy>(args, 'on-target-error', 'report'),
-        flushes: profile.behaviour.readyEvent,
+        // What is reopened is flushed then; before that nothing of the target has to last.
+        flushes: profile.behaviour.pivot === 'complete',
         showsEarly: profile.bugs.offsetReachesLenEarly,
       });
       const speed = exactInteger(args, 'speed') ?? 0;
