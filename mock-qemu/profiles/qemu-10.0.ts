@@ -14,7 +14,7 @@ export const qemu100: Profile = {
     activelySynced: true,
     drainCutsRateLimit: false,
     drainsAreGlobal: true,
-    flaps: { borrow: 4, open: 5, streamStart: 2, streamEnd: 4, backupEnd: 1 },
+    flaps: { borrow: 4, open: 5, streamStart: 2, streamEnd: 5, backupEnd: 1 },
     idleJobsYield: true,
     jobBitmapsOn: 'filter',
     fileDetails: true,

@@ -33,7 +33,7 @@ export const qemu72: Profile = {
     activelySynced: false,
     drainCutsRateLimit: true,
     drainsAreGlobal: false,
-    flaps: { borrow: 2, open: 2, streamStart: 2, streamEnd: 4, backupEnd: 1 },
+    flaps: { borrow: 2, open: 2, streamStart: 2, streamEnd: 5, backupEnd: 1 },
     idleJobsYield: false,
     jobBitmapsOn: 'source',
     fileDetails: false,

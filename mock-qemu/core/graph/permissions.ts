@@ -66,6 +66,10 @@ function needs(edge: Edge): readonly Permission[] {
   }
 }
 
+/** Whether somebody relies on what a node reads as. */
+export const isRead = (node: BlockNode): boolean =>
+  node.parents.some((edge) => needs(edge).includes('consistent read'));
+
 /** A holder to be. */
 interface Newcomer {
   /** As error texts have it, without the node. */

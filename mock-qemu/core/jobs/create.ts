@@ -27,7 +27,6 @@ export class CreateTask implements JobTask {
 
   *run(job: Job): JobRun {
     job.len = 1;
-    if (job.host.traits.idleJobsYield) yield { type: 'settle' };
     const failure = yield* this.#create(job);
     // The one step is done, however it ended.
     job.offset = 1;
@@ -48,6 +47,7 @@ export class CreateTask implements JobTask {
     const { where } = this.options;
     try {
       if ('node' in where) {
+        if (job.host.traits.idleJobsYield) yield { type: 'settle' };
         const node = where.node();
         const text = this.#badOptions();
         if (text !== undefined) return { code: 'EINVAL', text };

@@ -16,6 +16,7 @@ import {
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode } from '../../core/graph/open.ts';
+import { isRead } from '../../core/graph/permissions.ts';
 import type { ImageHeader } from '../../core/images.ts';
 import { CreateTask, format } from '../../core/jobs/create.ts';
 import { rewriteBacking } from '../../core/jobs/stream.ts';
@@ -206,11 +207,8 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   const overlayName = needText(data, 'overlay');
   checkSnapshotSource(node);
   const overlay = vm.graph.findNodeOrDevice(overlayName);
-  if (hasBackend(overlay) && !overlay.parents.every(({ parent }) => parent.kind === 'job-backend')) {
-    refuse('The overlay is already in use');
-  }
+  if (isRead(overlay)) refuse('The overlay is already in use');
   if (overlay.backing) refuse('The overlay already has a backing image');
-  checkNotBlocked(overlay, 'external-snapshot');
   if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
   if (chainOf(node).includes(overlay))
     refuse(`Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`);
