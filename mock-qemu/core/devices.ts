@@ -103,12 +103,36 @@ function lockRaw(vm: Vm, node: BlockNode): void {
 
 /** Completes every unplug that the guest, or the lack of one, has held up. */
 export function finishUnplug(vm: Vm): void {
-  for (const device of vm.unplugging) {
-    vm.devices.splice(vm.devices.indexOf(device), 1);
-    const { backend, path, id } = device;
-    if (backend) vm.removeBackend(backend);
-    if (device.driver === 'virtio-blk-pci') vm.emit('DEVICE_DELETED', { path: `${path}/virtio-backend` });
-    vm.emit('DEVICE_DELETED', id === undefined ? { path } : { device: id, path });
-  }
+  const devices = [...vm.unplugging];
   vm.unplugging.clear();
+  for (const device of devices) {
+    const { backend } = device;
+    // A drive goes with its device, so its jobs end first; a node that somebody else owns stays, and they go on.
+    if (backend && backend.name !== '') endJobs(vm, backend, () => unplug(vm, device));
+    else {
+      if (backend?.node) vm.flap(backend.node, 2);
+      unplug(vm, device);
+    }
+  }
+}
+
+/** Ends the jobs of a drive, softly: one that is READY is completed, without a pivot. */
+function endJobs(vm: Vm, backend: BlockBackend, then: () => void): void {
+  const nodes = new Set<BlockNode>();
+  for (let at = backend.node; at; at = at.filtered?.child) nodes.add(at);
+  const [job] = vm.movingJobs().filter(({ edges }) => edges.some(({ child }) => nodes.has(child)));
+  if (!job) {
+    then();
+    return;
+  }
+  vm.jobs.whenGone(job, () => endJobs(vm, backend, then));
+  vm.jobs.userCancel(job, false);
+}
+
+function unplug(vm: Vm, device: Device): void {
+  const { backend, path, id, driver } = device;
+  vm.devices.splice(vm.devices.indexOf(device), 1);
+  if (backend) vm.removeBackend(backend);
+  if (driver === 'virtio-blk-pci') vm.emit('DEVICE_DELETED', { path: `${path}/virtio-backend` });
+  vm.emit('DEVICE_DELETED', id === undefined ? { path } : { device: id, path });
 }

@@ -85,6 +85,8 @@ export interface KnownBugs {
   readonly ignoresUnknownMembers: boolean;
   /** 8.2 and later: block-job-change does not compare its type with the job's. */
   readonly jobChangeIgnoresType: boolean;
+  /** 6.1 and later: blockdev-reopen with an empty list ends the process with a failed assertion. */
+  readonly emptyReopenAborts: boolean;
 }
 
 /** One generation of QEMU. */

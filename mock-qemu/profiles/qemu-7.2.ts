@@ -59,5 +59,6 @@ export const qemu72: Profile = {
     offsetReachesLenEarly: false,
     ignoresUnknownMembers: false,
     jobChangeIgnoresType: false,
+    emptyReopenAborts: true,
   },
 };

@@ -83,7 +83,7 @@ export class BlockNode {
   /** force-share: reads without caring who else writes. */
   readonly forceShare: boolean;
   /** discard=unmap: discards reach the image, zeroes may be unmapped. */
-  readonly unmap: boolean;
+  unmap: boolean;
   /** What becomes of writes of zeroes; only queries show it. */
   readonly detectZeroes: 'off' | 'on' | 'unmap';
   file: Edge | undefined;

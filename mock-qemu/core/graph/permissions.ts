@@ -69,6 +69,9 @@ function needs(edge: Edge): readonly Permission[] {
 /** Whether somebody relies on what a node reads as. */
 export const isRead = (node: BlockNode): boolean =>
   node.parents.some((edge) => needs(edge).includes('consistent read'));
+/** Whether somebody who holds a node needs to write to it. */
+export const isWrittenTo = (node: BlockNode): boolean =>
+  node.parents.some((edge) => needs(edge).includes('write'));
 
 /** A holder to be. */
 interface Newcomer {
@@ -138,20 +141,23 @@ export function checkCreatorMayUse(node: BlockNode): void {
 }
 
 /** Refuses to put an image format on a node that another one writes to or forbids to write to. */
-export function checkFormatMayUse(node: BlockNode, format: BlockNode): void {
-  const rivals = node.parents.filter(({ parent }) => parent.kind !== 'node' || parent.node !== format);
-  const writes = !format.readOnly;
-  for (const rival of rivals.toReversed()) {
+export function checkFormatMayUse(node: BlockNode, format: BlockNode, writes = !format.readOnly): void {
+  const newcomer = `node '${format.name}' (uses node '${node.name}' as 'file' child)`;
+  const text = `Permission conflict on node '${node.name}': permissions`;
+  const holdersNeeds = (rival: Edge): void => {
     const needed = needs(rival).filter((each) => each !== 'consistent read');
-    const newcomer = `node '${format.name}' (uses node '${node.name}' as 'file' child)`;
-    const text = `Permission conflict on node '${node.name}': permissions`;
-    if (needed.length > 0) {
-      refuse(
-        `${text} '${needed.join(', ')}' are both required by ${describe(rival)} and unshared by ${newcomer}.`,
-      );
-    }
-    if (writes && forbidsWrites(rival)) {
-      refuse(`${text} 'write, resize' are both required by ${newcomer} and unshared by ${describe(rival)}.`);
-    }
-  }
+    if (needed.length === 0) return;
+    refuse(
+      `${text} '${needed.join(', ')}' are both required by ${describe(rival)} and unshared by ${newcomer}.`,
+    );
+  };
+  const newcomersNeeds = (rival: Edge): void => {
+    if (!writes || !forbidsWrites(rival)) return;
+    refuse(`${text} 'write, resize' are both required by ${newcomer} and unshared by ${describe(rival)}.`);
+  };
+  // A format that moves over from another file is looked at first.
+  const moves = format.file !== undefined && format.file.child !== node;
+  const checks = moves ? [newcomersNeeds, holdersNeeds] : [holdersNeeds, newcomersNeeds];
+  const rivals = node.parents.filter(({ parent }) => parent.kind !== 'node' || parent.node !== format);
+  for (const rival of rivals.toReversed()) for (const check of checks) check(rival);
 }

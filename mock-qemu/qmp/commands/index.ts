@@ -12,6 +12,7 @@ import { hmpCommands } from './hmp.ts';
 import { jobVerbCommands } from './job-verbs.ts';
 import { lifecycleCommands } from './lifecycle.ts';
 import { nodeCommands } from './nodes.ts';
+import { reopenCommands } from './reopen.ts';
 import type { CommandTable, Handler } from './table.ts';
 import { transactionCommands } from './transaction.ts';
 
@@ -20,6 +21,7 @@ const commands: CommandTable = {
   ...lifecycleCommands,
   ...blockQueryCommands,
   ...nodeCommands,
+  ...reopenCommands,
   ...chainCommands,
   ...copyCommands,
   ...bitmapCommands,

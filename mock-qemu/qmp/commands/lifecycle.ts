@@ -108,8 +108,12 @@ export const lifecycleCommands: CommandTable = {
     if (!device) {
       return refuse(`Device '${id}' not found`, 'DeviceNotFound', { kind: 'device-not-found', device: id });
     }
+    // A second request for the same device changes nothing.
+    if (vm.unplugging.has(device)) return undefined;
     vm.unplugging.add(device);
-    if (!device.driver.endsWith('-pci')) vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
+    if (device.driver.endsWith('-pci')) return undefined;
+    if (device.backend?.node) vm.flap(device.backend.node, 1);
+    vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
     return undefined;
   },
 };
