@@ -210,7 +210,6 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
     refuse('The overlay is already in use');
   }
   if (overlay.backing) refuse('The overlay already has a backing image');
-  checkNotBlocked(overlay, 'external-snapshot');
   if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
   if (chainOf(node).includes(overlay))
     refuse(`Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`);
