@@ -41,6 +41,8 @@ export interface TargetCapabilities {
   readonly copy: boolean;
   readonly synchronousWrites: boolean;
   readonly readyEvent: boolean;
+  /** What domains offer besides jobs: resize, thresholds, snapshots, disks that come and go, saved states. */
+  readonly extras?: boolean;
   /** A QMP server that speaks as today's do can be had without a domain: see {@link Session.startQmp}. */
   readonly qmp?: boolean;
   readonly copyTuning: boolean;

@@ -2,6 +2,7 @@
 import type { Canary } from '../canary.ts';
 import { callCanaries } from './calls.ts';
 import { copyCanaries } from './copy.ts';
+import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
@@ -9,6 +10,7 @@ import { sequenceCanaries } from './qmp/sequences.ts';
 import { stateCanaries } from './qmp/state.ts';
 import { textCanaries } from './qmp/texts.ts';
 import { verbCanaries } from './qmp/verbs.ts';
+import { refusalCanaries } from './refusals.ts';
 
 /** Every canary of the suite; each contract is named by at least one. */
 export const canaries: readonly Canary[] = [
@@ -17,6 +19,8 @@ export const canaries: readonly Canary[] = [
   ...progressCanaries,
   ...callCanaries,
   ...eventCanaries,
+  ...effectCanaries,
+  ...refusalCanaries,
   ...verbCanaries,
   ...sequenceCanaries,
   ...textCanaries,

@@ -3,6 +3,7 @@ import type { Contract } from '../contract.ts';
 import { abortKeepsSource } from './api/abort-keeps-source.ts';
 import { copyCompleteOnlyWhenReady } from './api/copy-complete-only-when-ready.ts';
 import { copyReadyOnce } from './api/copy-ready-once.ts';
+import { effectContracts } from './api/effects.ts';
 import { infoAbsentWithoutJob } from './api/info-absent-without-job.ts';
 import { infoBounded } from './api/info-bounded.ts';
 import { oneJobPerDisk } from './api/one-job-per-disk.ts';
@@ -13,6 +14,7 @@ import { pivotTargetEqualsGuest } from './api/pivot-target-equals-guest.ts';
 import { pullDropsBacking } from './api/pull-drops-backing.ts';
 import { pullKeepsData } from './api/pull-keeps-data.ts';
 import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
+import { refusalContracts, transientJob } from './api/refusals.ts';
 import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
 import { errorContracts } from './qmp/errors.ts';
@@ -39,6 +41,9 @@ export const contracts: readonly Contract[] = [
   speedUnits,
   syncAbortWaits,
   oneTerminalEvent,
+  transientJob,
+  ...effectContracts,
+  ...refusalContracts,
   ...protocolContracts,
   ...verbContracts,
   ...sequenceContracts,

@@ -19,12 +19,13 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
       disks: [],
     });
     const { hypervisor, version, ...capabilities } = machine.capabilities;
+    const extras = machine.resizeDisk !== undefined && machine.snapshot !== undefined;
     await machine.destroy();
     return {
       ok: true,
       version: hypervisor,
       versionNumber: version,
-      capabilities: { ...capabilities, qmp: true },
+      capabilities: { ...capabilities, extras, qmp: true },
     };
   } catch (error) {
     if (!isVirtError(error)) throw error;

@@ -60,13 +60,14 @@ function fill(text: string, members: Readonly<Record<string, string>>): string {
 }
 
 /** A lookup's text between 2.7 and 5.2, without quotes. */
-const bare = (device: string): string => `Cannot find device=${device} nor node_name=`;
+const bare = (text: string): string =>
+  text.replace(/device='(.*)' nor node-name='(.*)'$/, 'device=$1 nor node_name=$2');
 
 function wordingOf(style: ErrorStyle, { message, errorClass, grounds }: CommandError): Wording {
   const modern = { class: errorClass, desc: message };
   if (style.wording === 'rich') return grounds ? RICH[grounds.kind] : UNDEFINED;
   if (!grounds) return modern;
-  if (grounds.kind === 'device-not-found' && style.lookup === 'bare') return generic(bare(grounds.device));
+  if (grounds.kind === 'device-not-found' && style.lookup === 'bare') return generic(bare(message));
   return style.lookup === 'device-not-found' ? GENERIC[grounds.kind] : modern;
 }
 

@@ -62,8 +62,11 @@ export function allocatedAbove(
 export function writeTo(node: BlockNode, start: number, end: number, tag: number): void {
   if (start >= end) return;
   node.hooks?.beforeWrite?.(start, end);
+  const file = watchedFile(node);
+  const fileBytes = file?.lengthBytes ?? 0;
   node.driver.write(node, start, end, tag);
   noteWrite(node, start, end);
+  if (file && file.lengthBytes > fileBytes) tellThreshold(file, file.lengthBytes);
   node.hooks?.afterWrite?.(start, end, tag);
 }
 
@@ -81,9 +84,19 @@ export function discardFrom(node: BlockNode, start: number, end: number): void {
 function noteWrite(node: BlockNode, start: number, end: number): void {
   node.generation++;
   for (const bitmap of node.bitmaps) bitmap.mark(start, end);
+  tellThreshold(node, end);
+}
+
+function tellThreshold(node: BlockNode, end: number): void {
   if (node.writeThresholdBytes > 0 && end > node.writeThresholdBytes) {
     node.onThreshold?.(end - node.writeThresholdBytes);
   }
+}
+
+/** The file below a format with clusters, if its threshold is armed: new clusters go to the file's end. */
+function watchedFile(node: BlockNode): BlockNode | undefined {
+  const file = node.driver.supportsBacking ? node.file?.child : undefined;
+  return file && file.writeThresholdBytes > 0 ? file : undefined;
 }
 
 /** Copies what a reader of `from` sees into `to`. */

@@ -212,6 +212,7 @@ export class MirrorTask implements JobTask {
     // Requests are charged when they are issued: the debt is slept off while they are in flight.
     const freeOfCharge = this.options.target.unmap && isZero(this.options.source, start, dataEnd);
     const issuedNs = job.host.clock.now();
+    const { speedBytesPerSecond } = job;
     const untilNs = issuedNs + job.limit.delayNs(issuedNs, freeOfCharge ? 0 : end - start);
     this.#inFlight = { start, end };
     const failed = yield* this.#copy(job, start, dataEnd);
@@ -221,7 +222,10 @@ export class MirrorTask implements JobTask {
       job.offset += end - start;
       if (job.ready) job.host.reach('mirror.tail-copied');
     } else if (failed !== 'ok') return failed;
-    const delayNs = untilNs - job.host.clock.now();
+    const nowNs = job.host.clock.now();
+    // A job that was given another speed meanwhile sleeps its debt off at that one.
+    const isSameSpeed = job.speedBytesPerSecond === speedBytesPerSecond;
+    const delayNs = isSameSpeed ? untilNs - nowNs : job.limit.delayNs(nowNs, 0);
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
     if (delayNs > 0) yield { type: 'sleep', ns: delayNs };
     return 'ok';
