@@ -15,6 +15,7 @@ export const qemu100: Profile = {
     drainCutsRateLimit: false,
     drainsAreGlobal: true,
     flaps: { borrow: 4, open: 5, streamStart: 2, streamEnd: 5, backupEnd: 1 },
+    backupFilterFollows: false,
     idleJobsYield: true,
     jobBitmapsOn: 'filter',
     fileDetails: true,

@@ -34,6 +34,7 @@ export const qemu72: Profile = {
     drainCutsRateLimit: true,
     drainsAreGlobal: false,
     flaps: { borrow: 2, open: 2, streamStart: 2, streamEnd: 5, backupEnd: 1 },
+    backupFilterFollows: true,
     idleJobsYield: false,
     jobBitmapsOn: 'source',
     fileDetails: false,

@@ -73,7 +73,8 @@ function sorted(value: unknown): unknown {
   // Whether a job's coroutine runs at this very moment is chance; whether a bitmap is busy is not.
   const isJob = 'auto-finalize' in object;
   // How long a qcow2 file is on its host is its allocator's affair.
-  const isContainer = object.format === 'file' && /\.(qcow2|raw)$/.test(String(object.filename));
+  const isContainer =
+    (object.format === 'file' || object.format === 'raw') && /\.(qcow2|raw)$/.test(String(object.filename));
   const names = Object.keys(object).filter(
     (name) => !MASKED.has(name) && !(isJob && name === 'busy') && !(isContainer && name === 'virtual-size'),
   );

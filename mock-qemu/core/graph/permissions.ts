@@ -69,6 +69,7 @@ function needs(edge: Edge): readonly Permission[] {
 /** Whether somebody relies on what a node reads as. */
 export const isRead = (node: BlockNode): boolean =>
   node.parents.some((edge) => needs(edge).includes('consistent read'));
+
 /** Whether somebody who holds a node needs to write to it. */
 export const isWrittenTo = (node: BlockNode): boolean =>
   node.parents.some((edge) => needs(edge).includes('write'));

@@ -295,7 +295,9 @@ export class Job {
   #sleepOn(): boolean {
     const { traits, clock } = this.host;
     const leftNs = this.#wakeAtNs - clock.now();
-    if (traits.drainCutsRateLimit || leftNs <= 0 || this.cancelled) return false;
+    // A backup sleeps in a coroutine of its own, which no drained section wakes.
+    const cut = traits.drainCutsRateLimit && this.type !== 'backup';
+    if (cut || leftNs <= 0 || this.cancelled) return false;
     this.#waitFor('sleep', leftNs, () => this.poke());
     return true;
   }

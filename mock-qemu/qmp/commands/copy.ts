@@ -52,7 +52,7 @@ export function insertFilter(
   const filter = vm.graph.add({
     name,
     driver: DRIVERS[driver],
-    readOnly: above.readOnly,
+    readOnly: above.readOnly && (driver !== 'copy-before-write' || vm.traits.backupFilterFollows),
     // Backups show their filter even if nobody named it.
     implicit: name === undefined && driver !== 'copy-before-write',
   });
@@ -324,8 +324,8 @@ export function createBackup(
     defaultId,
     type: 'backup',
     task,
-    nodes: [filter],
-    target,
+    // The target is the filter's, not a backend's.
+    nodes: [filter, target],
     transaction,
   });
 }
