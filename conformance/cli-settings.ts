@@ -12,8 +12,10 @@ export interface TargetChoice {
   /** What comes after `name=`, as the help shows it; left out if it takes nothing. */
   readonly argument?: string;
   readonly help: string;
-  /** Run only where it is named, as one that makes no sense without its argument. */
+  /** Run only where it is named. */
   readonly onlyNamed?: boolean;
+  /** Makes no sense without its argument. */
+  readonly needsArgument?: boolean;
   /** Makes the targets of that name, at least one; called only if they are going to be run. */
   make(argument?: string): Promise<readonly Target[]>;
 }
@@ -184,7 +186,9 @@ function chooseTargets(
   const wanted =
     named.length > 0
       ? named.map((text) => findChoice('--target', text, choices))
-      : choices.filter(({ onlyNamed }) => !onlyNamed).map((choice) => ({ choice, argument: undefined }));
+      : choices
+          .filter(({ onlyNamed, needsArgument }) => !onlyNamed && !needsArgument)
+          .map((choice) => ({ choice, argument: undefined }));
   const missing = mustHave.filter(({ choice }) => !wanted.some((other) => other.choice === choice));
   return [...wanted, ...missing].map(({ choice, argument }) => ({
     choice,
@@ -202,7 +206,7 @@ function findChoice(
   const [name = '', ...rest] = text.split('=');
   const argument = rest.length > 0 ? rest.join('=') : undefined;
   const choice = choices.find((candidate) => candidate.name === name);
-  const accepts = choice && (argument === undefined ? !choice.onlyNamed : takes(choice, argument));
+  const accepts = choice && (argument === undefined ? !choice.needsArgument : takes(choice, argument));
   if (choice && accepts) return { choice, argument };
   throw new UsageError(
     `unknown target '${text}' for ${option}; valid targets: ${choices.map(choiceSyntax).join(', ')}`,
@@ -224,9 +228,9 @@ function randomSeed(): number {
 }
 
 /** How a target is written: `qemu[=PATH]`. */
-export function choiceSyntax({ name, argument, onlyNamed }: TargetChoice): string {
+export function choiceSyntax({ name, argument, needsArgument }: TargetChoice): string {
   if (argument === undefined) return name;
-  return onlyNamed ? `${name}=${argument}` : `${name}[=${argument}]`;
+  return needsArgument ? `${name}=${argument}` : `${name}[=${argument}]`;
 }
 
 /** What `--help` prints. */

@@ -3,6 +3,16 @@
  * makes tests of a test runner's.
  */
 
+export type {
+  Ballast,
+  CopyPlan,
+  DiskBounds,
+  DiskPlan,
+  GuestPlan,
+  LayerPlan,
+  PullPlan,
+} from './arbitraries.ts';
+export { copies, disks, pulls } from './arbitraries.ts';
 export { canaries } from './canaries/index.ts';
 export type { Canary } from './canary.ts';
 export { overlay, withDomains } from './canary.ts';
@@ -13,6 +23,8 @@ export type { Bindings, DefineOptions } from './define.ts';
 export { defineConformance } from './define.ts';
 export { DeadlineViolation, expect, expectEqual, expectRefused, Violation } from './expect.ts';
 export { canonicalRuns, DiskModel } from './model.ts';
+export type { Reply } from './qmp/monitor.ts';
+export { Monitor } from './qmp/monitor.ts';
 export type { CanaryReport, ContractReport, ContractResult, Report, Summary } from './report.ts';
 export { renderReport } from './report.ts';
 export type { Progress, RunOptions } from './run.ts';
@@ -23,6 +35,8 @@ export type {
   Guest,
   ImageSpec,
   OpenOptions,
+  QmpServer,
+  QmpStream,
   Run,
   Session,
   SessionLimits,
@@ -30,6 +44,9 @@ export type {
   TargetCapabilities,
   Write,
 } from './target.ts';
+export type { DirtySample, Timeline, TimelineEntry, TimelineRow } from './timeline.ts';
+export type { JobInfo } from './vm.ts';
+export { copyTargetXml, expectImage, Vm } from './vm.ts';
 export type { WireMessage, WireMutation, WireMutationFactory, WirePort, WireValue } from './wire.ts';
 export { composeMutations } from './wire.ts';
 export { World } from './world.ts';

@@ -187,7 +187,8 @@ async function runCanaries(
   if (!home) return [];
   const planted = options.canaries.flatMap((canary) => {
     const contract = options.contracts.find(({ id }) => id === canary.contract);
-    const canRun = contract && skipReason(contract, home.availability) === undefined;
+    const canRun =
+      contract && isBreakable(canary, home) && skipReason(contract, home.availability) === undefined;
     const canPlant = canary.wire === undefined || home.target.hasEarlyWire !== true;
     return canRun && canPlant ? [{ canary, contract }] : [];
   });
@@ -211,6 +212,13 @@ async function runCanaries(
     done++;
     return { id: canary.id, contract: contract.id, caught };
   });
+}
+
+/** A backend without QMP has no wire to break; such a canary could not sing there. */
+function isBreakable({ wire, api }: Canary, { availability }: Column): boolean {
+  return (
+    wire === undefined || api !== undefined || (availability.ok && availability.capabilities.qmp === true)
+  );
 }
 
 function assemble(

@@ -1,21 +1,25 @@
 #!/usr/bin/env node
 /** The command `mockvirt`. */
-import { conformanceCli, ExitCode } from '../conformance/cli.ts';
+import { type CliParts, conformanceCli, ExitCode } from '../conformance/cli.ts';
+import { scenarioCli } from '../conformance/scenarios/cli.ts';
 import { targetChoices } from './targets/index.ts';
 
+const parts: CliParts = {
+  targets: targetChoices,
+  stdout: process.stdout,
+  stderr: process.stderr,
+  environment: process.env,
+};
+
 const COMMANDS: { readonly [name: string]: (argv: readonly string[]) => Promise<ExitCode> } = {
-  conformance: (argv) =>
-    conformanceCli(argv, {
-      targets: targetChoices,
-      stdout: process.stdout,
-      stderr: process.stderr,
-      environment: process.env,
-    }),
+  conformance: (argv) => conformanceCli(argv, parts),
+  scenario: (argv) => scenarioCli(argv, parts),
 };
 
 const HELP = `Usage: mockvirt COMMAND [options]
 
   conformance   hold simulated and real QEMUs to the same contracts
+  scenario      what users of block jobs ran into: list, show, run
 
 'mockvirt COMMAND --help' tells a command's options.
 `;

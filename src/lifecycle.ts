@@ -243,6 +243,7 @@ export function observe(record: DomainRecord): RunningObserver {
   return {
     changed: () => record.journal(),
     ended: (outcome) => record.outcomes.add(outcome),
+    told: ({ target }) => record.outcomes.clear(target),
     jobEvent(job, status) {
       const type = publicType(job);
       const path = job.disk.chain[0]?.path;

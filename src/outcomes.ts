@@ -43,9 +43,9 @@ export class Outcomes {
     this.#all = [...this.#all.filter(({ disk }) => disk !== outcome.disk), outcome];
   }
 
-  /** Forgets them. */
-  clear(): void {
-    this.#all = [];
+  /** Forgets that of a disk, or all. */
+  clear(target?: string): void {
+    this.#all = target === undefined ? [] : this.#all.filter(({ disk }) => disk !== target);
   }
 
   /** As users get them. */

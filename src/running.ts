@@ -37,8 +37,10 @@ export interface PivotPause {
 export interface RunningObserver {
   /** Something changed that has to be written down. @throws VirtError SYSTEM_ERROR */
   changed(): void;
-  /** A job came to an end of which no caller is told. */
+  /** A job came to an end; nobody has been told. */
   ended(outcome: OutcomeStatus): void;
+  /** Somebody has been told of the end of a disk's job. */
+  told(disk: LiveDisk): void;
   jobEvent(record: JobRecord, status: BlockJobStatus): void;
   /** The disk uses another chain now; `previous` was the active image. */
   chainChanged(disk: LiveDisk, previous: ImageDescription | undefined): void;
@@ -338,7 +340,7 @@ export class RunningDomain {
     const { observer } = this.#parts;
     const { chain, released, deleted } = aftermathOf(record, applied);
     const previous = record.disk.chain[0];
-    if (record.recovered) observer.ended(outcomeOf(record, applied ? 'completed' : 'failed'));
+    observer.ended(outcomeOf(record, applied ? 'completed' : 'failed'));
     this.jobs.settle(record);
     record.disk.chain = chain;
     record.disk.mirror = undefined;
@@ -350,6 +352,7 @@ export class RunningDomain {
     // The machine may have gone while its images were being released: then there is no event, as after any end of it.
     if (this.jobs.byId(record.id) !== record) return;
     observer.jobEvent(record, end.status);
+    if (!record.recovered) observer.told(record.disk);
     this.jobs.remove(record, end);
   }
 

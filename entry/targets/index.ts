@@ -1,5 +1,6 @@
 /** The targets that the command line offers, in the order of the matrix. */
 import type { TargetChoice } from '../../conformance/cli.ts';
+import { memoryTarget } from './memory.ts';
 import { foundQemuTargets, qemuTargets } from './qemu.ts';
 import { simProcessTarget } from './sim-process.ts';
 import { simTargetInThreads } from './sim-threads.ts';
@@ -22,5 +23,11 @@ export const targetChoices: readonly TargetChoice[] = [
     argument: 'PATH',
     help: 'a real QEMU; every one that is found where no other is named',
     make: (emulator) => (emulator === undefined ? foundQemuTargets() : qemuTargets([emulator])),
+  },
+  {
+    name: 'memory',
+    help: 'the driver in memory, which has no QMP; only where it is named',
+    onlyNamed: true,
+    make: async () => [memoryTarget()],
   },
 ];

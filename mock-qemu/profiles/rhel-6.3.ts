@@ -2,7 +2,6 @@
 import { type HandwrittenQemu, handwritten } from './handwritten.ts';
 import type { Profile } from './profile.ts';
 import { EARLY_COMMANDS, LATER_OPTIONS, qemu13 } from './qemu-1.3.ts';
-import { qemu72 } from './qemu-7.2.ts';
 
 const MIRROR = 'device:str target:str full?:bool mode?:NewImageMode format?:str speed?:int';
 const SNAPSHOT = 'device:str snapshot-file:str format?:str mode?:NewImageMode';
@@ -67,7 +66,7 @@ export const rhel63: Profile = {
   // -machine none and the options around it came with the first QEMU that could be asked over QMP what it can do.
   laterOptions: [...LATER_OPTIONS, '-machine', '-no-user-config', '-display'],
   bugs: {
-    ...qemu72.bugs,
+    ...qemu13.bugs,
     zombieJobAfterFailedOpen: true,
     reopenHangsOnZombieJob: true,
     offsetReachesLenEarly: true,

@@ -24,6 +24,8 @@ export interface BackupOptions {
   readonly bitmapMode: 'on-success' | 'never' | 'always';
   /** Compressed clusters are copied one by one. */
   readonly compress: boolean;
+  /** The most that is copied at once, in whole clusters; 0: no limit but the job's own. */
+  readonly maxChunkBytes: number;
   readonly onSourceError: ErrorPolicy;
   readonly onTargetError: ErrorPolicy;
 }
@@ -69,7 +71,7 @@ export class BackupTask implements JobTask {
       yield { type: 'pause-point' };
       const next = this.#left.nextFrom(0);
       if (next === undefined || job.cancelled) break;
-      const end = Math.min(next.end, next.start + (this.options.compress ? CLUSTER_BYTES : CHUNK_BYTES));
+      const end = Math.min(next.end, next.start + this.#chunkBytes);
       const failed = yield* this.#copy(job, next.start, end);
       if (failed === 'retry') continue;
       if (failed) return failed;
@@ -79,6 +81,14 @@ export class BackupTask implements JobTask {
     }
     if (!job.cancelled) job.host.reach('backup.copied');
     return undefined;
+  }
+
+  get #chunkBytes(): number {
+    const { compress, maxChunkBytes } = this.options;
+    if (compress) return CLUSTER_BYTES;
+    if (maxChunkBytes === 0) return CHUNK_BYTES;
+    const clusters = Math.max(1, Math.floor(maxChunkBytes / CLUSTER_BYTES));
+    return Math.min(CHUNK_BYTES, clusters * CLUSTER_BYTES);
   }
 
   *#copy(

@@ -315,6 +315,7 @@ export function createBackup(
     sync: sync === 'incremental' ? 'bitmap' : (sync as 'full' | 'top' | 'none' | 'bitmap'),
     bitmap,
     compress: flag(args, 'compress') ?? false,
+    maxChunkBytes: integer(perfOf(args), 'max-chunk') ?? 0,
     bitmapMode: (bitmapMode ?? 'on-success') as 'on-success' | 'never' | 'always',
     onSourceError: choice<ErrorPolicy>(args, 'on-source-error', 'report'),
     onTargetError: choice<ErrorPolicy>(args, 'on-target-error', 'report'),
@@ -342,8 +343,10 @@ function checkBackupTarget(vm: Vm, target: BlockNode, args: JsonObject): void {
   }
 }
 
+const perfOf = (args: JsonObject): JsonObject => (isObject(args['x-perf']) ? args['x-perf'] : {});
+
 function checkPerf(args: JsonObject): void {
-  const perf = isObject(args['x-perf']) ? args['x-perf'] : {};
+  const perf = perfOf(args);
   const workers = integer(perf, 'max-workers') ?? 64;
   if (workers < 1 || workers > 2_147_483_647) refuse('max-workers must be between 1 and 2147483647');
   if ((integer(perf, 'max-chunk') ?? 0) < 0) {

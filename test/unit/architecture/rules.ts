@@ -57,6 +57,10 @@ export const ROOMS: readonly RoomRule[] = [
   { room: /^conformance\/vitest\.ts$/, may: ['conformance/', 'src/index.ts', 'vitest'] },
   { room: /^conformance\/(cli|report)/, may: ['conformance/', 'src/index.ts', 'fast-check', NODE] },
   { room: /^conformance\//, may: ['conformance/', 'src/index.ts', 'fast-check'] },
+  {
+    room: /^entry\/vitest\.ts$/,
+    may: ['entry/', 'src/', 'drivers/', 'mock-qemu/', 'conformance/', NODE, 'vitest'],
+  },
   { room: /^entry\//, may: ['entry/', 'src/', 'drivers/', 'mock-qemu/', 'conformance/', NODE] },
 ];
 

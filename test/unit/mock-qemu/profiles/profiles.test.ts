@@ -1,6 +1,7 @@
-import { statSync } from 'node:fs';
+import { readFileSync, statSync } from 'node:fs';
 import { describe, expect, test } from 'vitest';
 import { profileNamed, profiles } from '../../../../mock-qemu/profiles/index.ts';
+import type { KnownBugs } from '../../../../mock-qemu/profiles/profile.ts';
 
 test('an unknown name lists the valid ones', () => {
   const valid = profiles.map(({ name }) => name).join(', ');
@@ -48,4 +49,16 @@ describe.each(profiles.map((profile) => [profile.name, profile] as const))('%s',
 test.each(['qemu-7.2', 'qemu-10.0'])('the captured file of %s is small', (name) => {
   const file = new URL(`../../../../mock-qemu/profiles/captured/${name}.json`, import.meta.url);
   expect(statSync(file).size).toBeLessThan(300 * 1024);
+});
+
+test('every known bug is in the table that users read, and belongs to a profile', () => {
+  const page = new URL('../../../../docs/generations-of-qemu.md', import.meta.url);
+  const rows = readFileSync(page, 'utf8').matchAll(/^\| `(\w+)` +\| ([\w., -]+?) +\|/gm);
+  const told = Object.fromEntries([...rows].map(([, bug = '', names = '']) => [bug, names.split(', ')]));
+  const bugs = Object.keys(profileNamed('qemu-7.2').bugs) as (keyof KnownBugs)[];
+  const had = bugs.map((bug) => [
+    bug,
+    profiles.filter((profile) => profile.bugs[bug]).map(({ name }) => name),
+  ]);
+  expect(told).toEqual(Object.fromEntries(had.filter(([, names]) => names?.length !== 0)));
 });

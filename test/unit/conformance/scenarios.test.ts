@@ -1,0 +1,59 @@
+import { describe, expect, test } from 'vitest';
+import { contracts, renderReport, runConformance } from '../../../conformance/index.ts';
+import { describeScenario, scenarioCli } from '../../../conformance/scenarios/cli.ts';
+import { scenarios } from '../../../conformance/scenarios/index.ts';
+import { simTarget } from '../../../entry/targets/sim.ts';
+
+async function run(...argv: string[]) {
+  const [out, err]: [string[], string[]] = [[], []];
+  const code = await scenarioCli(argv, {
+    targets: [{ name: 'sim', help: 'simulated', make: async () => [simTarget()] }],
+    stdout: { write: (text: string) => void out.push(text) },
+    stderr: { write: (text: string) => void err.push(text) },
+  });
+  return { code, out: out.join(''), err: err.join('') };
+}
+
+test('the catalogue names existing contracts, and every scenario once', () => {
+  const ids = new Set(contracts.map(({ id }) => id));
+  for (const each of scenarios) {
+    expect(each.contracts.length, each.name).toBeGreaterThan(0);
+    expect(
+      each.contracts.filter((id) => !ids.has(id)),
+      each.name,
+    ).toEqual([]);
+  }
+  expect(new Set(scenarios.map(({ name }) => name)).size).toBe(scenarios.length);
+});
+
+describe.concurrent('a scenario holds on the simulated QEMU', { timeout: 60_000 }, () => {
+  test.for(scenarios)('$name', async (each, { expect }) => {
+    const shown = contracts.filter(({ id }) => each.contracts.includes(id));
+    const targets = [simTarget()];
+    const report = await runConformance({ targets, contracts: shown, canaries: [], seed: 7, runs: 3 });
+    expect(report.summary.ok, renderReport(report)).toBe(true);
+    expect(report.summary.skipped).toBe(0);
+  });
+});
+
+describe('the command line', () => {
+  test('lists, shows and runs', { timeout: 60_000 }, async () => {
+    expect((await run('list')).out.split('\n')).toContain('abort/leftover-nodes');
+    const [first] = scenarios;
+    if (first) expect((await run('show', first.name)).out).toBe(describeScenario(first));
+    const ran = await run('run', 'mirror/sync-none', '--target', 'sim', '--seed', '1');
+    expect(ran).toMatchObject({
+      code: 0,
+      out: expect.stringContaining('qmp/sequence/mirror-nothing-to-copy'),
+    });
+  });
+
+  test.for([
+    [[], 'a command is missing'],
+    [['dance'], "unknown command 'dance'"],
+    [['show'], 'a name is missing'],
+    [['run', 'mirror/nope'], "unknown scenario 'mirror/nope'"],
+  ] as const)('%j is wrong usage', async ([argv, says]) => {
+    expect(await run(...argv)).toMatchObject({ code: 2, err: expect.stringContaining(says) });
+  });
+});
