@@ -1,6 +1,7 @@
 #!/usr/bin/env node
 /** Writes docs/fault-points.md from the tables of the simulation. */
 import { writeFileSync } from 'node:fs';
+import { CONTROL_VERBS } from '../mock-qemu/core/control.ts';
 import { FAULT_MEMBERS } from '../mock-qemu/core/faults/plan.ts';
 import { actionsAt, FAULT_ACTIONS, FAULT_POINTS, type FaultPoint } from '../mock-qemu/core/faults/points.ts';
 
@@ -22,6 +23,11 @@ export function faultPointsPage(): string {
   const points = Object.entries(FAULT_POINTS).map(([name, { kind, says }]) => [code(name), kind, says]);
   const actions = Object.entries(FAULT_ACTIONS).map(([name, { says }]) => [code(name), says]);
   const members = Object.entries(FAULT_MEMBERS).map(([name, { says }]) => [code(name), says]);
+  const verbs = CONTROL_VERBS.map(([name, { members: names, says }]) => [
+    code(name),
+    names.map(code).join(', '),
+    says,
+  ]);
   const kinds = new Map<string, FaultPoint>();
   for (const name of Object.keys(FAULT_POINTS) as FaultPoint[]) {
     if (!kinds.has(FAULT_POINTS[name].kind)) kinds.set(FAULT_POINTS[name].kind, name);
@@ -60,6 +66,14 @@ export function faultPointsPage(): string {
     '## Members',
     '',
     ...table(['member', 'meaning'], members),
+    '',
+    '## Control requests',
+    '',
+    'One JSON object a line on the control socket, `{"control": VERB, ...members}`, answered by `{"return": ...}` or',
+    '`{"error": TEXT}`; the same objects go to `control()` of a machine in process. Members with a question mark can be',
+    'left out. The process adds `advance` (`ns`), which pushes its virtual time ahead.',
+    '',
+    ...table(['verb', 'members', 'what happens'], verbs),
     '',
   ].join('\n');
 }

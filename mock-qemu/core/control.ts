@@ -15,6 +15,8 @@ export class ControlError extends Error {
 }
 
 interface Verb {
+  /** One sentence for the documentation. */
+  readonly says: string;
   /** Members besides `control`; those with a question mark can be left out. */
   readonly members: readonly string[];
   run(vm: Vm, request: Data): Value;
@@ -125,6 +127,7 @@ function queryGuestLoad(vm: Vm, { disk }: Data): Value {
 
 const VERBS: Readonly<Record<string, Verb>> = {
   'add-faults': {
+    says: 'Puts the faults of a plan in force.',
     members: ['faults'],
     run(vm, { faults }) {
       for (const fault of parseFaultPlan(faults)) vm.addFault(fault);
@@ -132,6 +135,7 @@ const VERBS: Readonly<Record<string, Verb>> = {
     },
   },
   'clear-faults': {
+    says: 'Takes every fault back.',
     members: [],
     run(vm) {
       vm.faults.clear();
@@ -139,15 +143,27 @@ const VERBS: Readonly<Record<string, Verb>> = {
     },
   },
   'list-faults': {
+    says: 'Answers with the faults in force, how often each point was passed and how often the fault happened.',
     members: [],
     run: (vm) =>
       vm.faults
         .list()
         .map(({ fault, seen, happened }) => ({ fault: fault as unknown as Data, seen, happened })),
   },
-  guest: { members: ['do'], run: guest },
-  'guest-io': { members: ['disk', 'op', 'offset?', 'bytes?', 'byte?'], run: guestIo },
+  guest: {
+    says: 'The guest does `shutdown`, `reset` or `panic`.',
+    members: ['do'],
+    run: guest,
+  },
+  'guest-io': {
+    says: 'The guest makes one request of a disk (a device, QOM path or drive): `read`, `write`, `flush` or `discard`.',
+    members: ['disk', 'op', 'offset?', 'bytes?', 'byte?'],
+    run: guestIo,
+  },
   'guest-load': {
+    says:
+      'From now on the guest writes to a disk: `sequential` or `random` within its hot set, in bursts with rests ' +
+      'where that is wanted; it rests with its CPUs.',
     members: [
       'disk',
       'bytesPerSecond',
@@ -162,25 +178,35 @@ const VERBS: Readonly<Record<string, Verb>> = {
     run: guestLoad,
   },
   'stop-guest-load': {
+    says: 'The guest stops writing to a disk.',
     members: ['disk'],
     run(vm, { disk }) {
       vm.setLoad(diskOf(vm, disk), undefined);
       return {};
     },
   },
-  'query-guest-load': { members: ['disk'], run: queryGuestLoad },
-  'set-capacity': { members: ['path', 'bytes'], run: setCapacity },
+  'query-guest-load': {
+    says: 'Answers with what the guest has written, how fast it can and how long each write takes.',
+    members: ['disk'],
+    run: queryGuestLoad,
+  },
+  'set-capacity': {
+    says: 'Limits how many bytes of content the host has room for in a file; null lifts the limit.',
+    members: ['path', 'bytes'],
+    run: setCapacity,
+  },
 };
 
-/** The verbs of the control interface, for refusals of shells that add their own. */
-export const CONTROL_VERBS: readonly string[] = Object.keys(VERBS);
+/** The verbs of the control interface, for its documentation. */
+export const CONTROL_VERBS: readonly (readonly [name: string, verb: Pick<Verb, 'says' | 'members'>])[] =
+  Object.entries(VERBS);
 
 /** Carries out a request; throws a {@link ControlError} that names what is wrong and lists what would be right. */
 export function control(vm: Vm, request: Data, alsoValid: readonly string[] = []): Value {
   const name = String(request.control ?? '');
   const verb = Object.hasOwn(VERBS, name) ? VERBS[name] : undefined;
   if (!verb) {
-    return fail(`unknown control verb '${name}'; verbs: ${[...CONTROL_VERBS, ...alsoValid].join(', ')}`);
+    return fail(`unknown control verb '${name}'; verbs: ${[...Object.keys(VERBS), ...alsoValid].join(', ')}`);
   }
   const known = verb.members.map((member) => member.replace('?', ''));
   const unknown = Object.keys(request).find((member) => member !== 'control' && !known.includes(member));

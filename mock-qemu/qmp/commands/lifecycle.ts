@@ -88,6 +88,11 @@ export const lifecycleCommands: CommandTable = {
     vm.emit('POWERDOWN');
     return undefined;
   },
+  system_wakeup: () => refuse('wake-up from suspend is not supported by this guest'),
+  'set-action': ({ vm }, args) => {
+    Object.assign(vm.guestActions, args);
+    return undefined;
+  },
   quit: ({ vm, profile }, _args, finish) => {
     const end = () => {
       vm.shutDown('host-qmp-quit');

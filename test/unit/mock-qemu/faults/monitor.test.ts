@@ -187,6 +187,15 @@ describe('the guest', () => {
     expect(guestDoes('guest-panic', '-action', 'panic=none').heard()).toEqual(['GUEST_PANICKED']);
   });
 
+  test('ends as set-action says', () => {
+    const bench = new Bench();
+    bench.run('cont');
+    expect(bench.run('set-action', { panic: 'pause' })).toEqual({});
+    bench.qemu.control({ control: 'guest', do: 'panic' });
+    expect(bench.run('system_wakeup')).toBe('wake-up from suspend is not supported by this guest');
+    expect(bench.heard().slice(-3)).toEqual(['GUEST_PANICKED', 'STOP', 'error']);
+  });
+
   test('does nothing while its CPUs stand still', () => {
     const bench = withFaults({ at: 'at-time', atNs: SECOND_NS, do: 'guest-shutdown' });
     bench.idle();
