@@ -11,7 +11,8 @@ import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { Job, JobTask } from './job.ts';
-import { finishCopy, type MirrorSync } from './mirror.ts';
+import { finishCopy } from './mirror-copy.ts';
+import type { MirrorSync } from './mirror-options.ts';
 import type { ErrorPolicy } from './policy.ts';
 import { SLICE_NS } from './ratelimit.ts';
 

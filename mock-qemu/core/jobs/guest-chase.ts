@@ -7,7 +7,7 @@ import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { copyRange } from '../graph/data.ts';
 import type { Effect } from './effects.ts';
 import type { Job } from './job.ts';
-import type { MirrorOptions } from './mirror.ts';
+import type { MirrorOptions } from './mirror-options.ts';
 import { SLICE_NS } from './ratelimit.ts';
 
 /** The chase of one mirror. */

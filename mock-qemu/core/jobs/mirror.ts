@@ -8,49 +8,18 @@ import {
   copyRange,
   flushNode,
   needsFlush,
-  readAt,
   skipFilters,
   writeTo,
 } from '../graph/data.ts';
 import { reopen } from '../graph/graph.ts';
-import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
-import type { Traits } from '../traits.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
-import type { ErrorPolicy } from './policy.ts';
+import { finishCopy, isZero, sizeMismatch } from './mirror-copy.ts';
+import type { MirrorBacking, MirrorOptions } from './mirror-options.ts';
 import { SLICE_NS } from './ratelimit.ts';
-
-/** What is copied at the start. */
-export type MirrorSync = 'full' | 'top' | 'none';
-
-/** What becomes of the target's backing file on completion. */
-export type MirrorBacking = 'leave' | 'source-chain' | 'open-from-header';
-
-/** A mirror's parameters, defaults filled in. */
-export interface MirrorOptions {
-  /** Where the mirror's dirty bitmap is kept: the source or the filter. */
-  readonly bitmapOn: BlockNode;
-  readonly source: BlockNode;
-  readonly target: BlockNode;
-  /** The filter above the source. */
-  readonly filter: BlockNode;
-  readonly sync: MirrorSync;
-  /** The image that an active commit merges into; undefined: a copy. */
-  readonly commitBase: BlockNode | undefined;
-  readonly granularityBytes: number;
-  readonly bufSizeBytes: number;
-  readonly onSourceError: ErrorPolicy;
-  readonly onTargetError: ErrorPolicy;
-  readonly writeBlocking: boolean;
-  /** The target reads as zeroes, so only what is allocated needs copying. */
-  readonly targetIsZero: boolean;
-  readonly backing: MirrorBacking;
-  /** The node that completion replaces; undefined: the source. */
-  readonly replaces: string | undefined;
-}
 
 const MAX_REQUEST_BYTES = 1 << 20;
 /**
@@ -419,38 +388,4 @@ export class MirrorTask implements JobTask {
     const index = bitmaps.indexOf(this.#bitmap);
     if (index >= 0) bitmaps.splice(index, 1);
   }
-}
-
-/** Copies all that is dirty, without a job's pace and errors: the last thing that a process does. */
-export function finishCopy(
-  { source, target }: Pick<MirrorOptions, 'source' | 'target'>,
-  bitmap: DirtyBitmap,
-  inFlight: { readonly start: number; readonly end: number } | undefined,
-): void {
-  if (inFlight) bitmap.force(inFlight.start, inFlight.end);
-  const endBytes = Math.min(source.lengthBytes, target.lengthBytes);
-  for (let dirty = bitmap.ranges.nextFrom(0); dirty; dirty = bitmap.ranges.nextFrom(dirty.end)) {
-    copyRange(source, target, dirty.start, Math.min(dirty.end, endBytes));
-  }
-  flushNode(target);
-}
-
-const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | undefined>> = {
-  text: { code: 'EINVAL', text: 'Source and target image have different sizes' },
-  einval: { code: 'EINVAL' },
-  eio: { code: 'EIO' },
-  none: undefined,
-};
-
-/** Why a mirror onto a target of another size fails at its start; undefined: it does not. */
-const sizeMismatch = (traits: Traits): JobFailure | undefined => SIZE_MISMATCH[traits.mirrorSizeCheck];
-
-/** Whether a stretch reads as zeroes throughout. */
-function isZero(node: BlockNode, start: number, end: number): boolean {
-  for (let offset = start; offset < end; ) {
-    const span = readAt(node, offset, end);
-    if (span.tag !== 0) return false;
-    offset = span.end;
-  }
-  return true;
 }

@@ -9,12 +9,8 @@ import { openNode, probeFormat } from '../../core/graph/open.ts';
 import { checkBackupMayOwn, checkMirrorMayOwn } from '../../core/graph/permissions.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
 import type { Job, JobTask, JobType } from '../../core/jobs/job.ts';
-import {
-  type MirrorBacking,
-  type MirrorOptions,
-  type MirrorSync,
-  MirrorTask,
-} from '../../core/jobs/mirror.ts';
+import { MirrorTask } from '../../core/jobs/mirror.ts';
+import type { MirrorBacking, MirrorOptions, MirrorSync } from '../../core/jobs/mirror-options.ts';
 import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';

@@ -12,7 +12,7 @@ import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow, openNode, probeFormat } from '../../core/graph/open.ts';
 import { EarlyMirrorTask } from '../../core/jobs/early-mirror.ts';
 import type { Job, JobTask } from '../../core/jobs/job.ts';
-import type { MirrorSync } from '../../core/jobs/mirror.ts';
+import type { MirrorSync } from '../../core/jobs/mirror-options.ts';
 import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createOverFilter } from './copy.ts';

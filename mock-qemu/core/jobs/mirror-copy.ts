@@ -1,0 +1,41 @@
+/** What mirrors of all generations do with the bytes between source and target. */
+import type { DirtyBitmap } from '../graph/bitmap.ts';
+import { copyRange, flushNode, readAt } from '../graph/data.ts';
+import type { BlockNode } from '../graph/node.ts';
+import type { Traits } from '../traits.ts';
+import type { JobFailure } from './effects.ts';
+import type { MirrorOptions } from './mirror-options.ts';
+
+/** Copies all that is dirty, without a job's pace and errors: the last thing that a process does. */
+export function finishCopy(
+  { source, target }: Pick<MirrorOptions, 'source' | 'target'>,
+  bitmap: DirtyBitmap,
+  inFlight: { readonly start: number; readonly end: number } | undefined,
+): void {
+  if (inFlight) bitmap.force(inFlight.start, inFlight.end);
+  const endBytes = Math.min(source.lengthBytes, target.lengthBytes);
+  for (let dirty = bitmap.ranges.nextFrom(0); dirty; dirty = bitmap.ranges.nextFrom(dirty.end)) {
+    copyRange(source, target, dirty.start, Math.min(dirty.end, endBytes));
+  }
+  flushNode(target);
+}
+
+const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | undefined>> = {
+  text: { code: 'EINVAL', text: 'Source and target image have different sizes' },
+  einval: { code: 'EINVAL' },
+  eio: { code: 'EIO' },
+  none: undefined,
+};
+
+/** Why a mirror onto a target of another size fails at its start; undefined: it does not. */
+export const sizeMismatch = (traits: Traits): JobFailure | undefined => SIZE_MISMATCH[traits.mirrorSizeCheck];
+
+/** Whether a stretch reads as zeroes throughout. */
+export function isZero(node: BlockNode, start: number, end: number): boolean {
+  for (let offset = start; offset < end; ) {
+    const span = readAt(node, offset, end);
+    if (span.tag !== 0) return false;
+    offset = span.end;
+  }
+  return true;
+}
