@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { isAbsolute, join } from 'node:path';
 import { createQemuDriver } from '../drivers/qemu/driver.ts';
 import { createProcessHost } from '../drivers/qemu/launch.ts';
+import { sweepOrphans } from '../drivers/qemu/survivors.ts';
 import { DEFAULT_PROFILE, profileNamed, profiles, withoutBugs } from '../mock-qemu/profiles/index.ts';
 import { type BootedQemu, createWorld, type World } from '../mock-qemu/shells/world.ts';
 import {
@@ -151,6 +152,8 @@ function realDriver(parameters: URLSearchParams): Backend {
   const state = openFileState(join(root, 'state'));
   const saveDirectory = join(root, 'save');
   makeRoot(saveDirectory);
+  // Nobody else is here while the lock is held: what an owner that was killed left behind can go.
+  sweepOrphans(root);
   const driver = createQemuDriver({ host: createProcessHost({ runtimeDir: root, emulator, imageEmulator }) });
   return { driver, state, saveDirectory };
 }

@@ -13,7 +13,7 @@ import type { Emulator, EmulatorExit, Host } from './host.ts';
 import { nodeFiles } from './node-files.ts';
 import { atProcessEnd } from './reaper.ts';
 import { connectSocket } from './socket-duplex.ts';
-import { adoptProcess, formatHandle, outputIn, outputOf, socketIn, startOf } from './survivors.ts';
+import { adoptProcess, formatHandle, noteOwned, outputIn, outputOf, socketIn, startOf } from './survivors.ts';
 
 /** How real processes are run. */
 export interface ProcessHostOptions {
@@ -219,7 +219,8 @@ class EmulatorProcess implements Emulator {
     if (typeof output === 'number') closeSync(output);
     const { pid } = child;
     if (pid !== undefined) {
-      launched?.(formatHandle({ pid, started: startOf(pid) ?? '', directory }));
+      if (launched) launched(formatHandle({ pid, started: startOf(pid) ?? '', directory }));
+      else noteOwned(pid, directory);
       return new EmulatorProcess(parts, child, pid);
     }
     const { promise, resolve } = Promise.withResolvers<Error>();

@@ -1,5 +1,5 @@
 /** Emulators that outlive the process that launched them: how they are found again, and what they are then. */
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout } from 'node:timers/promises';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
@@ -30,6 +30,49 @@ export function socketIn(directory: string): string {
 /** Where the output goes of an emulator that nobody may be there to listen to. */
 export function outputIn(directory: string): string {
   return join(directory, 'output');
+}
+
+/** Where an emulator that has to end with this process says so, for whoever finds it should it not. */
+function ownedIn(directory: string): string {
+  return join(directory, 'owned');
+}
+
+/** Notes that an emulator belongs to this process. */
+export function noteOwned(pid: number, directory: string): void {
+  const emulator = formatHandle({ pid, started: startOf(pid) ?? '', directory });
+  const owner = formatHandle({ pid: process.pid, started: startOf(process.pid) ?? '', directory });
+  writeFileSync(ownedIn(directory), `${emulator}\n${owner}\n`, { mode: 0o600 });
+}
+
+/**
+ * Ends emulators below a directory whose owner was killed before it could end them, and removes what is left of them.
+ */
+export function sweepOrphans(parent: string): void {
+  for (const name of readdirSync(parent)) {
+    const directory = join(parent, name);
+    if (!name.startsWith('mockvirt-') || !existsSync(ownedIn(directory))) continue;
+    const [emulator, owner] = readFileSync(ownedIn(directory), 'utf8').split('\n', 2).map(tryHandle);
+    if (!emulator || !owner || startOf(owner.pid) === owner.started) continue;
+    if (startOf(emulator.pid) === emulator.started) killGroup(emulator.pid, 'SIGKILL');
+    rmSync(directory, { recursive: true, force: true });
+  }
+}
+
+function tryHandle(text: string): ProcessHandle | undefined {
+  try {
+    return parseHandle(text);
+  } catch {
+    return undefined;
+  }
+}
+
+function killGroup(pid: number, signal: NodeJS.Signals): void {
+  try {
+    // Emulators lead process groups of their own.
+    process.kill(-pid, signal);
+  } catch (error) {
+    if (systemErrorCode(error) !== 'ESRCH') throw error;
+  }
 }
 
 /** When a process started; undefined if it has ended, reaped or not. */
@@ -145,12 +188,6 @@ class AdoptedProcess implements Emulator {
   }
 
   #kill(signal: NodeJS.Signals): void {
-    if (!this.#isThere()) return;
-    try {
-      // Emulators lead process groups of their own.
-      process.kill(-this.#handle.pid, signal);
-    } catch (error) {
-      if (systemErrorCode(error) !== 'ESRCH') throw error;
-    }
+    if (this.#isThere()) killGroup(this.#handle.pid, signal);
   }
 }
