@@ -7,6 +7,8 @@ export default defineConfig({
     projects: [
       { test: { name: 'unit', include: ['test/unit/**/*.test.ts'] } },
       { test: { name: 'recovery', include: ['test/recovery/**/*.test.ts'], testTimeout: 120_000 } },
+      // They import the package by its name, as others do: build it first.
+      { test: { name: 'examples', include: ['examples/**/*.test.ts'] } },
       { test: { name: 'qemu', include: ['test/qemu/**/*.test.ts'], testTimeout: 60_000 } },
       { test: { name: 'package', include: ['test/package/**/*.test.ts'], testTimeout: 120_000 } },
       {

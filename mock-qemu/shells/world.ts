@@ -14,6 +14,7 @@ import { profileNamed, withoutBugs } from '../profiles/index.ts';
 import { MockQemu } from '../qmp/machine.ts';
 import { Link, type LinkOwner } from './link.ts';
 import { Trace } from './trace.ts';
+import { nextTurn } from './turn.ts';
 
 /** How a world begins. */
 export interface WorldOptions {
@@ -167,7 +168,7 @@ class InProcessWorld implements World {
   expect(): void {
     if (this.#turnPending || this.#closed) return;
     this.#turnPending = true;
-    setImmediate(() => this.#turn());
+    nextTurn(() => this.#turn());
   }
 
   #flush(): void {
@@ -195,7 +196,7 @@ class InProcessWorld implements World {
     }
     if (!this.#active && !this.#hasNext()) return;
     this.#turnPending = true;
-    setImmediate(() => this.#turn());
+    nextTurn(() => this.#turn());
   }
 
   #hasNext(): boolean {

@@ -28,7 +28,7 @@ beforeAll(() => {
   run('npm', 'install', '--no-audit', '--no-fund', '--silent', join(project, packed), ...others);
 }, 300_000);
 
-afterAll(() => rmSync(project, { recursive: true, force: true }));
+afterAll(() => rmSync(project, { recursive: true, force: true }), 120_000);
 
 test('its types hold in a strict project', () => {
   expect(run('npx', 'tsc', '-p', '.')).toBe('');
