@@ -1,5 +1,13 @@
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
@@ -39,6 +47,39 @@ describe('what README shows', () => {
     const [contracts, canaries] = run(suite).trim().split(' ').map(Number);
     expect(contracts).toBeGreaterThanOrEqual(15);
     expect(canaries).toBeGreaterThanOrEqual(15);
+  });
+
+  test('the lines for CI do what they say', { timeout: 120_000 }, () => {
+    const lines = blocks('sh')
+      .join('')
+      .split('\n')
+      .filter((line) => line.startsWith('npx mockvirt conformance'));
+    expect(lines.length).toBeGreaterThan(5);
+    const few = [
+      '--contract',
+      'api/copy-ready-once',
+      '--contract',
+      'api/speed-units',
+      '--runs',
+      '2',
+      '--seed',
+      '1',
+    ];
+    for (const line of lines) {
+      const [, , ...words] = line.split(' ');
+      const argv = [join(ROOT, 'dist/entry/cli.js'), ...words, ...(words.includes('merge') ? [] : few)];
+      const out = execFileSync(process.execPath, argv, { cwd: project, encoding: 'utf8', stdio: 'pipe' });
+      expect(out).toMatch(/[1-9]\d* passed, 0 failed/);
+    }
+    for (const file of ['report.json', 'junit.xml', 'index.html'])
+      expect(existsSync(join(project, 'report', file))).toBe(true);
+  });
+
+  test('what is shown of an example stands there', () => {
+    const shown = [...readme.matchAll(/^```js (\S+)\n([\s\S]*?)^```/gm)];
+    expect(shown).not.toEqual([]);
+    for (const [, file = '', code = ''] of shown)
+      expect(readFileSync(join(ROOT, file), 'utf8')).toContain(code);
   });
 
   test('the commands are scripts and bins of the package', () => {
