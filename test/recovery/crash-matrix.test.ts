@@ -42,6 +42,16 @@ test.for(rows)('$kind of $disks disk(s), guest paused: $pause', async (row) => {
   expect(found.unknown > 0).toBe(!row.pause);
 });
 
+test.for(['qemu-1.3', 'rhel-6.3'])('a copy on %s, whose guest is paused in any case', async (profile) => {
+  const row = { kind: 'copy', disks: 1, pause: false, profile } as const;
+  const { effects, wrong } = await runPivotCase(row, probes);
+  expect(wrong).toEqual([]);
+  const crashes = VICTIMS.flatMap((victim) =>
+    Array.from({ length: effects }, (_, at) => ({ ...row, crash: { at, victim } })),
+  );
+  expect(await wrongs(crashes)).toEqual({ wrong: [], unknown: 0 });
+});
+
 test('a journal that is written too late is caught', async () => {
   const behind: PivotCase['wrapState'] = (store) => {
     let waiting: (() => void) | undefined;

@@ -46,7 +46,7 @@ export class WritingGuest {
         const stats = (await client.execute('query-blockstats').catch(() => undefined)) as
           | QmpObject[]
           | undefined;
-        const mine = stats?.find(({ qdev }) => String(qdev).includes(this.#alias))?.stats;
+        const mine = stats?.find(({ qdev, device }) => String(qdev ?? device).includes(this.#alias))?.stats;
         if (isQmpObject(mine) && Number(mine[counter]) >= count) return true;
         await new Promise<void>((resolve) => void world.timers.after(POLL_MS, resolve));
       }

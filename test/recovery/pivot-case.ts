@@ -22,6 +22,8 @@ export interface PivotCase {
   readonly kind: (typeof KINDS)[number];
   readonly disks: number;
   readonly pause: boolean;
+  /** Which QEMU; the default one when left out. */
+  readonly profile?: string;
   /** undefined: nobody dies. */
   readonly crash?: { readonly at: number; readonly victim: Victim };
   /** A named point at which QEMU dies; with `both`, the management process follows at once. */
@@ -112,7 +114,7 @@ async function pivotAll(
 
 /** Runs a case on a simulation of its own. */
 export async function runPivotCase(test: PivotCase, probes: ProbeCache): Promise<Found> {
-  const site = new Site(1, probes);
+  const site = new Site(1, probes, test.profile);
   const { pause: pauseGuestAroundPivot, wrapState } = test;
   const options = { pauseGuestAroundPivot, ...(wrapState && { wrapState }) };
   makeImages(site, test);
@@ -199,10 +201,11 @@ async function activeImage(life: Life, target: string) {
   const disk = xml.split('<disk ').find((part) => part.includes(`<target dev='${target}'`)) ?? '';
   const path = /<source file='([^']*)'/.exec(disk)?.[1] ?? '';
   const { return: blocks } = JSON.parse(await domain.qemuMonitorCommand('{"execute":"query-block"}')) as {
-    return: { qdev: string; inserted: { image: { filename: string } } }[];
+    return: { qdev?: string; device: string; inserted: { file: string; image?: { filename: string } } }[];
   };
   const alias = `virtio-disk${target.charCodeAt(2) - 97}`;
-  const filename = blocks.find(({ qdev }) => qdev.includes(alias))?.inserted.image.filename ?? '';
+  const inserted = blocks.find(({ qdev, device }) => (qdev ?? device).includes(alias))?.inserted;
+  const filename = inserted?.image?.filename ?? inserted?.file ?? '';
   const open = /"filename": "([^"]+)"/.exec(filename)?.[1] ?? filename;
   return { path, open, runs: (await domain.getState()).state === 1 };
 }
