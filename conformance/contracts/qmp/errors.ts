@@ -216,6 +216,18 @@ const IDLE: readonly Row[] = [
     { ...ID, device: 'disk', target: '/nonexistent/x', sync: 'full', format: 'qcow2' },
     "Could not create '/nonexistent/x': No such file or directory",
   ],
+  [
+    'drive-backup-no-directory',
+    'drive-backup',
+    { ...ID, device: 'disk', target: '/nonexistent/x', sync: 'full', format: 'qcow2' },
+    "Could not create '/nonexistent/x': No such file or directory",
+  ],
+  [
+    'drive-backup-unknown-format',
+    'drive-backup',
+    { ...ID, device: 'disk', target: '/nonexistent/x', sync: 'full', format: 'bogus' },
+    "Unknown file format 'bogus'",
+  ],
   ['backup-same-node', 'blockdev-backup', mirror({ target: 'disk' }), 'Source and target cannot be the same'],
   [
     'backup-size-mismatch',
