@@ -6,6 +6,8 @@ import { qmpErrorOf, systemError, systemErrorCode } from './errors.ts';
 import type { Host, HostFiles } from './host.ts';
 import { Steadiness } from './job-watch.ts';
 import type { QmpClient } from './qmp-client.ts';
+import type { QmpCall } from './qmp-json.ts';
+import { Turns } from './turns.ts';
 
 /** Takes steps back, last first; resolves to the first error met, after all have been tried. */
 export type Undo = () => Promise<unknown>;
@@ -18,6 +20,7 @@ export class StepRunner {
   readonly #dialect: Dialect;
   readonly #files: HostFiles;
   readonly #timers: Timers;
+  readonly #nodes = new Turns();
   readonly #creations = new Map<string, (ended: { readonly verdict?: Verdict } | VirtError) => void>();
 
   constructor(client: QmpClient, dialect: Dialect, { files, timers }: Pick<Host, 'files' | 'timers'>) {
@@ -50,7 +53,8 @@ export class StepRunner {
 
   /** Sends a query and reads its reply. */
   async ask<T>(query: Query<T>): Promise<T> {
-    return query.read(await this.#client.call(query.call));
+    const send = () => this.#client.call(query.call);
+    return query.read(await (query.walksNodes ? this.#nodes.take(send) : send()));
   }
 
   async #do(step: Step): Promise<Reversal | undefined> {
@@ -98,6 +102,17 @@ export class StepRunner {
   }
 
   async #create({ key, call }: Extract<Step, { do: 'job' }>): Promise<void> {
+    // QEMU 7.2 aborts when its nodes are listed while it formats a qcow2: one of them is only half there then.
+    const ended = await this.#nodes.take(() => this.#runCreation(key, call));
+    if (ended instanceof VirtError) throw ended;
+    const verdict = ended.verdict ?? (await this.ask(this.#dialect.verdict(key)));
+    await this.run(this.#dialect.settleCreation(key));
+    if (verdict.error !== undefined) {
+      throw new VirtError(ErrorCode.OPERATION_FAILED, `failed to format image: '${verdict.error}'`);
+    }
+  }
+
+  async #runCreation(key: string, call: QmpCall): Promise<{ readonly verdict?: Verdict } | VirtError> {
     const { promise, resolve } = Promise.withResolvers<{ readonly verdict?: Verdict } | VirtError>();
     this.#creations.set(key, resolve);
     try {
@@ -106,13 +121,7 @@ export class StepRunner {
       this.#creations.delete(key);
       throw error;
     }
-    const ended = await promise;
-    if (ended instanceof VirtError) throw ended;
-    const verdict = ended.verdict ?? (await this.ask(this.#dialect.verdict(key)));
-    await this.run(this.#dialect.settleCreation(key));
-    if (verdict.error !== undefined) {
-      throw new VirtError(ErrorCode.OPERATION_FAILED, `failed to format image: '${verdict.error}'`);
-    }
+    return promise;
   }
 
   #onConcluded(signal: Extract<JobSignal, { type: 'concluded' }>): void {

@@ -1,6 +1,7 @@
 /** Image files: made and read by an emulator without a guest, listed and removed by the host. */
 import type { ImageRef, VolumeInfo, VolumeSpec, Volumes } from '../../src/driver.ts';
 import { ErrorDomain } from '../../src/errors.ts';
+import type { Query } from './dialects/dialect.ts';
 import { formatSteps, recordsBacking } from './dialects/nodes.ts';
 import { numberOf, objectsOf, optionalText, systemError } from './errors.ts';
 import type { HelperSession } from './helper.ts';
@@ -60,7 +61,7 @@ async function format({ steps }: HelperSession, image: ImageRef, spec: VolumeSpe
 }
 
 async function inspect(
-  { client }: HelperSession,
+  { client, steps }: HelperSession,
   { path, format: driver, index }: ImageRef,
   kind: 'file' | 'block',
 ): Promise<VolumeInfo> {
@@ -75,13 +76,24 @@ async function inspect(
     file: { driver: kind === 'file' ? 'file' : 'host_device', filename: path },
   });
   try {
-    const command = 'query-named-block-nodes';
-    const nodes = objectsOf(await client.execute(command), command);
-    const image = nodes.find((node) => node['node-name'] === name)?.image;
-    return infoOf(path, driver, isQmpObject(image) ? image : {});
+    const image = await steps.ask(imageOf(name));
+    return infoOf(path, driver, image);
   } finally {
     await client.execute('blockdev-del', { 'node-name': name });
   }
+}
+
+/** What QEMU says of the image of one node. */
+function imageOf(name: string): Query<QmpObject> {
+  const execute = 'query-named-block-nodes';
+  return {
+    call: { execute },
+    walksNodes: true,
+    read(reply) {
+      const image = objectsOf(reply, execute).find((node) => node['node-name'] === name)?.image;
+      return isQmpObject(image) ? image : {};
+    },
+  };
 }
 
 function infoOf(path: string, format: string, image: QmpObject): VolumeInfo {

@@ -279,6 +279,7 @@ function nodesQuery<T>(flat: boolean, read: (nodes: readonly QmpObject[]) => T):
   const execute = 'query-named-block-nodes';
   return {
     call: flat ? { execute, arguments: { flat: true } } : { execute },
+    walksNodes: true,
     read: (reply) => read(objectsOf(reply, execute)),
   };
 }

@@ -100,6 +100,8 @@ export interface IoErrorSignal {
 /** A query and how to read its reply. */
 export interface Query<T> {
   readonly call: QmpCall;
+  /** Looks at every node, also at those that are just being made: not to be asked while an image is created. */
+  readonly walksNodes?: true;
   read(reply: QmpValue): T;
 }
 

@@ -117,6 +117,8 @@ function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefin
   if (node.readOnly) refuse('Image is read-only');
   if (node.driver.supportsBacking && sizeBytes % 512 !== 0) refuse('The new size must be a multiple of 512');
   node.driver.truncate(node, sizeBytes);
+  // The new size is in the file when the command returns, also of a guest that never flushes.
+  node.image?.save();
   return undefined;
 }
 
