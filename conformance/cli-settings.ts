@@ -16,8 +16,11 @@ export interface TargetChoice {
   readonly onlyNamed?: boolean;
   /** Makes no sense without its argument. */
   readonly needsArgument?: boolean;
-  /** Makes the targets of that name, at least one; called only if they are going to be run. */
-  make(argument?: string): Promise<readonly Target[]>;
+  /**
+   * Makes the targets of that name, at least one; called only if they are going to be run. `directory` is where
+   * images can be put, if the caller said so.
+   */
+  make(argument?: string, directory?: string): Promise<readonly Target[]>;
 }
 
 /** What the command line stands on. */
@@ -63,6 +66,8 @@ export interface Settings {
   readonly baseline: string | undefined;
   readonly updateBaseline: boolean;
   readonly trace: string | undefined;
+  /** Where targets that make their images on a server of somebody else's put them. */
+  readonly directory: string | undefined;
 }
 
 const OPTIONS = {
@@ -79,6 +84,7 @@ const OPTIONS = {
   baseline: { type: 'string' },
   'update-baseline': { type: 'boolean' },
   trace: { type: 'string' },
+  directory: { type: 'string' },
   list: { type: 'boolean' },
   help: { type: 'boolean', short: 'h' },
 } as const;
@@ -129,6 +135,7 @@ export function settingsOf(
     baseline: values.baseline,
     updateBaseline: values['update-baseline'] ?? false,
     trace: values.trace,
+    directory: values.directory,
   };
 }
 
@@ -246,6 +253,7 @@ Runs every contract of the suite on every target, then every canary, and prints 
 What is run:
   --target NAME    run on this target only; may be given several times:
 ${lines.join('\n')}
+  --directory DIR  where a server at a socket puts its images; the socket's directory when left out
   --require NAME   fail with exit code 2 if this target cannot be used; may be given several times
   --contract ID    this contract only, or with a slash at its end this family; may be given several times
   --shard I/N      only the I-th of N parts, so that N machines share the work; 'merge' joins their reports

@@ -4,7 +4,6 @@ import { appendFile, type FileHandle, mkdir, open, readFile, writeFile } from 'n
 import { parseArgs } from 'node:util';
 import { canaries as allCanaries } from './canaries/index.ts';
 import {
-  type Chosen,
   type CliParts,
   helpText,
   parseArguments,
@@ -73,7 +72,7 @@ async function runChosen(settings: Settings, parts: FullParts): Promise<ExitCode
     settings.trace === undefined || isOnStdout ? undefined : await usable(open(settings.trace, 'w'));
   try {
     const onTrace = traceSink(file, isOnStdout ? parts.stdout : undefined);
-    const report = await runTargets(await makeTargets(settings.chosen), settings, parts, onTrace);
+    const report = await runTargets(await makeTargets(settings), settings, parts, onTrace);
     // The matrix makes way for a trace on stdout, which has to be the same for every run with one seed.
     const stream = isOnStdout ? parts.stderr : parts.stdout;
     return await conclude(report, { ...settings, loaded: baseline }, { ...parts, stdout: stream });
@@ -187,11 +186,11 @@ async function runTargets(
 }
 
 /** Makes the targets and sees to it that the required ones, and at least one of all, can be used. */
-async function makeTargets(chosen: readonly Chosen[]): Promise<Target[]> {
+async function makeTargets({ chosen, directory }: Pick<Settings, 'chosen' | 'directory'>): Promise<Target[]> {
   const targets: Target[] = [];
   const reasons: string[] = [];
   for (const { choice, argument, required } of chosen)
-    for (const target of await choice.make(argument)) {
+    for (const target of await choice.make(argument, directory)) {
       const availability = await target.available();
       if (!availability.ok) {
         if (required)

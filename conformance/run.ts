@@ -182,7 +182,7 @@ async function runCanaries(
   columns: readonly Column[],
   counter: { cases: number },
 ): Promise<CanaryReport[]> {
-  const usable = columns.filter(({ availability }) => availability.ok);
+  const usable = columns.filter(({ availability, target }) => availability.ok && !target.isWithoutCanaries);
   const home = usable.find(({ target }) => target.id === 'sim') ?? usable[0];
   if (!home) return [];
   const planted = options.canaries.flatMap((canary) => {

@@ -45,6 +45,12 @@ export interface TargetCapabilities {
   readonly extras?: boolean;
   /** A QMP server that speaks as today's do can be had without a domain: see {@link Session.startQmp}. */
   readonly qmp?: boolean;
+  /** The QMP server is a case's own: it may be ended. */
+  readonly qmpEndable?: boolean;
+  /** The server's machine runs from the start: it was not started with `-S`. */
+  readonly qmpRunning?: boolean;
+  /** The server was started without `-name`. */
+  readonly qmpUnnamed?: boolean;
   readonly copyTuning: boolean;
   readonly monotonicProgress: boolean;
 }
@@ -155,6 +161,8 @@ export interface Target {
   readonly concurrency?: number;
   /** The wire is that of an early QEMU, which canaries that break the wire do not know: they are not planted here. */
   readonly hasEarlyWire?: boolean;
+  /** No canaries are planted here: each that loses an event would wait for it on the wall's clock. */
+  readonly isWithoutCanaries?: boolean;
   available(): Promise<Availability>;
   open(options: OpenOptions): Promise<Session>;
   /**

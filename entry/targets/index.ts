@@ -4,6 +4,7 @@ import { memoryTarget } from './memory.ts';
 import { foundQemuTargets, qemuTargets } from './qemu.ts';
 import { simProcessTarget } from './sim-process.ts';
 import { simTargetInThreads } from './sim-threads.ts';
+import { socketTarget } from './socket.ts';
 
 /** Every target; `qemu` takes the path of an emulator. */
 export const targetChoices: readonly TargetChoice[] = [
@@ -23,6 +24,16 @@ export const targetChoices: readonly TargetChoice[] = [
     argument: 'PATH',
     help: 'a real QEMU; every one that is found where no other is named',
     make: (emulator) => (emulator === undefined ? foundQemuTargets() : qemuTargets([emulator])),
+  },
+  {
+    name: 'qmp',
+    argument: 'SOCKET',
+    help: 'the qmp/ contracts on a QMP server with nothing in it, which is left running',
+    onlyNamed: true,
+    needsArgument: true,
+    make: async (socket = '', directory) => [
+      socketTarget({ socket, ...(directory === undefined ? {} : { directory }) }),
+    ],
   },
   {
     name: 'memory',

@@ -25,7 +25,14 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
       ok: true,
       version: hypervisor,
       versionNumber: version,
-      capabilities: { ...capabilities, extras, qmp: true },
+      capabilities: {
+        ...capabilities,
+        extras,
+        qmp: true,
+        qmpEndable: true,
+        qmpRunning: true,
+        qmpUnnamed: true,
+      },
     };
   } catch (error) {
     if (!isVirtError(error)) throw error;

@@ -181,7 +181,7 @@ const rowContracts: readonly Contract[] = protocolRows.map(({ id, title, early, 
     id,
     title,
     source: SOURCE,
-    needs: ['qmp'],
+    needs: asksName(replies) ? ['qmp', 'qmpUnnamed'] : ['qmp'],
     async check(world) {
       const monitor = early ? (await Monitor.start(world)).monitor : await Monitor.ready(world);
       const before = monitor.received.length;
@@ -194,6 +194,11 @@ const rowContracts: readonly Contract[] = protocolRows.map(({ id, title, early, 
     },
   }),
 );
+
+/** Whether query-name has to return nothing. */
+function asksName(replies: readonly WireMessage[]): boolean {
+  return replies.some((reply) => isObject(reply.return));
+}
 
 function canonical(message: WireMessage): unknown {
   return { ...replyOf(message), ...('id' in message ? { id: message.id } : {}) };
@@ -242,7 +247,7 @@ export const protocolContracts: readonly Contract[] = [
     id: 'qmp/protocol/stop-event-first',
     title: 'STOP and RESUME come before the replies, once, and carry no data',
     source: SOURCE,
-    needs: ['qmp'],
+    needs: ['qmp', 'qmpRunning'],
     async check(world) {
       const monitor = await Monitor.ready(world);
       for (const command of ['stop', 'stop', 'cont', 'cont']) await monitor.succeed(command);
@@ -263,7 +268,7 @@ export const protocolContracts: readonly Contract[] = [
     id: 'qmp/protocol/quit',
     title: 'quit says SHUTDOWN with its reason, and the connection ends',
     source: SOURCE,
-    needs: ['qmp'],
+    needs: ['qmp', 'qmpEndable'],
     async check(world) {
       const monitor = await Monitor.ready(world);
       monitor.send('{"execute":"quit"}');
