@@ -1,0 +1,24 @@
+/** Rows of the table that this project cannot get into, each with its reason. */
+export const OUT_OF_REACH: readonly (readonly [api: string, when: string, why: string])[] = [
+  ['any', 'read-only connection', 'connections are always read-write: there is no second socket to open'],
+  [
+    'pull/rebase/copy/commit',
+    'checkpoints exist and QEMU lacks incremental backup',
+    'there are no checkpoints',
+  ],
+  ['pull/rebase/copy/commit', 'vhost-user disk', 'such a disk is refused when the domain is defined'],
+  ['resize', 'vhost-user disk', 'such a disk is refused when the domain is defined'],
+  ['copy', 'REUSE, format unknown and not probeable', 'every file can be probed: what is not qcow2 is raw'],
+  ['copy', 'destination passed as fd group', 'file descriptors cannot be passed'],
+  [
+    'copy',
+    'read-only disk on QEMU without blockdev-reopen',
+    'every QEMU of the blockdev dialect that is driven has it',
+  ],
+  [
+    'abort PIVOT',
+    'READY but of a type without pivot',
+    'practically unreachable in libvirt as well: no backup jobs here',
+  ],
+  ['abort', 'QMP error class DeviceNotActive', 'a matter of the driver: tested there'],
+];
