@@ -32,9 +32,12 @@ export { runConformance } from './run.ts';
 export type {
   Availability,
   Capability,
+  Control,
+  FaultPlan,
   Guest,
   ImageSpec,
   OpenOptions,
+  QmpOptions,
   QmpServer,
   QmpStream,
   Run,

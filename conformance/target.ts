@@ -1,6 +1,6 @@
 /** What the suite needs of a backend: a place where images and domains can be made, and looked at. */
 import type { Connection } from '../src/index.ts';
-import type { WireMutationFactory } from './wire.ts';
+import type { WireMessage, WireMutationFactory, WireValue } from './wire.ts';
 
 /** One stretch of equal, non-zero bytes of an image. */
 export interface Run {
@@ -51,6 +51,10 @@ export interface TargetCapabilities {
   readonly qmpRunning?: boolean;
   /** The server was started without `-name`. */
   readonly qmpUnnamed?: boolean;
+  /** The server can be one whose machine takes disks: see {@link QmpOptions.machine}. */
+  readonly qmpDisks?: boolean;
+  /** Faults can be planned, and guests asked for what they do: {@link OpenOptions.faults}, {@link Session.control}. */
+  readonly faults?: boolean;
   readonly copyTuning: boolean;
   readonly monotonicProgress: boolean;
 }
@@ -66,10 +70,30 @@ export interface QmpStream {
   close(): void;
 }
 
-/** A QMP server of a case's own, as `-machine none -nodefaults` makes one: no disks, no jobs, no guest. */
+/** What goes wrong, and where: the list that mock-qemu takes, described in docs/fault-points.md. */
+export type FaultPlan = readonly WireMessage[];
+
+/**
+ * Asks a machine for what only a simulation can be asked for: faults that are put in force or taken back, guests that
+ * write. One request, one answer, as docs/fault-points.md has them. Rejects with a message of one line if the request
+ * is wrong.
+ */
+export type Control = (request: WireMessage) => Promise<WireValue>;
+
+/** How a QMP server of a case's own is started. */
+export interface QmpOptions {
+  /** In force before the first command; needs the capability `faults`. */
+  readonly faults?: FaultPlan;
+  /** `none` when left out; `pc` has a bus for virtio disks, and needs the capability `qmpDisks`. */
+  readonly machine?: 'none' | 'pc';
+}
+
+/** A QMP server of a case's own, as `-nodefaults` makes one: no disks, no jobs, no guest. */
 export interface QmpServer {
   /** Opens a connection; a server may serve only one at a time. The greeting comes on each. */
   connect(): Promise<QmpStream>;
+  /** Left out where the capability `faults` is missing. */
+  readonly control?: Control;
 }
 
 /** What plans are fitted to where a backend cannot take them as they were made. */
@@ -90,7 +114,9 @@ export interface Session {
   contents(path: string): Promise<readonly Run[]>;
   guest(domainName: string, disk: string): Guest;
   /** Starts a QMP server that ends with the session; left out by backends that have no QMP. */
-  startQmp?(): Promise<QmpServer>;
+  startQmp?(options?: QmpOptions): Promise<QmpServer>;
+  /** The machine of a domain, as it was started last; left out where the capability `faults` is missing. */
+  readonly control?: (domainName: string, request: WireMessage) => Promise<WireValue>;
   /** None when left out. */
   readonly limits?: SessionLimits;
   /** All that crossed the wire so far, one line a message; only where {@link OpenOptions.trace} asked for it. */
@@ -105,6 +131,8 @@ export interface Session {
 export interface OpenOptions {
   /** Everything random in the backend comes from it. */
   readonly seed: number;
+  /** Faults that every domain's machine has from its start; needs the capability `faults`. */
+  readonly faults?: FaultPlan;
   /** Breaks the wire on purpose; a target without one ignores it. */
   readonly wire?: WireMutationFactory;
   readonly trace?: boolean;

@@ -1,11 +1,18 @@
 /** Lets the QEMU driver run simulated QEMUs of one world as if they were processes of a host. */
 import type { Emulator, Host } from '../drivers/qemu/host.ts';
+import type { Data, Value } from '../mock-qemu/core/data.ts';
 import { DEFAULT_PROFILE } from '../mock-qemu/profiles/index.ts';
 import type { BootedQemu, World } from '../mock-qemu/shells/world.ts';
 import { ErrorCode, VirtError } from '../src/errors.ts';
 
 /** What the simulated QEMU is called that handles images where the others are too old for that. */
 const IMAGE_EMULATOR = 'mock-qemu, to handle images';
+
+/** An emulator that can be asked for what only a simulation can do. */
+interface MockEmulator extends Emulator {
+  /** Answers at once; rejects with a ControlError for a request that is wrong. */
+  control(request: Data): Promise<Value>;
+}
 
 /**
  * A host whose emulators are simulated QEMUs.
@@ -59,11 +66,12 @@ export function createMockHost(
   };
 }
 
-function emulatorOf(booted: BootedQemu, leave: (() => void) | undefined): Emulator {
+function emulatorOf(booted: BootedQemu, leave: (() => void) | undefined): MockEmulator {
   return {
     connect: async () => booted.connect(),
     exited: booted.exited,
     output: () => booted.output(),
+    control: async (request) => booted.control(request),
     async terminate() {
       booted.signal('SIGTERM');
       await booted.exited;

@@ -12,8 +12,8 @@ export function observed(host: Host): { readonly host: Host; dirty(): readonly D
   const samples: DirtySample[] = [];
   const outer: Host = {
     ...host,
-    async launch(emulator, argv) {
-      const launched = await host.launch(emulator, argv);
+    async launch(emulator, argv, leftBehind) {
+      const launched = await host.launch(emulator, argv, leftBehind);
       await watch(launched, host.timers, samples);
       return launched;
     },

@@ -32,6 +32,7 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
         qmpEndable: true,
         qmpRunning: true,
         qmpUnnamed: true,
+        qmpDisks: true,
       },
     };
   } catch (error) {

@@ -6,12 +6,15 @@ import type { Availability, Session, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { HypervisorDriver } from '../../src/index.ts';
+import { Controls } from './controls.ts';
 import { borrowDriver, openSession, ownDriver, tapped } from './session.ts';
 
 /** What differs between them. */
 export interface ProcessTargetParts {
   readonly id: string;
   readonly title: string;
+  /** Its emulators can be asked for what only a simulation can do. */
+  readonly hasFaults?: boolean;
   readonly runs: number;
   readonly shrinks: number;
   readonly availability: () => Promise<Availability>;
@@ -24,8 +27,9 @@ export interface ProcessTargetParts {
 export function processTarget(parts: ProcessTargetParts): Target {
   // A driver keeps a helper process for image headers; one for all cases halves what there is to start.
   const shared = new Map<number, HypervisorDriver>();
+  const controls = new Controls();
   const sharedDriver = (seed: number): HypervisorDriver => {
-    const driver = shared.get(seed) ?? createQemuDriver({ host: parts.host(seed) });
+    const driver = shared.get(seed) ?? createQemuDriver({ host: controls.remember(parts.host(seed)) });
     shared.set(seed, driver);
     return borrowDriver(driver);
   };
@@ -38,10 +42,10 @@ export function processTarget(parts: ProcessTargetParts): Target {
     concurrency: 3,
     available: parts.availability,
     async open(options) {
-      const { seed, wire, trace } = options;
+      const { seed, wire, trace, faults } = options;
       const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));
-      const { host, trace: traced } = tapped(parts.host(seed), options);
-      const driver = wire || trace ? ownDriver(host, new Map(), options) : sharedDriver(seed);
+      const { host, trace: traced } = tapped(controls.remember(parts.host(seed), faults), options);
+      const driver = wire || trace || faults ? ownDriver(host, new Map(), options) : sharedDriver(seed);
       return openSession({
         uri: `qemu:///embed?root=${directory}`,
         driver,
@@ -50,6 +54,7 @@ export function processTarget(parts: ProcessTargetParts): Target {
         createImage: parts.createImage,
         contents: parts.contents,
         qmpHost: host,
+        ...(parts.hasFaults ? { controls } : {}),
         cleanUp: () => rm(directory, { recursive: true, force: true }),
       });
     },

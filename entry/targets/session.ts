@@ -1,9 +1,10 @@
 /** What the QEMU-like targets share: a session over a driver on some host. */
-import type { OpenOptions, Session, SessionLimits } from '../../conformance/index.ts';
+import type { OpenOptions, QmpOptions, QmpServer, Session, SessionLimits } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { type HypervisorDriver, type Machine, openConnection } from '../../src/index.ts';
+import { type Controls, controlOf } from './controls.ts';
 import { monitorGuest } from './guest.ts';
 import { tapHost } from './wire.ts';
 
@@ -19,6 +20,8 @@ export interface SessionParts {
   readonly dirty?: NonNullable<Session['dirty']>;
   /** Where bare QMP servers are started; tapped as the driver's is. */
   readonly qmpHost: Host;
+  /** The machines of its domains, where they can be asked for what only a simulation can do. */
+  readonly controls?: Controls;
   /** Removes what is left once all emulators have ended. */
   readonly cleanUp: () => Promise<void>;
 }
@@ -34,6 +37,7 @@ export function openSession({
   trace,
   dirty,
   qmpHost,
+  controls,
   cleanUp,
 }: SessionParts): Session {
   const connection = openConnection({ uri, driver });
@@ -43,7 +47,8 @@ export function openSession({
     createImage,
     contents,
     guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
-    startQmp: () => qmpHost.launch(undefined, ['-machine', 'none', '-nodefaults', '-display', 'none']),
+    startQmp: (options) => startQmp(qmpHost, options),
+    ...(controls && { control: (name, request) => controls.ask(name, directory, request) }),
     ...(limits ? { limits } : {}),
     ...(trace ? { trace } : {}),
     ...(dirty ? { dirty } : {}),
@@ -56,6 +61,18 @@ export function openSession({
       }
     },
   };
+}
+
+const MACHINES = { none: [], pc: ['-m', '16', '-accel', 'tcg'] } as const;
+
+/** Starts a server. @throws Error where faults are asked for and there can be none */
+async function startQmp(host: Host, { faults, machine = 'none' }: QmpOptions = {}): Promise<QmpServer> {
+  const argv = ['-machine', machine, ...MACHINES[machine], '-nodefaults', '-display', 'none'];
+  const emulator = await host.launch(undefined, argv);
+  const control = controlOf(emulator);
+  if (faults && !control) throw new Error('this QMP server takes no faults: it is not a simulated one');
+  if (faults) await control?.({ control: 'add-faults', faults });
+  return { connect: () => emulator.connect(), ...(control && { control }) };
 }
 
 /** A host tapped as the session asks; `trace` gives what crossed the wire so far, where that is kept. */

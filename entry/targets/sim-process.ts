@@ -1,11 +1,14 @@
 /** The target of simulated QEMUs as processes of their own: the same driver, spawn and sockets as for a real one. */
-import { extname } from 'node:path';
+import { rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import type { Target } from '../../conformance/index.ts';
+import { type Control, overlay, type Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
-import type { Host } from '../../drivers/qemu/host.ts';
+import type { Emulator, Host } from '../../drivers/qemu/host.ts';
 import { createProcessHost } from '../../drivers/qemu/launch.ts';
 import { createDiskStore } from '../../mock-qemu/images/disk.ts';
+import { controlAt } from './control-client.ts';
 import { probeDriver } from './probe.ts';
 import { processTarget } from './process.ts';
 import { createStoreImage, storeContents } from './store-images.ts';
@@ -20,11 +23,14 @@ export function simProcessTarget(): Target {
   return processTarget({
     id: 'sim-process',
     title: 'simulated QEMU, over a unix socket',
+    hasFaults: true,
     runs: 20,
     shrinks: 40,
     async availability() {
       const probed = await probeDriver(createQemuDriver({ host: mockQemuHost(0) }));
-      return probed.ok ? { ...probed, version: `simulated ${probed.version}, one process each` } : probed;
+      if (!probed.ok) return probed;
+      const capabilities = { ...probed.capabilities, faults: true };
+      return { ...probed, capabilities, version: `simulated ${probed.version}, one process each` };
     },
     host: mockQemuHost,
     // A store of its own for each look, since the processes write the files behind its back.
@@ -33,11 +39,21 @@ export function simProcessTarget(): Target {
   });
 }
 
-/** Runs `mock-qemu` with this Node, so that no shebang and no PATH is needed. */
+let launches = 0;
+
+/** Runs `mock-qemu` with this Node, so that no shebang and no PATH is needed, and with a control socket. */
 function mockQemuHost(seed: number): Host {
   const host = createProcessHost();
   return {
     ...host,
-    launch: (_emulator, argv) => host.launch(process.execPath, [MOCK_QEMU, '--seed', String(seed), ...argv]),
+    async launch(_emulator, argv, launched) {
+      const path = join(tmpdir(), `mockvirt-control-${process.pid}-${++launches}`);
+      const own = [MOCK_QEMU, '--seed', String(seed), '--control', `unix:${path}`];
+      const emulator = await host.launch(process.execPath, [...own, ...argv], launched);
+      // One that was killed leaves its socket behind.
+      void emulator.exited.then(() => rmSync(path, { force: true }));
+      const control: Control = controlAt(path);
+      return overlay<Emulator & { readonly control?: Control }>(emulator, { control });
+    },
   };
 }

@@ -5,6 +5,7 @@ import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { DEFAULT_PROFILE, profileNamed, profiles } from '../../mock-qemu/profiles/index.ts';
 import { createWorld } from '../../mock-qemu/shells/world.ts';
 import { createMockHost } from '../mock-host.ts';
+import { Controls } from './controls.ts';
 import { observed } from './observer.ts';
 import { probeDriver } from './probe.ts';
 import { openSession, ownDriver, tapped } from './session.ts';
@@ -33,11 +34,13 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
       if (!known.includes(profile)) return { ok: false, reason: unknownProfile(profile, known) };
       const probed = await probeDriver(createQemuDriver({ host: hostOf(0).host }));
       if (!probed.ok) return probed;
-      const capabilities = { ...probed.capabilities, qmp: !isEarly(profile) };
+      const capabilities = { ...probed.capabilities, qmp: !isEarly(profile), faults: true };
       return { ...probed, capabilities, version: `simulated ${probed.version}` };
     },
     async open(options) {
-      const { world, host } = hostOf(options.seed);
+      const { world, host: mockHost } = hostOf(options.seed);
+      const controls = new Controls();
+      const host = controls.remember(mockHost, options.faults);
       // The observer comes first, so that what it asks is not on the tapped wire.
       const watched = options.watch ? observed(host) : { host };
       const tap = tapped(watched.host, options);
@@ -45,6 +48,7 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
         uri: 'mock:///embed',
         driver: ownDriver(tap.host, probes, options),
         qmpHost: tap.host,
+        controls,
         ...(tap.trace ? { trace: tap.trace } : {}),
         ...('dirty' in watched ? { dirty: watched.dirty } : {}),
         directory: DIRECTORY,

@@ -1,4 +1,5 @@
 /** Puts itself on the wire between the QEMU driver and its emulators: to write down what passes, and to break it. */
+import { overlay } from '../../conformance/index.ts';
 import type { WireMessage, WireMutationFactory, WirePort } from '../../conformance/wire.ts';
 import type { Emulator, Host } from '../../drivers/qemu/host.ts';
 import type { Duplex } from '../../src/qmp/duplex.ts';
@@ -11,27 +12,28 @@ export interface WireTap {
   readonly onLine?: (line: string) => void;
 }
 
-/** The same host, with a tap on every monitor connection of its emulators. */
+/** The same host, with a tap on every monitor connection of its emulators; whatever else it can do, it still can. */
 export function tapHost(host: Host, tap: WireTap): Host {
   let connections = 0;
-  const tapEmulator = (emulator: Emulator): Emulator => ({
-    exited: emulator.exited,
-    output: () => emulator.output(),
-    terminate: () => emulator.terminate(),
-    async connect() {
-      const number = ++connections;
-      const label = (direction: '>' | '<', text: string) =>
-        tap.onLine?.(`${host.timers.now().toFixed(3)} ${number} ${direction} ${text}`);
-      return tapDuplex(await emulator.connect(), tap.mutation, label);
-    },
+  const tapEmulator = (emulator: Emulator): Emulator =>
+    overlay(emulator, {
+      async connect() {
+        const number = ++connections;
+        const label = (direction: '>' | '<', text: string) =>
+          tap.onLine?.(`${host.timers.now().toFixed(3)} ${number} ${direction} ${text}`);
+        return tapDuplex(await emulator.connect(), tap.mutation, label);
+      },
+    });
+  const { attach } = host;
+  return overlay(host, {
+    launch: async (emulator, argv, launched) => tapEmulator(await host.launch(emulator, argv, launched)),
+    ...(attach && {
+      async attach(handle) {
+        const found = await attach.call(host, handle);
+        return found && tapEmulator(found);
+      },
+    }),
   });
-  return {
-    timers: host.timers,
-    files: host.files,
-    ...(host.imageEmulator === undefined ? {} : { imageEmulator: host.imageEmulator }),
-    launch: async (emulator, argv) => tapEmulator(await host.launch(emulator, argv)),
-    close: () => host.close(),
-  };
 }
 
 /** Cuts a stream of bytes into lines. Both ends of a QMP wire put one message on a line. */

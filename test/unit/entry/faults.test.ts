@@ -1,0 +1,69 @@
+import { expect, test } from 'vitest';
+import { contracts, Monitor, type OpenOptions, World } from '../../../conformance/index.ts';
+import { skipReason } from '../../../conformance/judge.ts';
+import { simTarget } from '../../../entry/targets/sim.ts';
+import { simProcessTarget } from '../../../entry/targets/sim-process.ts';
+
+const DISK = { capacityBytes: 1 << 20, isDeclared: true, layers: [{ format: 'raw', writes: [] }] } as const;
+const LOST_REPLY = { at: 'monitor.reply', command: 'query-name', do: 'close' } as const;
+
+test('nothing is skipped on the simulated QEMU', async () => {
+  const availability = await simTarget().available();
+  expect(contracts.map((contract) => skipReason(contract, availability))).toEqual(
+    contracts.map(() => undefined),
+  );
+});
+
+const ways: Readonly<Record<string, Partial<OpenOptions>>> = {
+  plain: {},
+  traced: { trace: true },
+  watched: { watch: true },
+  broken: { wire: () => ({}) },
+};
+
+test.for(Object.keys(ways))('a session that is %s has faults and guests that write', async (way) => {
+  const session = await simTarget().open({ seed: 1, ...ways[way] });
+  const world = new World(session);
+  const vm = await world.start(DISK);
+  const ask = (request: Parameters<NonNullable<typeof session.control>>[1]) =>
+    session.control?.(vm.domain.name, request);
+  expect(await ask({ control: 'list-faults' })).toEqual([]);
+  await ask({ control: 'add-faults', faults: [{ at: 'guest.write', do: 'error', errno: 'ENOSPC' }] });
+  expect(await ask({ control: 'list-faults' })).toHaveLength(1);
+  await ask({ control: 'clear-faults' });
+  await expect(ask({ control: 'dance' })).rejects.toThrow("unknown control verb 'dance'");
+  await expect(session.control?.('nobody', { control: 'list-faults' })).rejects.toThrow("'nobody'");
+  await session.dispose();
+});
+
+test('faults that a session is opened with are those of its domains', async () => {
+  const session = await simTarget().open({ seed: 1, faults: [LOST_REPLY] });
+  const world = new World(session);
+  const vm = await world.start(DISK);
+  expect(await session.control?.(vm.domain.name, { control: 'list-faults' })).toMatchObject([
+    { fault: LOST_REPLY },
+  ]);
+  await session.dispose();
+});
+
+test.for([
+  ['in process', simTarget],
+  ['as a process', simProcessTarget],
+] as const)('a QMP server %s takes faults from its start and later', async ([, make]) => {
+  const target = make();
+  const session = await target.open({ seed: 1, trace: true });
+  const world = new World(session);
+  const server = await session.startQmp?.({
+    machine: 'pc',
+    faults: [{ at: 'monitor.command', command: 'qmp_capabilities', do: 'delay', delayNs: 1_000_000 }],
+  });
+  if (!server) throw new Error('no QMP server');
+  const monitor = await Monitor.connect(world, server);
+  await monitor.succeed('qmp_capabilities');
+  expect(await server.control?.({ control: 'list-faults' })).toMatchObject([{ happened: 1 }]);
+  await server.control?.({ control: 'add-faults', faults: [LOST_REPLY] });
+  await expect(monitor.succeed('query-name')).rejects.toThrow('the connection ended');
+  await expect(server.control?.({ control: 'dance' })).rejects.toThrow("unknown control verb 'dance'");
+  await session.dispose();
+  await target.close?.();
+});
