@@ -55,11 +55,12 @@ test.for([
   const world = new World(session);
   const server = await session.startQmp?.({
     machine: 'pc',
-    faults: [{ at: 'monitor.command', command: 'qmp_capabilities', do: 'delay', delayNs: 1_000_000 }],
+    faults: [{ at: 'monitor.command', command: 'query-status', do: 'delay', delayNs: 1_000_000 }],
   });
   if (!server) throw new Error('no QMP server');
   const monitor = await Monitor.connect(world, server);
   await monitor.succeed('qmp_capabilities');
+  await monitor.succeed('query-status');
   expect(await server.control?.({ control: 'list-faults' })).toMatchObject([{ happened: 1 }]);
   await server.control?.({ control: 'add-faults', faults: [LOST_REPLY] });
   await expect(monitor.succeed('query-name')).rejects.toThrow('the connection ended');
