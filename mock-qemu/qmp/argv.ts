@@ -44,6 +44,7 @@ const IGNORED = new Set([
   '-overcommit',
   '-rtc',
   '-boot',
+  '-bios',
   '-msg',
   '-sandbox',
   '-pidfile',

@@ -10,8 +10,9 @@ const findingText = ({ script, count, explanation, paste }: Finding): string =>
 
 function summary(options: Options, outcome: Outcome): string {
   const { scripts, commands, diverging, ledger } = outcome;
+  const features = options.features.length === 0 ? 'no features' : options.features.join(', ');
   return [
-    `${options.profile}, seed ${options.seed}: ${scripts} scripts of ${commands} commands in all,`,
+    `${options.profile}, ${features}, seed ${options.seed}: ${scripts} scripts of ${commands} commands in all,`,
     `${diverging} diverging outside the ledger`,
     ...ledger.map(({ entry, count }) =>
       count === 0 ? `ledger: '${entry.name}' no longer occurs` : `ledger: '${entry.name}' ${count} times`,

@@ -1,6 +1,7 @@
 /** Random scripts: mostly commands that could work, some that cannot, a few that are malformed. */
 import fc from 'fast-check';
 import type { Json, JsonObject } from '../../src/qmp/messages.ts';
+import type { Feature } from './features.ts';
 import { bitmaps, graphCommands, queries } from './generate-graph.ts';
 import { guestIo } from './generate-guest.ts';
 import { jobStarts, jobVerbs } from './generate-jobs.ts';
@@ -61,8 +62,25 @@ const step: fc.Arbitrary<Step> = fc
   )
   .map(([plain, how]) => spoil(plain, how));
 
-/** Any script. */
-export const scripts: fc.Arbitrary<Script> = fc.record({
+/** Scripts of the commands that every script may have. */
+const plainScripts: fc.Arbitrary<Script> = fc.record({
   world: fc.constantFrom(...WORLDS),
   steps: fc.array(step, { minLength: 1, maxLength: MAX_STEPS, size: 'max' }),
 });
+
+/** Any script with the given features; half of its steps come from them. */
+export function scriptsWith(features: readonly Feature[]): fc.Arbitrary<Script> {
+  // Without any, a seed means what it meant before there were features.
+  if (features.length === 0) return plainScripts;
+  const group = fc.oneof(
+    { weight: features.length, arbitrary: step.map((each): readonly Step[] => [each]) },
+    ...features.map(({ steps }) => ({ weight: 1, arbitrary: steps })),
+  );
+  const drawn: fc.Arbitrary<Script> = fc.record({
+    world: fc.constantFrom(...WORLDS),
+    steps: fc
+      .array(group, { minLength: 1, maxLength: MAX_STEPS, size: 'max' })
+      .map((groups): readonly Step[] => groups.flat().slice(0, MAX_STEPS)),
+  });
+  return drawn.map((script) => features.reduce<Script>((tamed, { tame }) => tame?.(tamed) ?? tamed, script));
+}

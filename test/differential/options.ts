@@ -1,6 +1,7 @@
 /** The command line of the differential runner. */
 import { accessSync, constants } from 'node:fs';
 import { profiles } from '../../mock-qemu/profiles/index.ts';
+import { defaultFeatures, FEATURES, featureNames, NO_FEATURES } from './features.ts';
 
 /** What to run. */
 export interface Options {
@@ -12,6 +13,8 @@ export interface Options {
   readonly seed: number;
   /** Directory for the report. */
   readonly report: string;
+  /** Names of what scripts may have beyond the commands of every script. */
+  readonly features: readonly string[];
 }
 
 /** A command line that cannot be followed; the message is one line. */
@@ -19,7 +22,8 @@ export class UsageError extends Error {
   override name = 'UsageError';
 }
 
-const FLAGS = ['--qemu', '--profile', '--scripts', '--seed', '--report'] as const;
+const NEEDED = ['--qemu', '--profile', '--scripts', '--seed', '--report'] as const;
+const FLAGS = [...NEEDED, '--features'] as const;
 type Flag = (typeof FLAGS)[number];
 
 const isFlag = (word: string): word is Flag => (FLAGS as readonly string[]).includes(word);
@@ -44,12 +48,28 @@ function collect(argv: readonly string[]): Map<Flag, string> {
   return values;
 }
 
+/** The features that a list of names means on a profile. */
+function featuresOf(list: string | undefined, profile: string): readonly string[] {
+  if (list === undefined) return defaultFeatures(profile);
+  const names = list.split(',');
+  for (const name of names) {
+    if (!featureNames.includes(name)) {
+      throw new UsageError(`--features '${name}': no such feature, valid are ${featureNames.join(', ')}`);
+    }
+    const { profiles: having } = FEATURES.find((feature) => feature.name === name) ?? {};
+    if (having?.includes(profile) === false) {
+      throw new UsageError(`--features '${name}': ${profile} does not have it, only ${having.join(', ')}`);
+    }
+  }
+  return names.filter((name) => name !== NO_FEATURES);
+}
+
 /** Reads a command line; throws a {@link UsageError} that names what is bad and lists what is valid. */
 export function parseOptions(argv: readonly string[]): Options {
   const values = collect(argv);
   const need = (flag: Flag): string => {
     const value = values.get(flag);
-    if (value === undefined) throw new UsageError(`${flag} is missing: needed are ${FLAGS.join(', ')}`);
+    if (value === undefined) throw new UsageError(`${flag} is missing: needed are ${NEEDED.join(', ')}`);
     return value;
   };
   const profile = need('--profile');
@@ -69,5 +89,6 @@ export function parseOptions(argv: readonly string[]): Options {
     scripts: wholeNumber('--scripts', need('--scripts'), 1),
     seed: wholeNumber('--seed', need('--seed'), 0),
     report: need('--report'),
+    features: featuresOf(values.get('--features'), profile),
   };
 }

@@ -1,7 +1,8 @@
 /** Runs many random scripts on both sides, and shrinks what differs. */
 import fc from 'fast-check';
 import { type Divergence, diverges, explain, signature } from './compare.ts';
-import { scripts } from './generate.ts';
+import { featuresNamed } from './features.ts';
+import { scriptsWith } from './generate.ts';
 import { entryFor, type LedgerEntry } from './ledger.ts';
 import type { Options } from './options.ts';
 import { RealPlace } from './real.ts';
@@ -43,6 +44,7 @@ interface Found {
 class Run {
   readonly #options: Options;
   readonly #ledger: readonly LedgerEntry[];
+  readonly #drawing: fc.Arbitrary<Script>;
   readonly #scripts: readonly Script[];
   readonly #found = new Map<string, Found>();
   readonly #hits = new Map<LedgerEntry, number>();
@@ -52,6 +54,7 @@ class Run {
   constructor(options: Options, ledger: readonly LedgerEntry[]) {
     this.#options = options;
     this.#ledger = ledger;
+    this.#drawing = scriptsWith(featuresNamed(options.features));
     this.#scripts = Array.from({ length: options.scripts }, (_, index) => this.#draw(index));
   }
 
@@ -81,7 +84,7 @@ class Run {
   }
 
   #draw(index: number): Script {
-    const [script] = fc.sample(scripts, { seed: this.#seedOf(index), numRuns: 1 });
+    const [script] = fc.sample(this.#drawing, { seed: this.#seedOf(index), numRuns: 1 });
     return script ?? { world: 'nodes', steps: [] };
   }
 
@@ -130,7 +133,7 @@ class Run {
       return false;
     };
     const seed = this.#seedOf(script);
-    await fc.check(fc.asyncProperty(scripts, same), { seed, numRuns: 1 });
+    await fc.check(fc.asyncProperty(this.#drawing, same), { seed, numRuns: 1 });
     const told = least?.script ?? this.#scripts[script] ?? { world: 'nodes', steps: [] };
     const explanation = least ? explain(least.divergence) : `${sign}\n(not seen again: timing)`;
     return { script, count, explanation, paste: pasteable(told, this.#options.qemu) };

@@ -1,5 +1,6 @@
 /** The disks that scripts meet: how they are made for real, and in the simulation. */
 import { execFileSync } from 'node:child_process';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { ImageStore } from '../../mock-qemu/core/images.ts';
 import { format } from '../../mock-qemu/core/jobs/create.ts';
@@ -49,6 +50,7 @@ export function makeRealImages(
   directory: string,
   tools: { readonly img: string; readonly io: string },
 ): void {
+  writeFileSync(join(directory, FIRMWARE), Buffer.alloc(FIRMWARE_BYTES, HALT));
   for (const { name, format: kind, sizeBytes, backing, data } of IMAGES) {
     const path = join(directory, name);
     const below = backing === undefined ? [] : ['-b', join(directory, backing), '-F', 'qcow2'];
@@ -80,6 +82,10 @@ const MACHINE = [
   '-accel',
   'tcg',
 ];
+// A firmware would reset the disks while scripts run: instead of one, the processor halts for good.
+const FIRMWARE = 'idle.bin';
+const FIRMWARE_BYTES = 65536;
+const HALT = 0xf4;
 const DEVICE = 'virtio-blk-pci';
 
 interface NodeSpec {
@@ -137,6 +143,8 @@ export const launchArgv = (world: WorldName, directory: string): string[] => [
   ...MACHINE,
   '-m',
   '16',
+  '-bios',
+  join(directory, FIRMWARE),
   ...LAUNCH[world](directory),
 ];
 
@@ -151,5 +159,6 @@ export function launchLines(world: WorldName, directory: string): string[] {
     ];
   });
   const words = launchArgv(world, directory).map((word) => (/^[\w/.,=-]+$/.test(word) ? word : `'${word}'`));
-  return [...images, `set -- ${words.join(' ')}`];
+  const firmware = `head -c ${FIRMWARE_BYTES} /dev/zero | tr '\\0' '\\${HALT.toString(8)}' > ${FIRMWARE}`;
+  return [...images, firmware, `set -- ${words.join(' ')}`];
 }
