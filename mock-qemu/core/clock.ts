@@ -1,5 +1,8 @@
 /** Virtual time: nanoseconds since the world began, moved only from outside. */
 
+/** Virtual time 0 as a date, in seconds since the Unix epoch: dates must not depend on the host's clock. */
+export const EPOCH_SECONDS = 1_700_000_000;
+
 /** Something that will happen. */
 export interface Timer {
   readonly atNs: number;

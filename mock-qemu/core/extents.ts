@@ -31,6 +31,11 @@ export class ExtentMap {
     this.#covered = extents.reduce((sum, extent) => sum + extent.end - extent.start, 0);
   }
 
+  /** A map of its own that holds the same. */
+  copy(): ExtentMap {
+    return new ExtentMap(this.#list);
+  }
+
   /** How many bytes are held. */
   get coveredBytes(): number {
     return this.#covered;

@@ -1,5 +1,5 @@
 /** The image port: what a simulated QEMU knows of the files on its host. The stores are in `images/`. */
-import type { BlobTable, ExtentMap } from './extents.ts';
+import { ABSENT, type BlobTable, type ExtentMap } from './extents.ts';
 
 /** How a file's content is laid out. */
 export type ContainerFormat = 'raw' | 'qcow2';
@@ -10,6 +10,23 @@ export interface ImageHeader {
   readonly backingName?: string;
   readonly backingFormat?: string;
   readonly clusterSizeBytes: number;
+}
+
+/** An internal snapshot: what the disk held at one instant, kept in the same file. */
+export interface InternalSnapshot {
+  /** A number as text, of which an image never has two. */
+  readonly id: string;
+  readonly name: string;
+  /** When it was taken: seconds and nanoseconds since the Unix epoch. */
+  readonly dateSec: number;
+  readonly dateNsec: number;
+  /** How long the guest had run by then. */
+  readonly vmClockNs: number;
+  /** How much of the file the machine's state takes; 0: only the disk was kept. */
+  readonly vmStateBytes: number;
+  readonly virtualSizeBytes: number;
+  /** Never changed. */
+  readonly extents: ExtentMap;
 }
 
 /** Locks of an open file, counted over all processes that share a store (QEMU's image locking). */
@@ -31,6 +48,8 @@ export interface ImageFile {
   virtualSizeBytes: number;
   header: ImageHeader;
   readonly extents: ExtentMap;
+  /** Oldest first. */
+  readonly snapshots: InternalSnapshot[];
   /** How many bytes of content its file system can hold; undefined: no limit. */
   capacityBytes: number | undefined;
   readonly locks: FileLocks;
@@ -49,7 +68,7 @@ const SECTOR_BYTES = 512;
 export function fileSizeBytes(file: ImageFile, unflushedBytes = 0): number {
   if (file.format === 'raw') return file.virtualSizeBytes;
   const cluster = file.header.clusterSizeBytes;
-  const dataBytes = storedBytes(file) + unflushedBytes;
+  const dataBytes = storedBytes(file) + snapshotBytes(file) + unflushedBytes;
   if (dataBytes === 0) return QCOW2_METADATA_CLUSTERS * cluster + SECTOR_BYTES;
   // An L2 table is a cluster of 8-byte entries, one for each data cluster.
   const tables = Math.ceil(dataBytes / (cluster * (cluster / 8)));
@@ -61,6 +80,41 @@ export function storedBytes(file: ImageFile): number {
   let bytes = 0;
   for (const { start, end, tag } of file.extents.extents) if (tag !== 0) bytes += end - start;
   return bytes;
+}
+
+/** What internal snapshots take beyond what the disk holds now: their tables, machine states and clusters of their own. */
+function snapshotBytes(file: ImageFile): number {
+  if (file.snapshots.length === 0) return 0;
+  const cluster = file.header.clusterSizeBytes;
+  let bytes = cluster;
+  for (const { extents, vmStateBytes } of file.snapshots) {
+    bytes += cluster + Math.ceil(vmStateBytes / cluster) * cluster;
+    for (const { start, end, tag } of extents.extents) {
+      for (let at = start; at < end && tag !== 0; ) {
+        const now = file.extents.at(at, end);
+        if (now.tag !== tag) bytes += now.end - at;
+        at = now.end;
+      }
+    }
+  }
+  return bytes;
+}
+
+/** Whether the clusters at `offset` belong to an internal snapshot as well, so that a write makes new ones; how far that goes. */
+export function sharedAt(
+  file: ImageFile,
+  offset: number,
+  limit: number,
+): { readonly end: number; readonly shared: boolean } {
+  const now = file.extents.at(offset, limit);
+  let end = now.end;
+  let shared = false;
+  for (const { extents } of file.snapshots) {
+    const then = extents.at(offset, end);
+    end = then.end;
+    shared ||= then.tag === now.tag && now.tag !== ABSENT;
+  }
+  return { end, shared };
 }
 
 /** A backing name as its overlay means it: relative names start at the overlay's directory. */

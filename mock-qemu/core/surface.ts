@@ -10,12 +10,15 @@ export type Input =
   | { readonly type: 'disconnect'; readonly connection: number }
   | { readonly type: 'signal'; readonly signal: 'SIGTERM' | 'SIGKILL' };
 
+/** Signals that end a process: from outside, by a failed assertion, by a bad pointer. */
+export type DeathSignal = 'SIGKILL' | 'SIGABRT' | 'SIGSEGV';
+
 /** What a simulated QEMU does to the outside. After `exit` nothing follows. */
 export type Output =
   | { readonly type: 'data'; readonly connection: number; readonly bytes: Uint8Array }
   | { readonly type: 'close'; readonly connection: number }
   | { readonly type: 'print'; readonly stream: 'stdout' | 'stderr'; readonly text: string }
-  | { readonly type: 'exit'; readonly code: number | null; readonly signal: 'SIGKILL' | 'SIGABRT' | null };
+  | { readonly type: 'exit'; readonly code: number | null; readonly signal: DeathSignal | null };
 
 /** One simulated QEMU process. Times are virtual nanoseconds since its world began. */
 export interface SimulatedQemu {

@@ -41,3 +41,14 @@ export interface Traits {
   /** Images are locked against a second writer (2.10 and later). */
   readonly imageLocking: boolean;
 }
+
+/** Known bugs inside a machine, each on its own switch. */
+export interface MachineBugs {
+  /** 7.2: loadvm of a machine with a mirror ends the process with a segmentation fault. */
+  readonly loadUnderMirrorCrashes: boolean;
+  /**
+   * 10.0: what goes through all disks (savevm and its like) leaves out the nodes without a user that are older than the
+   * last one with a user.
+   */
+  readonly olderNodesLeftOut: boolean;
+}

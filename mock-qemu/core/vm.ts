@@ -12,6 +12,7 @@ import { lacksRoom } from './graph/capacity.ts';
 import { BlockGraph, unlock } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
+import { GuestClock } from './guest/guest-clock.ts';
 import { GuestLoad, type LoadOptions } from './guest/load.ts';
 import type { ImageStore } from './images.ts';
 import type { DeviceSpeed } from './jobs/effects.ts';
@@ -20,10 +21,18 @@ import type { Job } from './jobs/job.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import type { Random } from './random.ts';
 import { passingOf, pointsOf, type Request } from './request.ts';
-import type { Traits } from './traits.ts';
+import type { DeathSignal } from './surface.ts';
+import type { MachineBugs, Traits } from './traits.ts';
 
 /** QAPI RunState, as far as it is simulated. */
-export type RunState = 'prelaunch' | 'running' | 'paused' | 'shutdown' | 'io-error' | 'guest-panicked';
+export type RunState =
+  | 'prelaunch'
+  | 'running'
+  | 'paused'
+  | 'shutdown'
+  | 'io-error'
+  | 'guest-panicked'
+  | 'restore-vm';
 
 /** QAPI ShutdownCause, as far as it is simulated. */
 export type ShutdownReason =
@@ -49,10 +58,11 @@ export interface VmOptions {
   readonly random: Random;
   readonly images: ImageStore;
   readonly traits: Traits;
+  readonly bugs: MachineBugs;
   readonly speed?: DeviceSpeed;
   readonly emit: (event: string, data?: Data) => void;
   readonly print: (stream: 'stdout' | 'stderr', text: string) => void;
-  readonly exit: (code: number | null, signal: 'SIGKILL' | 'SIGABRT' | null) => void;
+  readonly exit: (code: number | null, signal: DeathSignal | null) => void;
   /** Nothing moves any more, but nothing is closed either. */
   readonly hang: () => void;
   /** Ends the connections of all clients. */
@@ -69,6 +79,7 @@ export class Vm implements JobHost {
   readonly images: ImageStore;
   readonly graph: BlockGraph;
   readonly traits: Traits;
+  readonly bugs: MachineBugs;
   readonly jobs: JobRegistry;
   readonly faults: Faults;
   readonly devices: Device[] = [];
@@ -91,6 +102,8 @@ export class Vm implements JobHost {
   readonly guestActions = { shutdown: 'poweroff', reboot: 'reset', panic: 'shutdown' };
   /** Guest requests held back by a drained section. */
   readonly #heldBack: (() => void)[] = [];
+  /** How long the CPUs have run. */
+  readonly guestClock: GuestClock;
   /** Guests that keep writing, by the disk. */
   readonly loads = new Map<BlockBackend, GuestLoad>();
   /** Guest requests that wait for the CPUs, or are to be tried again when they run. */
@@ -102,8 +115,10 @@ export class Vm implements JobHost {
     this.random = options.random;
     this.images = options.images;
     this.traits = options.traits;
+    this.bugs = options.bugs;
     this.#speed = options.speed ?? DEFAULT_SPEED;
     this.#startedNs = options.clock.now();
+    this.guestClock = new GuestClock(options.clock);
     this.faults = new Faults(() => this.clock.now() - this.#startedNs);
     this.graph = new BlockGraph(options.random);
     this.jobs = new JobRegistry(this);
@@ -206,7 +221,7 @@ export class Vm implements JobHost {
   }
 
   /** The process ends here and now; never returns. */
-  die(code: number | null, signal: 'SIGKILL' | 'SIGABRT' | null): never {
+  die(code: number | null, signal: DeathSignal | null): never {
     this.options.exit(code, signal);
     throw new ProcessGone();
   }
@@ -349,6 +364,7 @@ export class Vm implements JobHost {
     }
     this.catchUp();
     this.runState = 'running';
+    this.guestClock.start();
     this.emit('RESUME');
     this.#wakeJobs();
     this.catchUp();
@@ -359,6 +375,7 @@ export class Vm implements JobHost {
   pause(state: RunState): void {
     this.catchUp();
     const wasRunning = this.running;
+    this.guestClock.stop();
     if (wasRunning || state !== 'paused') this.runState = state;
     if (wasRunning) this.emit('STOP');
     this.#wakeJobs();

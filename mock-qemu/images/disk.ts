@@ -12,6 +12,7 @@ import {
   type ImageFile,
   type ImageHeader,
   type ImageStore,
+  type InternalSnapshot,
   type Run,
 } from '../core/images.ts';
 import { chainContents, digestRuns } from './content.ts';
@@ -28,8 +29,13 @@ interface Stored {
   readonly header: ImageHeader;
   readonly capacityBytes?: number;
   /** start, end, and the byte that fills the range or the range's bytes in base 64. */
-  readonly extents: readonly (readonly [number, number, number | string])[];
+  readonly extents: readonly StoredExtent[];
+  readonly snapshots?: readonly (Omit<InternalSnapshot, 'extents'> & {
+    readonly extents: readonly StoredExtent[];
+  })[];
 }
+
+type StoredExtent = readonly [number, number, number | string];
 
 function asHostError(error: unknown, path: string): never {
   const code = (error as { readonly code?: unknown }).code;
@@ -44,6 +50,7 @@ class DiskFile implements ImageFile {
   virtualSizeBytes = 0;
   header: ImageHeader = { clusterSizeBytes: 65536 };
   readonly extents = new ExtentMap();
+  readonly snapshots: InternalSnapshot[] = [];
   capacityBytes: number | undefined;
   readonly locks = { writers: 0, readers: 0 };
   readonly #blobs: BlobTable;
@@ -73,11 +80,25 @@ class DiskFile implements ImageFile {
     this.header = stored.header;
     this.capacityBytes = stored.capacityBytes;
     this.extents.truncate(0);
-    for (const [start, end, content] of stored.extents) {
-      const tag = typeof content === 'number' ? content : this.#intern(start, Buffer.from(content, 'base64'));
-      this.extents.set(start, end, tag);
+    this.#take(stored.extents, this.extents);
+    this.snapshots.length = 0;
+    for (const { extents, ...rest } of stored.snapshots ?? []) {
+      const map = new ExtentMap();
+      this.#take(extents, map);
+      this.snapshots.push({ ...rest, extents: map });
     }
     this.#saved = text;
+  }
+
+  #take(extents: readonly StoredExtent[], into: ExtentMap): void {
+    for (const [start, end, content] of extents) {
+      const tag = typeof content === 'number' ? content : this.#intern(start, Buffer.from(content, 'base64'));
+      into.set(start, end, tag);
+    }
+  }
+
+  #put({ extents }: ExtentMap): StoredExtent[] {
+    return extents.map((extent) => [extent.start, extent.end, this.#contentOf(extent)]);
   }
 
   save(): void {
@@ -100,7 +121,10 @@ class DiskFile implements ImageFile {
       virtualSizeBytes: this.virtualSizeBytes,
       header: this.header,
       ...(this.capacityBytes !== undefined && { capacityBytes: this.capacityBytes }),
-      extents: this.extents.extents.map((extent) => [extent.start, extent.end, this.#contentOf(extent)]),
+      extents: this.#put(this.extents),
+      ...(this.snapshots.length > 0 && {
+        snapshots: this.snapshots.map((each) => ({ ...each, extents: this.#put(each.extents) })),
+      }),
     };
   }
 
@@ -134,6 +158,7 @@ class DiskFile implements ImageFile {
     this.virtualSizeBytes = 0;
     this.header = { clusterSizeBytes: 65536 };
     this.extents.truncate(0);
+    this.snapshots.length = 0;
     this.save();
   }
 }

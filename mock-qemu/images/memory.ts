@@ -32,6 +32,7 @@ export function emptyImageFile(path: string, save: () => void = () => undefined)
     virtualSizeBytes: 0,
     header: NO_HEADER,
     extents: new ExtentMap(),
+    snapshots: [],
     capacityBytes: undefined,
     locks: { writers: 0, readers: 0 },
     save,
@@ -44,6 +45,7 @@ export function truncateImageFile(file: ImageFile): void {
   file.virtualSizeBytes = 0;
   file.header = NO_HEADER;
   file.extents.truncate(0);
+  file.snapshots.length = 0;
 }
 
 const directoryOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));

@@ -1,5 +1,5 @@
 /** What a QEMU of one generation accepts, answers and emits: data only. Nothing else knows a version. */
-import type { Traits } from '../core/traits.ts';
+import type { MachineBugs, Traits } from '../core/traits.ts';
 import type { Introspection } from './introspection.ts';
 
 /** How errors look on the wire. Each member is one difference that a client can see. */
@@ -69,12 +69,14 @@ export interface Behaviour extends Traits {
   readonly ioErrorDetail: 'reason' | 'none' | { readonly reason: string; readonly debugInfo: string };
   /** SHUTDOWN and RESET carry guest (2.10) and reason (4.0). */
   readonly shutdownData: 'none' | 'guest' | 'guest-and-reason';
+  /** How the human monitor's table of snapshots looks: with underscores from 9.0 on. */
+  readonly snapshotTable: 'wide' | 'underscored';
   /** Node names exist in queries and arguments (2.0 and later). */
   readonly nodeNames: boolean;
 }
 
 /** Known bugs of a generation, each on its own switch. */
-export interface KnownBugs {
+export interface KnownBugs extends MachineBugs {
   /** RHEL 6.3: a drive-mirror whose target cannot be opened leaves a dead job behind, and the device stays in use. */
   readonly zombieJobAfterFailedOpen: boolean;
   /** RHEL 6.3: drive-reopen of a device with such a dead job never answers, nor does anything after it. */

@@ -20,6 +20,7 @@ export const qemu100: Profile = {
     jobBitmapsOn: 'filter',
     fileDetails: true,
     zoneStatistics: true,
+    snapshotTable: 'underscored',
     resizeBusyText: 'node-busy',
     transactionPropertyText: 'transaction property',
     singlestep: false,
@@ -29,5 +30,10 @@ export const qemu100: Profile = {
   },
   aliases: {},
   laterOptions: [],
-  bugs: { ...qemu72.bugs, jobChangeIgnoresType: true },
+  bugs: {
+    ...qemu72.bugs,
+    jobChangeIgnoresType: true,
+    loadUnderMirrorCrashes: false,
+    olderNodesLeftOut: true,
+  },
 };

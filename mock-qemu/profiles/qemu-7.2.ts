@@ -40,6 +40,7 @@ export const qemu72: Profile = {
     fileDetails: false,
     zoneStatistics: false,
     rateLimit: 'debt',
+    snapshotTable: 'wide',
     imageLocking: true,
     resizeBusyText: 'device-in-use',
     transactionPropertyText: 'Transaction property',
@@ -61,5 +62,7 @@ export const qemu72: Profile = {
     ignoresUnknownMembers: false,
     jobChangeIgnoresType: false,
     emptyReopenAborts: true,
+    loadUnderMirrorCrashes: true,
+    olderNodesLeftOut: false,
   },
 };

@@ -1,6 +1,6 @@
 /** A whole simulated QEMU: command line, monitors and commands around one machine. */
 import type { JsonObject } from '../../src/qmp/messages.ts';
-import { Clock } from '../core/clock.ts';
+import { Clock, EPOCH_SECONDS } from '../core/clock.ts';
 import { ControlError, control } from '../core/control.ts';
 import type { Data, Value } from '../core/data.ts';
 import { addDevice, addDrive } from '../core/devices.ts';
@@ -10,7 +10,7 @@ import type { Fault } from '../core/faults/plan.ts';
 import { openNode } from '../core/graph/open.ts';
 import type { ImageStore } from '../core/images.ts';
 import { Random } from '../core/random.ts';
-import type { Input, Output, SimulatedQemu } from '../core/surface.ts';
+import type { DeathSignal, Input, Output, SimulatedQemu } from '../core/surface.ts';
 import { Vm } from '../core/vm.ts';
 import type { Profile } from '../profiles/profile.ts';
 import { type LaunchStep, parseArgv } from './argv.ts';
@@ -40,8 +40,7 @@ export interface MockQemuOptions {
 const PROGRAM = 'qemu-system-x86_64';
 // What a command costs, so that time passes for a client that polls.
 const COMMAND_NS = 100_000;
-// Virtual time 0 as a date: event timestamps must not depend on the host's clock.
-const EPOCH_NS = 1_700_000_000n * 1_000_000_000n;
+const EPOCH_NS = BigInt(EPOCH_SECONDS) * 1_000_000_000n;
 
 const launchTurn = (type: LaunchStep['type']): number => (type === 'device' ? 2 : type === 'drive' ? 1 : 0);
 
@@ -75,6 +74,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       random: new Random(options.seed),
       images: options.images,
       traits: options.profile.behaviour,
+      bugs: options.profile.bugs,
       emit: (event, data) => events.emit(event, data),
       print: (stream, text) => this.#print(stream, text),
       exit: (code, signal) => this.#exit(code, signal),
@@ -225,6 +225,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       return;
     }
     this.vm.runState = 'running';
+    this.vm.guestClock.start();
     // Nodes come first, then drives, then devices, wherever they stand.
     for (const turn of [0, 1, 2]) {
       for (const step of parsed.steps.filter(({ type }) => launchTurn(type) === turn)) this.#follow(step);
@@ -245,6 +246,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
         break;
       case 'paused':
         this.vm.runState = 'prelaunch';
+        this.vm.guestClock.stop();
         break;
       case 'action':
         Object.assign(this.vm.guestActions, step.options);
@@ -285,7 +287,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     if (text !== '') this.#put({ type: 'print', stream, text });
   }
 
-  #exit(code: number | null, signal: 'SIGKILL' | 'SIGABRT' | null): void {
+  #exit(code: number | null, signal: DeathSignal | null): void {
     if (this.#exited) return;
     this.#hanging = false;
     for (const connection of this.#connections) this.#put({ type: 'close', connection });

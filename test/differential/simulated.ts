@@ -21,6 +21,8 @@ class Session {
   readonly store: ImageStore;
   stdout = '';
   ended = false;
+  /** The signal that ended it. */
+  signal: string | null = null;
   #heard: Record<string, unknown>[] = [];
 
   constructor(script: Script, profile: string, directory: string) {
@@ -68,7 +70,10 @@ class Session {
     for (const output of this.qemu.takeOutputs()) {
       if (output.type === 'data') this.#hear(new TextDecoder().decode(output.bytes));
       else if (output.type === 'print' && output.stream === 'stdout') this.stdout += output.text;
-      else if (output.type === 'exit') this.ended = true;
+      else if (output.type === 'exit') {
+        this.ended = true;
+        this.signal = output.signal;
+      }
     }
   }
 
@@ -98,7 +103,8 @@ export function runSimulated(script: Script, profile: string, directory: string)
   });
   const graph = session.ended ? [] : GRAPH_QUERIES.map(query);
   session.send({ execute: 'quit' });
-  const end = session.heard().map((message) => normaliser.value(message));
+  const died = session.signal === null ? [] : [{ died: session.signal }];
+  const end = [...session.heard(), ...died].map((message) => normaliser.value(message));
   return {
     steps,
     graph,

@@ -35,7 +35,21 @@ export const JOB_QUERIES = ['query-jobs', 'query-block-jobs'] as const;
 export const GRAPH_QUERIES = ['query-named-block-nodes', 'query-block', 'query-status'] as const;
 
 /** Members that depend on the host, the moment or chance, by name: each is left out. */
-const MASKED: ReadonlySet<string> = new Set(['actual-size', 'timestamp', 'wr_highest_offset', 'id-of-step']);
+const MASKED: ReadonlySet<string> = new Set([
+  'actual-size',
+  'timestamp',
+  'wr_highest_offset',
+  'id-of-step',
+  'date-sec',
+  'date-nsec',
+  'vm-clock-sec',
+  'vm-clock-nsec',
+]);
+
+// A row of the human monitor's table of snapshots from the machine state's size to the clock, and a name made of a date.
+const SNAPSHOT_ROW = / +[\d.]+ [KM]iB +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +[\d:.]+/g;
+const DISK_SNAPSHOT_ROW = / +0 B +\d{4}-\d\d-\d\d \d\d:\d\d:\d\d +[\d:.]+/g;
+const DATED_NAME = /vm-\d{14}/g;
 
 /** Takes noise out of what one run says; auto names are numbered in the order in which they show. */
 export class Normaliser {
@@ -53,7 +67,11 @@ export class Normaliser {
 
   /** Text with the directory and the auto names replaced. */
   text(text: string): string {
-    return text.replaceAll(this.#directory, PLACE).replaceAll(/#block\d+/g, (name) => {
+    const timeless = text
+      .replaceAll(SNAPSHOT_ROW, ' STATE')
+      .replaceAll(DISK_SNAPSHOT_ROW, ' NO STATE')
+      .replaceAll(DATED_NAME, 'vm-DATE');
+    return timeless.replaceAll(this.#directory, PLACE).replaceAll(/#block\d+/g, (name) => {
       const known = this.#names.get(name) ?? `#${this.#names.size + 1}`;
       this.#names.set(name, known);
       return known;
@@ -78,5 +96,9 @@ function sorted(value: unknown): unknown {
   const names = Object.keys(object).filter(
     (name) => !MASKED.has(name) && !(isJob && name === 'busy') && !(isContainer && name === 'virtual-size'),
   );
-  return Object.fromEntries(names.sort().map((name) => [name, sorted(object[name])]));
+  return Object.fromEntries(names.sort().map((name) => [name, memberOf(name, object[name])]));
 }
+
+/** How large a machine's state is depends on its devices; whether there is one does not. */
+const memberOf = (name: string, value: unknown): unknown =>
+  name === 'vm-state-size' ? Number(value) > 0 : sorted(value);

@@ -131,6 +131,18 @@ export const FAULT_POINTS = {
     kind: 'step',
     says: 'The guest writes to the overlay, the command has not been answered.',
   },
+  'internal-snapshot.taken': {
+    kind: 'step',
+    says: 'A disk has its internal snapshot; where several get one together, the next has not.',
+  },
+  'internal-snapshot.restored': {
+    kind: 'step',
+    says: 'A disk is back at its internal snapshot; the next one, and the machine, are not.',
+  },
+  'internal-snapshot.dropped': {
+    kind: 'step',
+    says: 'A disk has lost its internal snapshot; where several lose theirs, the next has it still.',
+  },
   'guest.read': { kind: 'io', says: "A guest device's read; rerror decides what the guest sees." },
   'guest.write': { kind: 'io', says: "A guest device's write; werror decides what the guest sees." },
   'guest.flush': { kind: 'io', says: "A guest device's flush; werror decides what the guest sees." },

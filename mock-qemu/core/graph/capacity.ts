@@ -1,5 +1,6 @@
 /** Files on a host that may run full. */
 import { ABSENT, type ExtentMap } from '../extents.ts';
+import { sharedAt } from '../images.ts';
 import { skipFilters } from './data.ts';
 import type { BlockNode } from './node.ts';
 import { imageBelow } from './open.ts';
@@ -14,8 +15,9 @@ export function lacksRoom(node: BlockNode, offset: number, bytes: number): boole
   for (let at = offset; at < end; ) {
     const flushed = image.extents.at(at, end);
     const unflushed = spanOf(pending, at, flushed.end);
-    if (flushed.tag === ABSENT && unflushed.tag === ABSENT) freshBytes += unflushed.end - at;
-    at = unflushed.end;
+    const { end: until, shared } = sharedAt(image, at, unflushed.end);
+    if ((flushed.tag === ABSENT || shared) && unflushed.tag === ABSENT) freshBytes += until - at;
+    at = until;
   }
   const usedBytes = image.extents.coveredBytes + (pending?.coveredBytes ?? 0);
   return freshBytes > 0 && usedBytes + freshBytes > image.capacityBytes;

@@ -1,7 +1,7 @@
 /** The drivers of nodes, as a table. */
 import { assert } from '../../../src/util/assert.ts';
 import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
-import { fileSizeBytes, type ImageFile } from '../images.ts';
+import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
 import { readAt, writeTo } from './data.ts';
 import type { BlockDriver, BlockNode, Edge } from './node.ts';
 
@@ -108,10 +108,14 @@ function writeClusters(node: BlockNode, start: number, end: number, tag: Tag): v
     return;
   }
   for (let offset = start; offset < end; ) {
-    const span = image.extents.at(offset, end);
-    const into: ExtentMap = span.tag === ABSENT ? pending : image.extents;
-    into.set(offset, span.end, tag);
-    offset = span.end;
+    const unflushed = pending.at(offset, end);
+    const flushed = image.extents.at(offset, unflushed.end);
+    // What an internal snapshot keeps is not written over: a new cluster takes its place.
+    const { end: until, shared } = sharedAt(image, offset, flushed.end);
+    const isNew = unflushed.tag !== ABSENT || flushed.tag === ABSENT || shared;
+    const into: ExtentMap = isNew ? pending : image.extents;
+    into.set(offset, until, tag);
+    offset = until;
   }
 }
 

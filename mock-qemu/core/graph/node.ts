@@ -15,6 +15,8 @@ export type BlockedOp =
   | 'backup-source'
   | 'backup-target'
   | 'external-snapshot'
+  | 'internal-snapshot'
+  | 'internal-snapshot-delete'
   | 'resize'
   | 'change'
   | 'drive-del'

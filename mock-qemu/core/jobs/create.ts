@@ -91,6 +91,7 @@ export function format(
   options: Pick<CreateOptions, 'format' | 'sizeBytes' | 'header'>,
 ): void {
   image.extents.truncate(0);
+  image.snapshots.length = 0;
   image.format = options.format;
   image.virtualSizeBytes = options.sizeBytes;
   image.header = options.header;

@@ -13,7 +13,10 @@ import { type JobStatus, type JobVerb, TRANSITIONS, VERBS } from './states.ts';
 import type { JobTransaction } from './transaction.ts';
 
 /** QAPI JobType, as far as jobs are simulated. */
-export type JobType = 'stream' | 'commit' | 'mirror' | 'backup' | 'create';
+export type JobType = 'stream' | 'commit' | 'mirror' | 'backup' | 'create' | SnapshotJobType;
+
+/** Jobs on internal snapshots. */
+export type SnapshotJobType = 'snapshot-save' | 'snapshot-load' | 'snapshot-delete';
 
 /** What a kind of job does; the rest is common to all. */
 export interface JobTask {
@@ -55,6 +58,9 @@ const IS_BLOCK_JOB: Readonly<Record<JobType, boolean>> = {
   mirror: true,
   backup: true,
   create: false,
+  'snapshot-save': false,
+  'snapshot-load': false,
+  'snapshot-delete': false,
 };
 
 // A yield to the main loop: the reply of the command that started the job gets out first.

@@ -7,6 +7,7 @@ import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
 import { fileSizeBytes, resolveBacking, storedBytes } from '../../core/images.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
+import { snapshotInfo } from './snapshots.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
 
 const NO_THROTTLE = { iops_rd: 0, iops_wr: 0, iops: 0, bps_rd: 0, bps_wr: 0, bps: 0 } as const;
@@ -20,11 +21,13 @@ function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
   // A filter passes on what the image below it says about clusters.
   const below = skipFilters(node);
   const clusters = below.driver.supportsBacking ? below.image : undefined;
+  const snapshots = clusters?.snapshots.map(snapshotInfo) ?? [];
   return {
     ...(backingName !== undefined &&
       image?.header.backingFormat !== undefined && {
         'backing-filename-format': image.header.backingFormat,
       }),
+    ...(snapshots.length > 0 && { snapshots }),
     'virtual-size': node.lengthBytes,
     filename: fileNameOf(node),
     ...(clusters && { 'cluster-size': clusters.header.clusterSizeBytes }),

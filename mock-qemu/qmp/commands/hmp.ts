@@ -8,6 +8,7 @@ import type { BlockNode } from '../../core/graph/node.ts';
 import { checkStrangerMayWrite } from '../../core/graph/permissions.ts';
 import type { Vm } from '../../core/vm.ts';
 import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
+import { infoSnapshots, snapshotHmp } from './snapshots.ts';
 import { type CommandContext, type CommandTable, type Finish, LATER, needText } from './table.ts';
 
 /** Splits a command line at blanks; quotes hold together, a backslash takes the next character as it is. */
@@ -120,17 +121,20 @@ function infoStatus(vm: Vm): string {
   return `VM status: ${vm.running ? 'running' : 'paused'}${detail}\r\n`;
 }
 
-const INFO: Readonly<Record<string, (vm: Vm) => string>> = {
-  block: infoBlock,
-  'block-jobs': infoBlockJobs,
-  status: infoStatus,
+const INFO: Readonly<Record<string, (context: CommandContext) => string>> = {
+  block: ({ vm }) => infoBlock(vm),
+  'block-jobs': ({ vm }) => infoBlockJobs(vm),
+  snapshots: infoSnapshots,
+  status: ({ vm }) => infoStatus(vm),
 };
 
-function execute({ vm }: CommandContext, args: JsonObject, finish: Finish): string | typeof LATER {
+function execute(context: CommandContext, args: JsonObject, finish: Finish): string | typeof LATER {
   const [name = '', ...rest] = words(needText(args, 'command-line'));
-  if (name === 'qemu-io') return qemuIo(vm, rest, finish);
+  if (name === 'qemu-io') return qemuIo(context.vm, rest, finish);
+  const command = Object.hasOwn(snapshotHmp, name) ? snapshotHmp[name] : undefined;
+  if (command) return command(context, rest);
   const info = name === 'info' ? INFO[rest[0] ?? ''] : undefined;
-  return info ? info(vm) : `unknown command: '${name === 'info' ? rest.join(' ') : name}'\r\n`;
+  return info ? info(context) : `unknown command: '${name === 'info' ? rest.join(' ') : name}'\r\n`;
 }
 
 /** The human monitor. */

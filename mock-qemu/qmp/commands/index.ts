@@ -13,6 +13,7 @@ import { jobVerbCommands } from './job-verbs.ts';
 import { lifecycleCommands } from './lifecycle.ts';
 import { nodeCommands } from './nodes.ts';
 import { reopenCommands } from './reopen.ts';
+import { snapshotCommands } from './snapshots.ts';
 import type { CommandTable, Handler } from './table.ts';
 import { transactionCommands } from './transaction.ts';
 
@@ -28,6 +29,7 @@ const commands: CommandTable = {
   ...transactionCommands,
   ...jobVerbCommands,
   ...hmpCommands,
+  ...snapshotCommands,
 };
 
 /** What takes the place of a handler where a switch is off. */

@@ -9,6 +9,7 @@ import { type BitmapAction, bitmapActions } from './bitmaps.ts';
 import { backupTarget, createBackup, startDrained } from './copy.ts';
 import { prepareMirror, syncOf } from './early-copy.ts';
 import { byDeviceOrNode, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
+import { prepareInternalSnapshot, rootOf } from './snapshots.ts';
 import {
   type CommandContext,
   type CommandTable,
@@ -90,6 +91,10 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   'blockdev-snapshot-sync': {
     holds: byDeviceOrNode,
     prepare: ({ vm }, data) => prepareSnapshotSync(vm, data),
+  },
+  'blockdev-snapshot-internal-sync': {
+    holds: (vm, data) => rootOf(vm, needText(data, 'device')),
+    prepare: ({ vm }, data) => prepareInternalSnapshot(vm, data),
   },
   'blockdev-backup': backupAction('blockdev-backup'),
   'drive-backup': backupAction('drive-backup'),
@@ -209,6 +214,7 @@ export const transactionCommands: CommandTable = {
   transaction,
   'blockdev-snapshot': single('blockdev-snapshot'),
   'blockdev-snapshot-sync': single('blockdev-snapshot-sync'),
+  'blockdev-snapshot-internal-sync': single('blockdev-snapshot-internal-sync'),
   'blockdev-backup': single('blockdev-backup'),
   'drive-backup': single('drive-backup'),
 };

@@ -61,6 +61,18 @@ const snapshot = (bench: Bench): void => {
   bench.run('blockdev-snapshot-sync', names);
 };
 
+/** The test's machine has a raw disk, too, which cannot take part in what is kept of all. */
+const internal = (bench: Bench): void => {
+  bench.addTarget();
+  const disk = { vmstate: 't', devices: ['t'] };
+  for (const verb of ['save', 'load'] as const) {
+    bench.run(`snapshot-${verb}`, { 'job-id': verb, tag: 'kept', ...disk });
+    bench.idle();
+  }
+  bench.run('snapshot-delete', { 'job-id': 'delete', tag: 'kept', devices: ['t'] });
+  bench.idle();
+};
+
 const guest =
   (op: 'read' | 'write' | 'flush'): Scenario =>
   (bench) => {
@@ -126,6 +138,9 @@ export const SCENARIOS: Readonly<Record<FaultPoint, Scenario>> = {
   'snapshot.created': snapshot,
   'snapshot.before-graph-change': snapshot,
   'snapshot.after-graph-change': snapshot,
+  'internal-snapshot.taken': internal,
+  'internal-snapshot.restored': internal,
+  'internal-snapshot.dropped': internal,
   'guest.read': guest('read'),
   'guest.write': guest('write'),
   'guest.flush': guest('flush'),
