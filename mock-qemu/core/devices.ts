@@ -2,9 +2,10 @@
 import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
-import { hasBackend, lock } from './graph/graph.ts';
+import { lock } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { openNode, probeFormat } from './graph/open.ts';
+import { checkDeviceMayUse } from './graph/permissions.ts';
 import type { ErrorPolicy } from './jobs/policy.ts';
 import type { Device, Vm } from './vm.ts';
 
@@ -13,6 +14,9 @@ const BACKEND_SUFFIX: Readonly<Record<string, string>> = {
   'virtio-blk-pci': '/virtio-backend',
   'virtio-blk-device': '',
 };
+
+/** Whose property the drive of a device is, where that is another one's. */
+const OWNERS_OF_DRIVES: Readonly<Record<string, string>> = { 'virtio-blk-pci': 'virtio-blk-device' };
 
 const DISK_DRIVERS = new Set([
   'virtio-blk-pci',
@@ -52,18 +56,28 @@ export function addDevice(vm: Vm, options: Data): Device {
   const anonymous = vm.devices.filter((device) => device.id === undefined).length;
   const path =
     id === undefined ? `/machine/peripheral-anon/device[${anonymous}]` : `/machine/peripheral/${id}`;
-  const backend = DISK_DRIVERS.has(driver) ? openDrive(vm, driver, options) : undefined;
+  const suffix = BACKEND_SUFFIX[driver];
+  const qdev = suffix === undefined ? (id ?? path) : `${path}${suffix}`;
+  const backend = DISK_DRIVERS.has(driver) ? openDrive(vm, driver, options, qdev) : undefined;
   if (backend) {
-    const suffix = BACKEND_SUFFIX[driver];
-    backend.qdev = suffix === undefined ? (id ?? path) : `${path}${suffix}`;
+    backend.qdev = qdev;
+    backend.sharesWriting = options['share-rw'] === true || options['share-rw'] === 'on';
     backend.deviceId = id;
     backend.removable = driver.endsWith('-cd');
     backend.qomPath = `${path}${suffix ?? ''}`;
     setPolicies(backend, options);
   }
-  const device: Device = { id, driver, path, backend };
+  const device: Device = { id, driver, path, backend, slot: freeSlot(vm) };
   vm.devices.push(device);
   return device;
+}
+
+/** The lowest place on the bus that no device has. */
+function freeSlot(vm: Vm): number {
+  const taken = new Set(vm.devices.map(({ slot }) => slot));
+  let slot = 0;
+  while (taken.has(slot)) slot++;
+  return slot;
 }
 
 /** werror and rerror; a device that may stop its guest tracks its state. */
@@ -76,21 +90,28 @@ export function setPolicies(backend: BlockBackend, { werror, rerror }: Data): vo
   if (backend.qdev !== undefined) backend.ioStatus = mayStop ? 'ok' : undefined;
 }
 
-function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefined {
+function openDrive(vm: Vm, driver: string, options: Data, qdev: string): BlockBackend | undefined {
   const drive = options.drive;
-  if (typeof drive !== 'string') {
+  if (typeof drive !== 'string' || drive === '') {
     return driver.endsWith('-cd') ? vm.addBackend('', undefined) : refuse('drive property not set');
   }
-  const named = vm.graph.backends.find((backend) => backend.name === drive && drive !== '');
+  const named = vm.graph.backends.find((backend) => backend.name === drive);
   if (named) {
-    if (named.qdev !== undefined) refuse(`Drive '${drive}' is already in use by another block device`);
+    if (named.qdev !== undefined) refuse(`Drive '${drive}' is already in use by another device`);
     if (named.node) lockRaw(vm, named.node);
     return named;
   }
   const node = vm.graph.nodes.get(drive);
-  if (!node) return refuse(`Property '${driver}.drive' can't find value '${drive}'`);
-  if (hasBackend(node)) {
-    refuse(`Property '${driver}.drive' can't take value '${drive}', it's in use`);
+  const owner = OWNERS_OF_DRIVES[driver] ?? driver;
+  if (!node) return refuse(`Property '${owner}.drive' can't find value '${drive}'`);
+  const sharesWriting = options['share-rw'] === true || options['share-rw'] === 'on';
+  // Attaching to the node holds its users still, and so does letting it go again.
+  vm.flap(node, 1);
+  try {
+    checkDeviceMayUse(node, qdev, sharesWriting);
+  } catch (error) {
+    vm.flap(node, 1);
+    throw error;
   }
   lockRaw(vm, node);
   return vm.addBackend('', node);
@@ -103,7 +124,7 @@ function lockRaw(vm: Vm, node: BlockNode): void {
 
 /** Completes every unplug that the guest, or the lack of one, has held up. */
 export function finishUnplug(vm: Vm): void {
-  const devices = [...vm.unplugging];
+  const devices = [...vm.unplugging].sort((a, b) => a.slot - b.slot);
   vm.unplugging.clear();
   for (const device of devices) {
     const { backend } = device;

@@ -50,6 +50,8 @@ export interface Device {
   /** QOM path. */
   readonly path: string;
   readonly backend: BlockBackend | undefined;
+  /** Its place on the bus. */
+  readonly slot: number;
 }
 
 /** What a machine gets from outside. */
@@ -98,6 +100,8 @@ export class Vm implements JobHost {
   name: string | undefined;
   uuid = '00000000-0000-0000-0000-000000000000';
   runState: RunState = 'prelaunch';
+  /** Whether the machine has a board that can sleep. */
+  canSuspend = true;
   /** What the command line says about the guest's own doings. */
   readonly guestActions = { shutdown: 'poweroff', reboot: 'reset', panic: 'shutdown' };
   /** Guest requests held back by a drained section. */
@@ -252,6 +256,20 @@ export class Vm implements JobHost {
       job.onQuiescent = () => this.soon(stopped);
     }
     stopped();
+  }
+
+  /** Holds every job still for a moment: node by node, so that a job stops with its oldest and goes on with its newest. */
+  flapAll(): void {
+    const ages = new Map([...this.graph.nodes.values()].map((node, age) => [node, age]));
+    const agesOf = (job: Job) => job.edges.map(({ child }) => ages.get(child) ?? 0);
+    const oldest = (job: Job) => Math.min(...agesOf(job));
+    const newest = (job: Job) => Math.max(...agesOf(job));
+    const jobs = this.movingJobs();
+    this.drain(
+      jobs.toSorted((a, b) => oldest(a) - oldest(b)),
+      () => undefined,
+    );
+    this.undrain(jobs.toSorted((a, b) => newest(a) - newest(b)));
   }
 
   /** Drained sections in a row, none of which lasts: jobs above the node flap. */

@@ -8,6 +8,7 @@ export type LaunchStep =
   | { readonly type: 'uuid'; readonly uuid: string }
   | { readonly type: 'chardev'; readonly label: string; readonly filename: string }
   | { readonly type: 'paused' }
+  | { readonly type: 'machine'; readonly board: string }
   /** What becomes of the machine when its guest ends, restarts or panics. */
   | { readonly type: 'action'; readonly options: JsonObject };
 
@@ -33,8 +34,6 @@ const FLAGS: Readonly<Record<string, LaunchStep>> = {
 
 const IGNORED = new Set([
   '-m',
-  '-machine',
-  '-M',
   '-accel',
   '-cpu',
   '-smp',
@@ -101,6 +100,11 @@ const monitor = (value: string): LaunchStep => ({
   filename: value.replace(/,wait=(?:on|off)/, ''),
 });
 
+const machine: Reader = (value) => ({
+  type: 'machine',
+  board: String(parseKeyValues(value, 'type').type ?? ''),
+});
+
 const WITH_VALUE: Readonly<Record<string, Reader>> = {
   '-blockdev': withOptions('blockdev', 'driver'),
   '-drive': withOptions('drive'),
@@ -109,6 +113,8 @@ const WITH_VALUE: Readonly<Record<string, Reader>> = {
     const { guest } = parseKeyValues(value, 'guest');
     return { type: 'name', name: String(guest ?? '') };
   },
+  '-machine': machine,
+  '-M': machine,
   '-action': (value) => ({ type: 'action', options: parseKeyValues(value) }),
   '-uuid': (uuid) => ({ type: 'uuid', uuid }),
   '-qmp': monitor,

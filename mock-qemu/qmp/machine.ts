@@ -244,6 +244,9 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       case 'chardev':
         this.#chardevs.push({ label: step.label, filename: step.filename });
         break;
+      case 'machine':
+        this.vm.canSuspend = step.board !== 'none';
+        break;
       case 'paused':
         this.vm.runState = 'prelaunch';
         this.vm.guestClock.stop();

@@ -23,6 +23,7 @@ const CONNECT_RETRY_MS = 2;
 const REST_POLL_MS = 3;
 // An idle mirror looks for new work every 100 ms.
 const MIRROR_TICK_MS = 120;
+const MAX_UNPLUG_POLLS = 1000;
 const MAX_REST_POLLS = 3000;
 const MAX_SILENCE_MS = 20_000;
 
@@ -86,6 +87,7 @@ class RealProcess {
   readonly #answers = new Map<number, (message: Message) => void>();
   #ids = 0;
   #ended = false;
+  readonly #unplugging = new Set<string>();
 
   private constructor(child: ChildProcess, socket: Socket, directory: string) {
     this.#child = child;
@@ -188,7 +190,12 @@ class RealProcess {
 
   /** Waits until no job moves: each waits for somebody, or sleeps for a long time. */
   async #rest({ execute, arguments: args }: Step): Promise<void> {
-    const mayDirty = execute === 'human-monitor-command' && JSON.stringify(args).includes('qemu-io');
+    // A device is freed a grace period after the reset that lets it go.
+    this.#noteUnplug(execute, args);
+    for (let polls = 0; execute === 'system_reset' && this.#isUnplugging() && polls < MAX_UNPLUG_POLLS; polls++)
+      await delay(REST_POLL_MS);
+    const doesIo = execute === 'human-monitor-command' && JSON.stringify(args).includes('qemu-io');
+    const mayDirty = doesIo || execute === 'block-job-change';
     let before = '';
     let same = 0;
     for (let polls = 0; polls < MAX_REST_POLLS && !this.#ended; polls++) {
@@ -203,6 +210,20 @@ class RealProcess {
       await delay(ticks ? MIRROR_TICK_MS : REST_POLL_MS);
     }
     if (!this.#ended) this.#heard.push({ restless: true });
+  }
+
+  /** Remembers that a device was asked to go. */
+  #noteUnplug(execute: string, args: Step['arguments']): void {
+    const accepted = this.#heard.some((message) => 'return' in message);
+    if (execute === 'device_del' && accepted) this.#unplugging.add(String(args?.id));
+  }
+
+  /** Whether a device that was asked to go has not gone. */
+  #isUnplugging(): boolean {
+    for (const { event, data } of this.#heard) {
+      if (event === 'DEVICE_DELETED') this.#unplugging.delete(String((data as Message).device));
+    }
+    return this.#unplugging.size > 0 && !this.#ended;
   }
 
   #take(text: string): void {

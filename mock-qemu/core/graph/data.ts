@@ -70,11 +70,12 @@ export function writeTo(node: BlockNode, start: number, end: number, tag: number
   node.hooks?.afterWrite?.(start, end, tag);
 }
 
-/** Drops content, where the node lets discards through. */
+/** Drops content, where the node lets discards through; the filters of jobs do not. */
 export function discardFrom(node: BlockNode, start: number, end: number): void {
+  if (!node.unmap) return;
   node.hooks?.beforeWrite?.(start, end);
   if (node.driver.kind === 'filter' && node.filtered) discardFrom(node.filtered.child, start, end);
-  else if (node.unmap) {
+  else {
     node.driver.discard(node, start, end);
     noteWrite(node, start, end);
   }

@@ -36,7 +36,7 @@ function forbidsWrites(edge: Edge): boolean {
   const { parent, role } = edge;
   switch (parent.kind) {
     case 'backend':
-      return parent.backend.qdev !== undefined;
+      return parent.backend.qdev !== undefined && !parent.backend.sharesWriting;
     case 'job-backend':
       return true;
     case 'job':
@@ -85,14 +85,18 @@ interface Newcomer {
 }
 
 /** Refuses a newcomer whose rights do not go together with those of a node's holders. */
-function checkNewcomer(node: BlockNode, { called, role, writes, forbids }: Newcomer): void {
+function checkNewcomer(
+  node: BlockNode,
+  { called, role, writes, forbids }: Newcomer,
+  others: readonly Edge[] = node.parents,
+): void {
   const newcomer = `${called} (uses node '${node.name}' as '${role}' child)`;
   const conflict = (permissions: readonly Permission[], needed: string, unshared: string): never =>
     refuse(
       `Permission conflict on node '${node.name}': permissions '${permissions.join(', ')}' are both required by ` +
         `${needed} and unshared by ${unshared}.`,
     );
-  const holders = node.parents.toReversed();
+  const holders = others.toReversed();
   for (const holder of holders) {
     const needed = needs(holder).filter((each) => forbids.includes(each));
     if (needed.length > 0) conflict(needed, describe(holder), newcomer);
@@ -109,6 +113,25 @@ const STRANGER = 'an unnamed block device';
 /** Refuses a writer who is none of a node's holders and minds nobody else. */
 export const checkStrangerMayWrite = (node: BlockNode): void =>
   checkNewcomer(node, { called: STRANGER, role: 'root', writes: true, forbids: [] });
+
+/** Refuses a device whose rights do not go together with those of a node's holders; it writes unless the node forbids that. */
+export const checkDeviceMayUse = (node: BlockNode, device: string, sharesWriting: boolean): void =>
+  checkNewcomer(node, {
+    called: `block device '${device}'`,
+    role: 'root',
+    writes: !node.readOnly,
+    forbids: sharesWriting ? [] : ['write'],
+  });
+
+/** Refuses to let a read-only device's backend write for once. */
+export function checkBackendMayWrite(node: BlockNode, backend: BlockBackend): void {
+  const others = node.parents.filter(({ parent }) => parent.kind !== 'backend' || parent.backend !== backend);
+  checkNewcomer(
+    node,
+    { called: describeBackend(backend), role: 'root', writes: true, forbids: ['write'] },
+    others,
+  );
+}
 
 /** Refuses to let a mirror write to a node, of which it keeps out all other readers and writers. */
 export const checkMirrorMayOwn = (node: BlockNode): void =>

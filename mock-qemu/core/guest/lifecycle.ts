@@ -53,13 +53,13 @@ function powerOff(vm: Vm, reason: ShutdownReason, code = 0): void {
   });
 }
 
-/** Resets the machine: jobs are held for a moment, and an unplug that waited for this goes on. */
+/** Resets the machine: each device holds the jobs on its disk for a moment, and an unplug that waited for this goes on. */
 export function reset(vm: Vm, reason: ResetReason): void {
-  const moving = vm.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded');
-  vm.drain(moving, () => undefined);
-  vm.undrain(moving);
+  for (const device of vm.devices) {
+    if (device.backend?.node) vm.flap(device.backend.node, vm.unplugging.has(device) ? 2 : 1);
+  }
   vm.emit('RESET', { guest: reason === 'guest-reset', reason });
-  if (vm.runState === 'shutdown' || vm.runState === 'guest-panicked') vm.runState = 'paused';
+  if (!vm.running) vm.runState = 'prelaunch';
   for (const { backend } of vm.unplugging) if (backend) backend.qdev = undefined;
   vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
 }

@@ -117,8 +117,8 @@ export class MirrorTask implements JobTask {
       const flushed = yield* this.#flush(job);
       if (flushed === 'retry') continue;
       if (flushed !== 'ok') return flushed;
+      if (this.#writeBlocking) this.activelySynced = true;
       if (!job.ready) {
-        if (this.#writeBlocking) this.activelySynced = true;
         job.host.reach('mirror.before-ready');
         job.becomeReady();
         job.host.reach('mirror.after-ready');

@@ -5,7 +5,7 @@ import type { BlockBackend } from '../../core/graph/backend.ts';
 import { chainOf, skipImplicit } from '../../core/graph/data.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
-import { checkStrangerMayWrite } from '../../core/graph/permissions.ts';
+import { checkBackendMayWrite, checkStrangerMayWrite } from '../../core/graph/permissions.ts';
 import type { Vm } from '../../core/vm.ts';
 import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
 import { infoSnapshots, snapshotHmp } from './snapshots.ts';
@@ -44,9 +44,10 @@ function placeOfDevice(vm: Vm, name: string): Place | string {
 
 /** Why a node cannot be written to from outside its device. */
 function writeConflict({ node, backend }: Place): string | undefined {
-  if (backend !== undefined) return undefined;
+  if (backend !== undefined && !backend.readOnly) return undefined;
   try {
-    checkStrangerMayWrite(node);
+    if (backend) checkBackendMayWrite(node, backend);
+    else checkStrangerMayWrite(node);
     return undefined;
   } catch (error) {
     if (error instanceof CommandError) return `${error.message}\r\n`;

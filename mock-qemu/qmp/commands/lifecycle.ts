@@ -70,7 +70,8 @@ export const lifecycleCommands: CommandTable = {
   'qom-list': ({ vm }, args) => qomList(vm, needText(args, 'path')),
   stop: ({ vm }) => {
     if (vm.running) vm.pause('paused');
-    else if (vm.runState === 'prelaunch') vm.runState = 'paused';
+    // Everything is drained and flushed, whether the CPUs ran or not.
+    vm.flapAll();
     return undefined;
   },
   cont: ({ vm }) => {
@@ -88,7 +89,12 @@ export const lifecycleCommands: CommandTable = {
     vm.emit('POWERDOWN');
     return undefined;
   },
-  system_wakeup: () => refuse('wake-up from suspend is not supported by this guest'),
+  system_wakeup: ({ vm }) =>
+    refuse(
+      vm.canSuspend
+        ? 'Unable to wake up: guest is not in suspended state'
+        : 'wake-up from suspend is not supported by this guest',
+    ),
   'set-action': ({ vm }, args) => {
     Object.assign(vm.guestActions, args);
     return undefined;
@@ -113,8 +119,11 @@ export const lifecycleCommands: CommandTable = {
     if (!device) {
       return refuse(`Device '${id}' not found`, 'DeviceNotFound', { kind: 'device-not-found', device: id });
     }
-    // A second request for the same device changes nothing.
-    if (vm.unplugging.has(device)) return undefined;
+    if (vm.unplugging.has(device)) {
+      // Only a device that waits for its guest says so.
+      if (device.driver.endsWith('-pci')) refuse(`Device ${id} is already in the process of unplug`);
+      return undefined;
+    }
     vm.unplugging.add(device);
     if (device.driver.endsWith('-pci')) return undefined;
     if (device.backend?.node) vm.flap(device.backend.node, 1);

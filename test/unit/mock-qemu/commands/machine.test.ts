@@ -10,7 +10,7 @@ describe('launch', () => {
     ],
     [
       ['-device', 'virtio-blk-pci,drive=nope'],
-      "qemu-system-x86_64: -device virtio-blk-pci,drive=nope: Property 'virtio-blk-pci.drive' can't find value 'nope'\n",
+      "qemu-system-x86_64: -device virtio-blk-pci,drive=nope: Property 'virtio-blk-device.drive' can't find value 'nope'\n",
     ],
   ])('%j is refused', (argv, text) => {
     const bench = new Bench(argv);

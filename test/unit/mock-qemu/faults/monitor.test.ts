@@ -192,7 +192,7 @@ describe('the guest', () => {
     bench.run('cont');
     expect(bench.run('set-action', { panic: 'pause' })).toEqual({});
     bench.qemu.control({ control: 'guest', do: 'panic' });
-    expect(bench.run('system_wakeup')).toBe('wake-up from suspend is not supported by this guest');
+    expect(bench.run('system_wakeup')).toBe('Unable to wake up: guest is not in suspended state');
     expect(bench.heard().slice(-3)).toEqual(['GUEST_PANICKED', 'STOP', 'error']);
   });
 
