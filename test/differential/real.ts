@@ -192,7 +192,11 @@ class RealProcess {
   async #rest({ execute, arguments: args }: Step): Promise<void> {
     // A device is freed a grace period after the reset that lets it go.
     this.#noteUnplug(execute, args);
-    for (let polls = 0; execute === 'system_reset' && this.#isUnplugging() && polls < MAX_UNPLUG_POLLS; polls++)
+    for (
+      let polls = 0;
+      execute === 'system_reset' && this.#isUnplugging() && polls < MAX_UNPLUG_POLLS;
+      polls++
+    )
       await delay(REST_POLL_MS);
     const doesIo = execute === 'human-monitor-command' && JSON.stringify(args).includes('qemu-io');
     const mayDirty = doesIo || execute === 'block-job-change';
