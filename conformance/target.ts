@@ -84,7 +84,7 @@ export type Control = (request: WireMessage) => Promise<WireValue>;
 export interface QmpOptions {
   /** In force before the first command; needs the capability `faults`. */
   readonly faults?: FaultPlan;
-  /** `none` when left out; `pc` has a bus for virtio disks, and needs the capability `qmpDisks`. */
+  /** `none` when left out; `pc` has a bus for virtio disks, stands still until `cont`, and needs the capability `qmpDisks`. */
   readonly machine?: 'none' | 'pc';
 }
 

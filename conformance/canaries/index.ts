@@ -6,6 +6,7 @@ import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
+import { ioErrorCanaries } from './qmp/io-errors.ts';
 import { sequenceCanaries } from './qmp/sequences.ts';
 import { stateCanaries } from './qmp/state.ts';
 import { textCanaries } from './qmp/texts.ts';
@@ -25,4 +26,5 @@ export const canaries: readonly Canary[] = [
   ...sequenceCanaries,
   ...textCanaries,
   ...stateCanaries,
+  ...ioErrorCanaries,
 ];

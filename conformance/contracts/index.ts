@@ -19,6 +19,8 @@ import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
 import { errorContracts } from './qmp/errors.ts';
 import { graphContracts } from './qmp/graph.ts';
+import { guestErrorContracts } from './qmp/guest-errors.ts';
+import { ioErrorContracts } from './qmp/io-errors.ts';
 import { protocolContracts } from './qmp/protocol.ts';
 import { queryContracts } from './qmp/queries.ts';
 import { sequenceContracts } from './qmp/sequences.ts';
@@ -50,4 +52,6 @@ export const contracts: readonly Contract[] = [
   ...errorContracts,
   ...queryContracts,
   ...graphContracts,
+  ...ioErrorContracts,
+  ...guestErrorContracts,
 ];

@@ -1,6 +1,6 @@
 /** Disks and jobs of the `qmp/` contracts, put together by QMP commands alone. */
 import { expect, expectEqual } from '../expect.ts';
-import type { Write } from '../target.ts';
+import type { FaultPlan, QmpServer, Write } from '../target.ts';
 import { isObject, type WireMessage } from '../wire.ts';
 import type { World } from '../world.ts';
 import { Monitor } from './monitor.ts';
@@ -25,15 +25,25 @@ const TAIL: Write = { offsetBytes: DISK_BYTES, lengthBytes: DISK_BYTES, byte: 0x
 export class Bench {
   readonly monitor: Monitor;
   readonly world: World;
+  /** The server, where it was started for this bench. */
+  readonly server: QmpServer | undefined;
 
-  constructor(monitor: Monitor) {
+  constructor(monitor: Monitor, server?: QmpServer) {
     this.monitor = monitor;
     this.world = monitor.world;
+    this.server = server;
   }
 
   /** A negotiated server with nothing in it. */
   static async empty(world: World): Promise<Bench> {
     return new Bench(await Monitor.ready(world));
+  }
+
+  /** A negotiated server whose machine takes disks, and stands still until `cont`. */
+  static async withBus(world: World, faults?: FaultPlan): Promise<Bench> {
+    const { monitor, server } = await Monitor.start(world, { machine: 'pc', ...(faults && { faults }) });
+    await monitor.succeed('qmp_capabilities');
+    return new Bench(monitor, server);
   }
 
   path(name: string): string {
@@ -45,6 +55,14 @@ export class Bench {
     const path = this.path(`${name}.raw`);
     await this.world.session.createImage({ path, format: 'raw', capacityBytes, writes });
     await this.open('raw', name, path);
+  }
+
+  /** {@link raw} below a blkdebug node, which fails requests as `rules` say (`inject-error`, `set-state`). */
+  async debugged(name: string, rules: WireMessage, writes: readonly Write[] = []): Promise<void> {
+    const path = this.path(`${name}.raw`);
+    await this.world.session.createImage({ path, format: 'raw', capacityBytes: DISK_BYTES, writes });
+    const image = { driver: 'file', filename: path };
+    await this.monitor.succeed('blockdev-add', { driver: 'blkdebug', 'node-name': name, image, ...rules });
   }
 
   /** Opens a chain of qcow2 images as nodes, the base first; each image's data begins 512 KiB further up. */

@@ -1,6 +1,6 @@
 /** A bare QMP connection, as the `qmp/` contracts see it: bytes in, messages out, in order. */
 import { DeadlineViolation, expect, SetupFailure, Violation } from '../expect.ts';
-import type { QmpServer, QmpStream } from '../target.ts';
+import type { QmpOptions, QmpServer, QmpStream } from '../target.ts';
 import { isObject, isObjectList, objectAt, type WireMessage, type WireValue } from '../wire.ts';
 import type { World } from '../world.ts';
 
@@ -35,10 +35,13 @@ export class Monitor {
   }
 
   /** Starts a server without disks and connects to it; its greeting has come. */
-  static async start(world: World): Promise<{ readonly server: QmpServer; readonly monitor: Monitor }> {
+  static async start(
+    world: World,
+    options?: QmpOptions,
+  ): Promise<{ readonly server: QmpServer; readonly monitor: Monitor }> {
     const start = world.session.startQmp;
     if (!start) throw new SetupFailure('the target has no QMP server to offer');
-    const server = await start();
+    const server = await start(options);
     return { server, monitor: await Monitor.connect(world, server) };
   }
 

@@ -63,7 +63,7 @@ export function openSession({
   };
 }
 
-const MACHINES = { none: [], pc: ['-m', '16', '-accel', 'tcg'] } as const;
+const MACHINES = { none: [], pc: ['-S', '-m', '16', '-accel', 'tcg'] } as const;
 
 /** Starts a server. @throws Error where faults are asked for and there can be none */
 async function startQmp(host: Host, { faults, machine = 'none' }: QmpOptions = {}): Promise<QmpServer> {

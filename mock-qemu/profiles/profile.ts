@@ -58,7 +58,7 @@ export interface Behaviour extends Traits {
   readonly singlestep: boolean;
   /** query-block has `active` (10.0). */
   readonly inactiveNodes: boolean;
-  /** BLOCK_IO_ERROR: has `node-name` (2.8), `qom-path` (9.2); is throttled unless it stops the guest (10.0). */
+  /** BLOCK_IO_ERROR: has `node-name` (2.8), `qom-path` (9.2); is throttled (10.0). */
   readonly ioErrorNodeName: boolean;
   readonly ioErrorQomPath: boolean;
   readonly ioErrorThrottled: boolean;

@@ -98,7 +98,7 @@ export class EventGate {
     const { profile, send } = this.#options;
     if (!hasEvent(profile, event)) return;
     const shaped = eventData(profile, event, data);
-    if (shaped && isThrottled(profile, event, shaped)) {
+    if (shaped && event === 'BLOCK_IO_ERROR' && profile.behaviour.ioErrorThrottled) {
       this.#throttle(event, String(shaped['qom-path']), shaped);
     } else {
       send(event, shaped);
@@ -122,6 +122,3 @@ export class EventGate {
     });
   }
 }
-
-const isThrottled = ({ behaviour }: Profile, event: string, data: JsonObject): boolean =>
-  event === 'BLOCK_IO_ERROR' && behaviour.ioErrorThrottled && data.action !== 'stop';
