@@ -24,6 +24,18 @@ function spanOf(chain: readonly ImageFile[], depth: number, offset: number, limi
   return span.tag === ABSENT ? spanOf(chain, depth + 1, offset, span.end) : span;
 }
 
+/** What the images below a file hold; there is one. */
+export function spanBelow(
+  file: ImageFile,
+  open: (path: string) => ImageFile,
+  offset: number,
+  limit: number,
+): Span {
+  const { backingName } = file.header;
+  if (backingName === undefined) return { end: limit, tag: 0 };
+  return spanOf(chainOf(backingPath(file.path, backingName), open), 0, offset, limit);
+}
+
 /** Collects equal neighbours into runs. */
 class RunWriter {
   readonly runs: Run[] = [];

@@ -1,10 +1,22 @@
 /**
- * The image store over real files, so that separate simulated QEMUs share images and stat or unlink work on them as
- * on any other file. An image is a small text file; a file that is not one of ours is taken as a raw image.
+ * The image store over real files, so that separate simulated QEMUs share images, stat and unlink work on them as on any
+ * other file, and qemu-img reads them. A file that is no qcow2 image is a raw one.
  */
-import { readFileSync, renameSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import {
+  closeSync,
+  fstatSync,
+  ftruncateSync,
+  openSync,
+  readFileSync,
+  readSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+  writeSync,
+} from 'node:fs';
 import { ERRNO, type Errno, HostError } from '../core/errno.ts';
-import { BlobTable, type Extent, ExtentMap, type Tag } from '../core/extents.ts';
+import { ABSENT, BlobTable, ExtentMap, type Tag } from '../core/extents.ts';
 import {
   type ContainerFormat,
   type FileStat,
@@ -15,32 +27,51 @@ import {
   type InternalSnapshot,
   type Run,
 } from '../core/images.ts';
-import { chainContents, digestRuns } from './content.ts';
+import { chainContents, digestRuns, spanBelow } from './content.ts';
+import { isQcow2, Qcow2Error, readQcow2, type TagCodec, writeQcow2 } from './disk-qcow2.ts';
 
-const MAGIC = 'mock-qemu image 1\n';
-// A foreign raw image is read into memory byte by byte.
-const MAX_FOREIGN_BYTES = 64 << 20;
-const RUN_BYTES = 512;
-
-/** What stands behind the magic. */
-interface Stored {
-  readonly format: ContainerFormat;
-  readonly virtualSizeBytes: number;
-  readonly header: ImageHeader;
-  readonly capacityBytes?: number;
-  /** start, end, and the byte that fills the range or the range's bytes in base 64. */
-  readonly extents: readonly StoredExtent[];
-  readonly snapshots?: readonly (Omit<InternalSnapshot, 'extents'> & {
-    readonly extents: readonly StoredExtent[];
-  })[];
-}
-
-type StoredExtent = readonly [number, number, number | string];
+// More than this is not read into memory.
+const MAX_STORED_BYTES = 256 << 20;
+const CHUNK_BYTES = 1 << 20;
+const BLOCK_BYTES = 512;
+const NO_HEADER: ImageHeader = { clusterSizeBytes: 65536 };
 
 function asHostError(error: unknown, path: string): never {
   const code = (error as { readonly code?: unknown }).code;
   if (typeof code === 'string' && Object.hasOwn(ERRNO, code)) throw new HostError(code as Errno, path);
+  // What is not simulated is not opened, and whoever asks is told so.
+  if (error instanceof Qcow2Error) throw new HostError('ENOTSUP', path);
   throw error;
+}
+
+// Comparing with a shifted view of itself tells in native code whether all bytes are equal.
+const isUniform = (bytes: Buffer): boolean => bytes.subarray(1).equals(bytes.subarray(0, -1));
+
+/** Turns bytes into tags and back. */
+class BlobCodec implements TagCodec {
+  readonly #blobs: BlobTable;
+
+  constructor(blobs: BlobTable) {
+    this.#blobs = blobs;
+  }
+
+  bytesOf(tag: Tag, start: number, end: number): Uint8Array {
+    if (tag < 256) return Buffer.alloc(end - start, tag);
+    const bytes = Buffer.alloc(end - start);
+    for (let at = start; at < end; at++) bytes[at - start] = this.#blobs.byteAt(tag, at);
+    return bytes;
+  }
+
+  put(into: ExtentMap, start: number, bytes: Buffer): void {
+    if (isUniform(bytes)) into.set(start, start + bytes.length, bytes[0] ?? 0);
+    else {
+      for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
+        const block = bytes.subarray(at, at + BLOCK_BYTES);
+        const tag = isUniform(block) ? (block[0] ?? 0) : this.#blobs.intern(start + at, block);
+        into.set(start + at, start + at + block.length, tag);
+      }
+    }
+  }
 }
 
 /** One open file: its content as last read, written back at each save. */
@@ -48,118 +79,166 @@ class DiskFile implements ImageFile {
   readonly path: string;
   format: ContainerFormat = 'raw';
   virtualSizeBytes = 0;
-  header: ImageHeader = { clusterSizeBytes: 65536 };
+  header: ImageHeader = NO_HEADER;
   readonly extents = new ExtentMap();
   readonly snapshots: InternalSnapshot[] = [];
+  /** Known to this process alone: a file system's room is not in the file. */
   capacityBytes: number | undefined;
   readonly locks = { writers: 0, readers: 0 };
-  readonly #blobs: BlobTable;
-  #saved = '';
+  readonly #codec: TagCodec;
+  readonly #store: DiskStore;
+  /** The content of the file as this process knows it, in short; undefined: it has not been looked at. */
+  #saved: string | undefined;
+  /** The raw content of the file, to write only what has changed. */
+  #savedRaw = new ExtentMap();
   /** Identity on the host, so that a file that was removed or replaced is not written again. */
   #inode = 0;
+  #version = '';
 
-  constructor(path: string, blobs: BlobTable) {
+  constructor(path: string, store: DiskStore) {
     this.path = path;
-    this.#blobs = blobs;
+    this.#store = store;
+    this.#codec = new BlobCodec(store.blobs);
   }
 
   /** Takes the content from the host, unless it is what it was. */
   load(): void {
-    const bytes = readFileSync(this.path);
-    this.#inode = statSync(this.path).ino;
-    const isOurs = bytes.subarray(0, MAGIC.length).toString('latin1') === MAGIC;
-    if (!isOurs) {
-      this.#loadForeign(bytes);
-      return;
+    const stat = statSync(this.path, { bigint: true });
+    if (stat.isDirectory()) throw new HostError('EISDIR', this.path);
+    const version = `${stat.ino}:${stat.size}:${stat.mtimeNs}`;
+    if (version === this.#version) return;
+    if (Number(stat.blocks) * BLOCK_BYTES > MAX_STORED_BYTES) throw new HostError('EFBIG', this.path);
+    const fd = openSync(this.path, 'r');
+    try {
+      const head = Buffer.alloc(CHUNK_BYTES);
+      const length = readSync(fd, head, 0, CHUNK_BYTES, 0);
+      if (isQcow2(head.subarray(0, length))) this.#takeQcow2();
+      else this.#takeRaw(fd, Number(stat.size));
+    } finally {
+      closeSync(fd);
     }
-    const text = bytes.subarray(MAGIC.length).toString('utf8');
-    if (text === this.#saved) return;
-    const stored = JSON.parse(text) as Stored;
-    this.format = stored.format;
-    this.virtualSizeBytes = stored.virtualSizeBytes;
-    this.header = stored.header;
-    this.capacityBytes = stored.capacityBytes;
-    this.extents.truncate(0);
-    this.#take(stored.extents, this.extents);
-    this.snapshots.length = 0;
-    for (const { extents, ...rest } of stored.snapshots ?? []) {
-      const map = new ExtentMap();
-      this.#take(extents, map);
-      this.snapshots.push({ ...rest, extents: map });
-    }
-    this.#saved = text;
-  }
-
-  #take(extents: readonly StoredExtent[], into: ExtentMap): void {
-    for (const [start, end, content] of extents) {
-      const tag = typeof content === 'number' ? content : this.#intern(start, Buffer.from(content, 'base64'));
-      into.set(start, end, tag);
-    }
-  }
-
-  #put({ extents }: ExtentMap): StoredExtent[] {
-    return extents.map((extent) => [extent.start, extent.end, this.#contentOf(extent)]);
+    this.#inode = Number(stat.ino);
+    this.#version = version;
+    this.#saved = this.#summary();
   }
 
   save(): void {
-    const text = JSON.stringify(this.#stored());
-    if (text === this.#saved || !this.#isLinked()) return;
-    const draft = `${this.path}.${process.pid}.tmp`;
-    writeFileSync(draft, MAGIC + text, { mode: 0o600 });
-    renameSync(draft, this.path);
-    this.#inode = statSync(this.path).ino;
-    this.#saved = text;
-  }
-
-  #isLinked(): boolean {
-    return statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode;
-  }
-
-  #stored(): Stored {
-    return {
-      format: this.format,
-      virtualSizeBytes: this.virtualSizeBytes,
-      header: this.header,
-      ...(this.capacityBytes !== undefined && { capacityBytes: this.capacityBytes }),
-      extents: this.#put(this.extents),
-      ...(this.snapshots.length > 0 && {
-        snapshots: this.snapshots.map((each) => ({ ...each, extents: this.#put(each.extents) })),
-      }),
-    };
-  }
-
-  #contentOf({ start, end, tag }: Extent): number | string {
-    if (tag < 256) return tag;
-    const bytes = Buffer.alloc(end - start);
-    for (let at = start; at < end; at++) bytes[at - start] = this.#blobs.byteAt(tag, at);
-    return bytes.toString('base64');
-  }
-
-  #intern(origin: number, bytes: Uint8Array): Tag {
-    const first = bytes[0] ?? 0;
-    return bytes.every((byte) => byte === first) ? first : this.#blobs.intern(origin, bytes);
-  }
-
-  #loadForeign(bytes: Buffer): void {
-    if (bytes.length > MAX_FOREIGN_BYTES) throw new HostError('EFBIG', this.path);
-    this.format = 'raw';
-    this.virtualSizeBytes = bytes.length;
-    this.extents.truncate(0);
-    for (let start = 0; start < bytes.length; start += RUN_BYTES) {
-      const end = Math.min(bytes.length, start + RUN_BYTES);
-      const tag = this.#intern(start, bytes.subarray(start, end));
-      if (tag !== 0) this.extents.set(start, end, tag);
-    }
+    const summary = this.#summary();
+    if (summary === this.#saved || !this.#isLinked()) return;
+    if (this.format === 'raw') this.#saveRaw();
+    else this.#saveQcow2();
+    const stat = statSync(this.path, { bigint: true });
+    this.#inode = Number(stat.ino);
+    this.#version = `${stat.ino}:${stat.size}:${stat.mtimeNs}`;
+    this.#saved = summary;
   }
 
   /** Makes it an empty raw image. */
   empty(): void {
     this.format = 'raw';
     this.virtualSizeBytes = 0;
-    this.header = { clusterSizeBytes: 65536 };
+    this.header = NO_HEADER;
     this.extents.truncate(0);
     this.snapshots.length = 0;
     this.save();
+  }
+
+  #isLinked(): boolean {
+    return statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode;
+  }
+
+  /** Changes whenever the content does. */
+  #summary(): string {
+    const listOf = ({ extents }: ExtentMap) => extents.map(({ start, end, tag }) => [start, end, tag]);
+    const kept = this.snapshots.map(({ extents, ...rest }) => ({ ...rest, extents: listOf(extents) }));
+    return JSON.stringify([this.format, this.virtualSizeBytes, this.header, kept, listOf(this.extents)]);
+  }
+
+  #takeQcow2(): void {
+    const content = readQcow2(readFileSync(this.path), this.#codec);
+    this.format = 'qcow2';
+    this.virtualSizeBytes = content.virtualSizeBytes;
+    this.header = content.header;
+    this.extents.truncate(0);
+    for (const { start, end, tag } of content.extents.extents) this.extents.set(start, end, tag);
+    this.snapshots.splice(0, Number.POSITIVE_INFINITY, ...content.snapshots);
+  }
+
+  #takeRaw(fd: number, sizeBytes: number): void {
+    this.format = 'raw';
+    this.virtualSizeBytes = sizeBytes;
+    this.header = NO_HEADER;
+    this.snapshots.length = 0;
+    this.extents.truncate(0);
+    if (fstatSync(fd).blocks > 0) {
+      for (let at = 0; at < sizeBytes; at += CHUNK_BYTES) {
+        const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, sizeBytes - at));
+        readSync(fd, chunk, 0, chunk.length, at);
+        this.#codec.put(this.extents, at, chunk);
+      }
+    }
+    // Zeroes and holes look the same.
+    for (const { start, end, tag } of [...this.extents.extents])
+      if (tag === 0) this.extents.clear(start, end);
+    this.#savedRaw = this.extents.copy();
+  }
+
+  /** Writes in place what differs from the file. */
+  #saveRaw(): void {
+    const fd = openSync(this.path, 'r+');
+    try {
+      const { virtualSizeBytes: sizeBytes } = this;
+      // What was there in another format goes.
+      if (this.#savedRaw.count === 0) ftruncateSync(fd, 0);
+      ftruncateSync(fd, sizeBytes);
+      for (let at = 0; at < sizeBytes; ) {
+        const now = this.extents.at(at, Math.min(sizeBytes, at + CHUNK_BYTES));
+        const before = this.#savedRaw.at(at, now.end);
+        const isSame = Math.max(0, now.tag) === Math.max(0, before.tag);
+        if (!isSame) writeSync(fd, this.#codec.bytesOf(Math.max(0, now.tag), at, before.end), null, null, at);
+        at = before.end;
+      }
+    } finally {
+      closeSync(fd);
+    }
+    this.#savedRaw = this.extents.copy();
+  }
+
+  /** A whole new file in place of the old one, so that nobody ever sees half of it. */
+  #saveQcow2(): void {
+    this.#completeClusters();
+    const { virtualSizeBytes, header, extents, snapshots } = this;
+    const { pieces, lengthBytes } = writeQcow2({ virtualSizeBytes, header, extents, snapshots }, this.#codec);
+    const draft = `${this.path}.${process.pid}.tmp`;
+    const fd = openSync(draft, 'w', 0o600);
+    try {
+      ftruncateSync(fd, lengthBytes);
+      for (const { offset, bytes } of pieces) writeSync(fd, bytes, 0, bytes.length, offset);
+    } finally {
+      closeSync(fd);
+    }
+    renameSync(draft, this.path);
+    this.#savedRaw = new ExtentMap();
+  }
+
+  /** A cluster is there whole or not at all: what is missing of one is what shines through from below. */
+  #completeClusters(): void {
+    if (this.header.backingName === undefined) return;
+    const { clusterSizeBytes: cluster } = this.header;
+    const edges = new Set<number>();
+    for (const { start, end } of this.extents.extents) {
+      if (start % cluster !== 0) edges.add(Math.floor(start / cluster) * cluster);
+      if (end % cluster !== 0) edges.add(Math.floor(end / cluster) * cluster);
+    }
+    for (const start of edges) {
+      const end = Math.min(start + cluster, this.virtualSizeBytes);
+      for (let at = start; at < end; ) {
+        const own = this.extents.at(at, end);
+        const below = own.tag === ABSENT ? this.#store.spanBelow(this, at, own.end) : own;
+        if (own.tag === ABSENT) this.extents.set(at, below.end, below.tag);
+        at = below.end;
+      }
+    }
   }
 }
 
@@ -169,7 +248,7 @@ class DiskStore implements ImageStore {
   readonly #files = new Map<string, DiskFile>();
 
   open(path: string): ImageFile {
-    const file = this.#files.get(path) ?? new DiskFile(path, this.blobs);
+    const file = this.#files.get(path) ?? new DiskFile(path, this);
     // What this process is writing is newer than what is on the host.
     if (file.locks.writers > 0) return file;
     try {
@@ -222,6 +301,11 @@ class DiskStore implements ImageStore {
 
   digest(path: string): string {
     return digestRuns(this.contents(path));
+  }
+
+  /** What the backing files of a file hold. */
+  spanBelow(file: ImageFile, offset: number, limit: number) {
+    return spanBelow(file, (each) => this.open(each), offset, limit);
   }
 
   #make(path: string): DiskFile {
