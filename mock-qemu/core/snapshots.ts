@@ -139,7 +139,7 @@ export const isOnAll = (vm: Vm, name: string, devices?: readonly string[]): bool
 const ABSENT_TEXT = 'does not exist in one or more devices';
 
 function flapAll(vm: Vm): void {
-  const jobs = vm.movingJobs();
+  const jobs = vm.jobsOnAnyNode();
   vm.drain(jobs, () => undefined);
   vm.undrain(jobs);
 }
@@ -174,7 +174,7 @@ export function loadMachine(vm: Vm, wanted: MachineSnapshot): void {
   if (state.vmStateBytes === 0) {
     refuse('This is a disk-only snapshot. Revert to it  offline using qemu-img');
   }
-  const held = vm.movingJobs();
+  const held = vm.jobsOnAnyNode();
   vm.drain(held, () => undefined);
   try {
     for (const node of nodes) goBack(vm, node, name);

@@ -4,8 +4,13 @@ export interface Flaps {
   readonly borrow: number;
   /** A format opened over a node that is there already. */
   readonly open: number;
+  /** A node made writable for a job, or read-only again after it. */
+  readonly reopen: number;
   readonly streamStart: number;
+  /** A start that is refused after its filter was put in. */
+  readonly streamUndo: number;
   readonly streamEnd: number;
+  readonly streamAbort: number;
   readonly backupEnd: number;
 }
 

@@ -249,8 +249,8 @@ export class Vm implements JobHost {
     const stopped = () => {
       if (--moving === 0) then();
     };
-    for (const job of jobs) {
-      job.pause();
+    for (const job of jobs) job.pause();
+    for (const job of new Set(jobs)) {
       if (job.quiescent) continue;
       moving++;
       job.onQuiescent = () => this.soon(stopped);
@@ -258,27 +258,26 @@ export class Vm implements JobHost {
     stopped();
   }
 
-  /** Holds every job still for a moment: node by node, so that a job stops with its oldest and goes on with its newest. */
+  /** Holds every job still for a moment. */
   flapAll(): void {
-    const ages = new Map([...this.graph.nodes.values()].map((node, age) => [node, age]));
-    const agesOf = (job: Job) => job.edges.map(({ child }) => ages.get(child) ?? 0);
-    const oldest = (job: Job) => Math.min(...agesOf(job));
-    const newest = (job: Job) => Math.max(...agesOf(job));
-    const jobs = this.movingJobs();
-    this.drain(
-      jobs.toSorted((a, b) => oldest(a) - oldest(b)),
-      () => undefined,
-    );
-    this.undrain(jobs.toSorted((a, b) => newest(a) - newest(b)));
+    const jobs = this.jobsOnAnyNode();
+    this.drain(jobs, () => this.undrain(jobs));
   }
 
-  /** Drained sections in a row, none of which lasts: jobs above the node flap. */
-  flap(node: BlockNode, times: number): void {
-    const jobs = this.jobsAbove(node);
-    for (let time = 0; time < times; time++) {
-      this.drain(jobs, () => undefined);
-      this.undrain(jobs);
+  /**
+   * Drained sections in a row, none of which lasts: jobs above the node flap. A job that moved before the first section
+   * works between them, and is waited for.
+   */
+  flap(node: BlockNode, times: number, then: () => void = () => undefined): void {
+    if (times === 0) {
+      then();
+      return;
     }
+    const jobs = this.jobsAbove(node);
+    this.drain(jobs, () => {
+      this.undrain(jobs);
+      this.flap(node, times - 1, then);
+    });
   }
 
   /** Ends a drained section. */
@@ -286,18 +285,35 @@ export class Vm implements JobHost {
     for (const job of jobs) job.resume();
   }
 
-  /** Jobs whose work a drained section on a node interrupts: those that use it or something above it. */
+  /**
+   * Jobs whose work a drained section on a node interrupts: those that use it or something above it, in the order in which
+   * they are met. One that is met several times is held as often: it goes on when the last of these is over.
+   */
   jobsAbove(node: BlockNode): Job[] {
-    if (this.traits.drainsAreGlobal) return this.movingJobs();
-    const above = ancestorsOf(node);
-    return this.movingJobs().filter((job) => job.edges.some(({ child }) => above.has(child)));
+    return this.traits.drainsAreGlobal ? this.jobsOnAnyNode() : this.#jobsMet(node, true);
+  }
+
+  /** Jobs that are held when every node is: oldest node first, as often as they are met. */
+  jobsOnAnyNode(): Job[] {
+    const climbs = this.traits.drainsAreGlobal;
+    const seen = climbs ? new Set<BlockNode>() : undefined;
+    return [...this.graph.nodes.values()].flatMap((node) => this.#jobsMet(node, climbs, seen));
+  }
+
+  /** Jobs that hold a node, newest first; `climbs`: those of the nodes above it in their places. */
+  #jobsMet(node: BlockNode, climbs: boolean, seen?: Set<BlockNode>): Job[] {
+    if (seen?.has(node)) return [];
+    seen?.add(node);
+    return node.parents.toReversed().flatMap(({ parent }) => {
+      if (parent.kind === 'node') return climbs ? this.#jobsMet(parent.node, climbs, seen) : [];
+      const job = parent.kind === 'backend' ? undefined : this.jobs.find(parent.jobId);
+      return job && canBeHeld(job) ? [job] : [];
+    });
   }
 
   /** Jobs that a drained section can interrupt at all. */
   movingJobs(): Job[] {
-    return this.jobs.jobs.filter(
-      (job) => !job.deferred && job.status !== 'concluded' && job.status !== 'created',
-    );
+    return this.jobs.jobs.filter(canBeHeld);
   }
 
   /** Whether a drained section keeps the guest from a node. */
@@ -402,8 +418,7 @@ export class Vm implements JobHost {
   /** Ends the process in order: jobs are cancelled, images flushed and closed. */
   shutDown(reason: ShutdownReason): void {
     this.emit('SHUTDOWN', { guest: reason.startsWith('guest-'), reason });
-    const moving = this.jobs.jobs.filter((job) => !job.deferred && job.status !== 'concluded');
-    this.drain(moving, () => undefined);
+    this.drain(this.jobsOnAnyNode(), () => undefined);
     this.jobs.cancelAll(() => this.settle());
     this.closeImages();
   }
@@ -430,11 +445,8 @@ export class Vm implements JobHost {
   }
 }
 
-function ancestorsOf(node: BlockNode, into = new Set<BlockNode>()): Set<BlockNode> {
-  into.add(node);
-  for (const { parent } of node.parents) if (parent.kind === 'node') ancestorsOf(parent.node, into);
-  return into;
-}
+const canBeHeld = ({ deferred, status }: Job): boolean =>
+  !deferred && status !== 'concluded' && status !== 'created';
 
 function isDrained(node: BlockNode): boolean {
   return node.drains > 0 || (node.filtered !== undefined && isDrained(node.filtered.child));

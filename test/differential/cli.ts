@@ -9,11 +9,13 @@ const findingText = ({ script, count, explanation, paste }: Finding): string =>
   [`## script ${script}, ${count} of this kind`, '', explanation, '', '```sh', paste, '```', ''].join('\n');
 
 function summary(options: Options, outcome: Outcome): string {
-  const { scripts, commands, diverging, ledger } = outcome;
+  const { scripts, commands, diverging, ledger, unsteady, seconds } = outcome;
   const features = options.features.length === 0 ? 'no features' : options.features.join(', ');
   return [
     `${options.profile}, ${features}, seed ${options.seed}: ${scripts} scripts of ${commands} commands in all,`,
+    `${(scripts / seconds).toFixed(2)} scripts a second`,
     `${diverging} diverging outside the ledger`,
+    ...unsteady.map(({ sign, script, count }) => `unsteady, script ${script}, ${count} times: ${sign}`),
     ...ledger.map(({ entry, count }) =>
       count === 0 ? `ledger: '${entry.name}' no longer occurs` : `ledger: '${entry.name}' ${count} times`,
     ),

@@ -16,8 +16,18 @@ export interface Finding {
   /** How many scripts of the run showed it. */
   readonly count: number;
   readonly explanation: string;
+  readonly smallest: Script;
   /** Shell text. */
   readonly paste: string;
+}
+
+/** A kind of difference that the real one shows against itself: run again, it did what the simulation does. */
+export interface Unsteady {
+  /** Number of the first script that showed it, from 0. */
+  readonly script: number;
+  readonly count: number;
+  /** Its signature. */
+  readonly sign: string;
 }
 
 /** What a run has found. */
@@ -27,6 +37,10 @@ export interface Outcome {
   /** Scripts that differ outside the ledger. */
   readonly diverging: number;
   readonly findings: readonly Finding[];
+  /** What the real one does now so, now so. */
+  readonly unsteady: readonly Unsteady[];
+  /** How long the scripts took, without the shrinking. */
+  readonly seconds: number;
   /** How many scripts fell under each entry of the ledger; 0: the entry no longer occurs. */
   readonly ledger: readonly { readonly entry: LedgerEntry; readonly count: number }[];
 }
@@ -35,6 +49,8 @@ export interface Outcome {
 const WORKERS = 2;
 const MAX_SHRINKS = 60;
 const MAX_FINDINGS = 20;
+// A real one that does two things equally often does the other one in these with 31 chances of 32.
+const MORE_RUNS = 5;
 
 interface Found {
   readonly script: number;
@@ -47,6 +63,7 @@ class Run {
   readonly #drawing: fc.Arbitrary<Script>;
   readonly #scripts: readonly Script[];
   readonly #found = new Map<string, Found>();
+  readonly #unsteady = new Map<string, Found>();
   readonly #hits = new Map<LedgerEntry, number>();
   #next = 0;
   #diverging = 0;
@@ -59,7 +76,9 @@ class Run {
   }
 
   async perform(): Promise<Outcome> {
+    const startedMs = Date.now();
     await Promise.all(Array.from({ length: WORKERS }, () => this.#work()));
+    const seconds = (Date.now() - startedMs) / 1000;
     const findings: Finding[] = [];
     const place = new RealPlace(this.#options.qemu);
     try {
@@ -74,6 +93,8 @@ class Run {
       commands: this.#scripts.reduce((sum, { steps }) => sum + steps.length, 0),
       diverging: this.#diverging,
       findings,
+      unsteady: [...this.#unsteady].map(([sign, { script, count }]) => ({ sign, script, count })),
+      seconds,
       ledger: this.#ledger.map((entry) => ({ entry, count: this.#hits.get(entry) ?? 0 })),
     };
   }
@@ -94,24 +115,33 @@ class Run {
       for (let index = this.#next++; index < this.#scripts.length; index = this.#next++) {
         const script = this.#scripts[index];
         const divergence = script && (await this.#compare(place, script));
-        if (divergence) this.#note(index, divergence);
+        if (divergence) await this.#note(place, index, script, divergence);
       }
     } finally {
       place.close();
     }
   }
 
-  #note(index: number, divergence: Divergence): void {
+  async #note(place: RealPlace, index: number, script: Script, divergence: Divergence): Promise<void> {
     const entry = entryFor(this.#ledger, divergence);
     if (entry) {
       this.#hits.set(entry, (this.#hits.get(entry) ?? 0) + 1);
       return;
     }
-    this.#diverging++;
+    const isUnsteady = await this.#agreesAtLast(place, script);
+    if (!isUnsteady) this.#diverging++;
+    const kinds = isUnsteady ? this.#unsteady : this.#found;
     const sign = signature(divergence);
-    const found = this.#found.get(sign);
+    const found = kinds.get(sign);
     if (found) found.count++;
-    else this.#found.set(sign, { script: index, count: 1 });
+    else kinds.set(sign, { script: index, count: 1 });
+    process.stderr.write(`script ${index}${isUnsteady ? ' (unsteady)' : ''}: ${sign}\n`);
+  }
+
+  /** Whether the real one, asked again and again, does once all that the simulation does. */
+  async #agreesAtLast(place: RealPlace, script: Script): Promise<boolean> {
+    for (let run = 0; run < MORE_RUNS; run++) if (!(await this.#compare(place, script))) return true;
+    return false;
   }
 
   /** The difference that a script shows, whether the ledger has it or not. */
@@ -136,7 +166,7 @@ class Run {
     await fc.check(fc.asyncProperty(this.#drawing, same), { seed, numRuns: 1 });
     const told = least?.script ?? this.#scripts[script] ?? { world: 'nodes', steps: [] };
     const explanation = least ? explain(least.divergence) : `${sign}\n(not seen again: timing)`;
-    return { script, count, explanation, paste: pasteable(told, this.#options.qemu) };
+    return { script, count, explanation, smallest: told, paste: pasteable(told, this.#options.qemu) };
   }
 }
 

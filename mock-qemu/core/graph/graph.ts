@@ -88,12 +88,14 @@ export class BlockGraph {
     child.parents.splice(index, 1);
     if (parent.kind === 'node' && role !== 'root' && parent.node[role] === edge)
       parent.node[role] = undefined;
+    this.releaseUnused(child);
     this.collect(child);
   }
 
   /** Makes every parent of `from` (but those `keep` picks) hold `to` instead. */
   replace(from: BlockNode, to: BlockNode, keep: (edge: Edge) => boolean = () => false): void {
-    for (const edge of [...from.parents]) {
+    // The newest moves first: of those who held the old node, the oldest is then the newest.
+    for (const edge of from.parents.toReversed()) {
       if (keep(edge) || edge.parent.kind === 'job' || edge.parent.kind === 'job-backend') continue;
       from.parents.splice(from.parents.indexOf(edge), 1);
       edge.child = to;
@@ -114,6 +116,11 @@ export class BlockGraph {
     if (heir) this.replace(filter, heir);
     filter.hooks = undefined;
     this.collect(filter);
+  }
+
+  /** Gives back the locks of a raw node that nobody uses any more: it took them for its first user. */
+  releaseUnused(node: BlockNode): void {
+    if (node.driver.name === 'raw' && node.parents.length === 0) dropLocks(node);
   }
 
   /** Closes a node that nobody holds. */
@@ -231,8 +238,12 @@ export function lock(node: BlockNode, refuses: boolean): void {
 
 /** Gives the locks of an image back. */
 export function unlock(node: BlockNode): void {
-  const image = lockedImage(node);
+  dropLocks(node);
   node.image = undefined;
+}
+
+function dropLocks(node: BlockNode): void {
+  const image = lockedImage(node);
   if (image === undefined || !node.locked) return;
   node.locked = false;
   if (node.readOnly) image.locks.readers--;

@@ -23,12 +23,12 @@ export class GuestChase {
     this.#bitmap = bitmap;
   }
 
-  /** How fast this job can copy, by its own limit and by the devices. */
+  /** How fast this job can copy, by the devices and, until it is READY, by its own limit. */
   #bytesPerSecond(job: Job): number {
     const { bufSizeBytes: bytes } = this.#options;
     const ns = job.host.costNs({ op: 'read', bytes }) + job.host.costNs({ op: 'write', bytes });
     const speed = Number(job.speedBytesPerSecond);
-    return Math.min((bytes / ns) * 1e9, speed === 0 ? Number.POSITIVE_INFINITY : speed);
+    return Math.min((bytes / ns) * 1e9, speed === 0 || job.ready ? Number.POSITIVE_INFINITY : speed);
   }
 
   /**

@@ -196,7 +196,8 @@ export class MirrorTask implements JobTask {
     const isSameSpeed = job.speedBytesPerSecond === speedBytesPerSecond;
     const delayNs = isSameSpeed ? untilNs - nowNs : job.limit.delayNs(nowNs, 0);
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
-    if (delayNs > 0) yield { type: 'sleep', ns: delayNs };
+    // Once READY a mirror keeps to no speed.
+    if (delayNs > 0 && !job.ready) yield { type: 'sleep', ns: delayNs };
     return 'ok';
   }
 

@@ -1,6 +1,7 @@
 /** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
 import type { Errno } from '../errno.ts';
 import { allocatedAbove, backingOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
+import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
@@ -19,12 +20,16 @@ export interface StreamOptions {
   /** The copy-on-read filter. */
   readonly filter: BlockNode;
   readonly onError: ErrorPolicy;
+  /** What is filled was read-only before the job. */
+  readonly wasReadOnly: boolean;
 }
 
 /** One running stream. */
 export class StreamTask implements JobTask {
   readonly options: StreamOptions;
   #ignored: JobFailure | undefined;
+  #ran = false;
+  #prepared = false;
 
   constructor(options: StreamOptions) {
     this.options = options;
@@ -33,6 +38,7 @@ export class StreamTask implements JobTask {
   *run(job: Job): JobRun {
     const { top, base } = this.options;
     const image = skipFilters(top);
+    this.#ran = true;
     if (backingOf(image) === undefined) return undefined;
     if (base !== undefined && backingOf(image) === skipFilters(base)) return undefined;
     const sizeBytes = image.lengthBytes;
@@ -81,6 +87,7 @@ export class StreamTask implements JobTask {
   prepare(job: Job): JobFailure | undefined {
     const { top, base, filter, backingName } = this.options;
     const { graph } = job.host;
+    this.#prepared = true;
     job.host.flap(top, job.host.traits.flaps.streamEnd);
     const refused = job.host.reach('stream.before-graph-change');
     if (refused !== undefined) return { code: refused };
@@ -102,7 +109,13 @@ export class StreamTask implements JobTask {
   }
 
   clean(host: JobHost): void {
-    if (this.options.filter.filtered) host.graph.removeFilter(this.options.filter);
+    const { filter, top, wasReadOnly } = this.options;
+    const { flaps } = host.traits;
+    if (filter.filtered) host.graph.removeFilter(filter);
+    if (!this.#prepared) host.flap(top, this.#ran ? flaps.streamAbort : flaps.streamUndo);
+    if (!wasReadOnly) return;
+    reopen(top, true);
+    host.flap(top, flaps.reopen);
   }
 }
 

@@ -174,16 +174,17 @@ const idleStats = (behaviour: Behaviour): JsonObject => ({
   account_failed: false,
 });
 
-/** Statistics of a node and what is below: by device the whole chain without filters, by node its storage alone. */
+/** Statistics of a node and what is below: by device the whole chain, by node its storage alone. */
 function nodeStats(
   behaviour: Behaviour,
   node: BlockNode,
   shown: 'by-device' | 'by-node',
   counters?: IoCounters,
 ): JsonObject {
-  const image = shown === 'by-device' ? skipFilters(node) : node;
+  const image = shown === 'by-device' ? skipImplicit(node) : node;
   const file = (image.filtered ?? image.file)?.child;
-  const below = shown === 'by-device' ? image.backing?.child : undefined;
+  // What a filter passes on is told twice.
+  const below = shown === 'by-device' ? (image.filtered ?? image.backing)?.child : undefined;
   return {
     ...(below && { backing: nodeStats(behaviour, below, shown) }),
     ...(file && { parent: nodeStats(behaviour, file, shown) }),

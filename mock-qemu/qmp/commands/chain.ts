@@ -11,7 +11,19 @@ import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import { StreamTask } from '../../core/jobs/stream.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createOverFilter, insertFilter, startMirrorJob } from './copy.ts';
-import { type CommandContext, type CommandTable, choice, needText, quoted, text } from './table.ts';
+import {
+  answerAfter,
+  type CommandContext,
+  type CommandTable,
+  choice,
+  type Finish,
+  type Handler,
+  LATER,
+  needText,
+  quoted,
+  resultOf,
+  text,
+} from './table.ts';
 
 /** The image of a chain that a file name means, as the overlay above it would resolve it. */
 function imageByName(chain: readonly BlockNode[], name: string): BlockNode | undefined {
@@ -56,7 +68,13 @@ const EXCLUSIVE = [
   ['bottom', 'base-node'],
 ] as const;
 
-function blockStream({ vm }: CommandContext, args: JsonObject): undefined {
+/** A node and what is below it in its chain, filters too; `end` is not included. */
+function* nodesDownTo(node: BlockNode, end: BlockNode | undefined): Generator<BlockNode> {
+  for (let at: BlockNode | undefined = node; at && at !== end; at = (at.filtered ?? at.backing)?.child)
+    yield at;
+}
+
+const blockStream: Handler = ({ vm }, args, finish) => {
   for (const [one, other] of EXCLUSIVE) {
     if (text(args, one) !== undefined && text(args, other) !== undefined) {
       refuse(`'${one}' and '${other}' cannot be specified at the same time`);
@@ -67,28 +85,65 @@ function blockStream({ vm }: CommandContext, args: JsonObject): undefined {
   const chain = chainOf(device);
   const involved = chain.slice(0, base ? chain.indexOf(skipFilters(base)) : chain.length);
   // A filter in between is blocked by its own job, and named in the refusal.
-  for (const node of device === chain[0] ? involved : [device, ...involved]) checkNotBlocked(node, 'stream');
+  for (const node of nodesDownTo(device, base ?? involved.at(-1)?.backing?.child))
+    checkNotBlocked(node, 'stream');
   if (base === undefined && text(args, 'backing-file') !== undefined) {
     refuse('backing file specified, but streaming the entire chain');
   }
+  return startStream(vm, args, { device, base, involved }, finish);
+};
+
+/** Starts a stream once the jobs above have been held still for its filter. */
+function startStream(
+  vm: Vm,
+  args: JsonObject,
+  where: {
+    readonly device: BlockNode;
+    readonly base: BlockNode | undefined;
+    readonly involved: readonly BlockNode[];
+  },
+  finish: Finish,
+): typeof LATER {
+  const { device, base, involved } = where;
+  const { flaps } = vm.traits;
   const defaultId = backendName(device);
-  const filter = insertFilterForStream(vm, device, args);
-  const task = new StreamTask({
-    top: device,
-    base,
-    backingName: text(args, 'backing-file'),
-    filter,
-    onError: choice<ErrorPolicy>(args, 'on-error', 'report'),
+  const wasReadOnly = device.readOnly;
+  if (wasReadOnly) makeWritable(device);
+  const reopens = wasReadOnly ? flaps.reopen : 0;
+  vm.flap(device, reopens, () => {
+    const filter = resultOf(() => insertFilterForStream(vm, device, args));
+    if (filter instanceof CommandError) {
+      if (wasReadOnly) reopen(device, true);
+      vm.flap(device, reopens, () => finish(filter));
+      return;
+    }
+    const task = new StreamTask({
+      top: device,
+      base,
+      backingName: text(args, 'backing-file'),
+      filter,
+      onError: choice<ErrorPolicy>(args, 'on-error', 'report'),
+      wasReadOnly,
+    });
+    answerAfter(
+      finish,
+      (then) => vm.flap(device, flaps.streamStart, then),
+      () => {
+        const nodes = [filter, ...involved];
+        createOverFilter(vm, { args, defaultId, type: 'stream', task, nodes }).start();
+        return undefined;
+      },
+    );
   });
-  vm.flap(device, vm.traits.flaps.streamStart);
-  createOverFilter(vm, {
-    args,
-    defaultId,
-    type: 'stream',
-    task,
-    nodes: [filter, ...involved],
-  }).start();
-  return undefined;
+  return LATER;
+}
+
+/** Makes a node writable for a job. */
+function makeWritable(node: BlockNode): void {
+  if (node.driver.kind === 'filter') {
+    refuse(`Block format '${node.driver.name}' used by node '${node.name}' does not support reopening files`);
+  }
+  reopen(node, false);
 }
 
 function insertFilterForStream(vm: Vm, device: BlockNode, args: JsonObject): BlockNode {

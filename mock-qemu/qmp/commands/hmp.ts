@@ -60,22 +60,30 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
   const [name = '', command = ''] = byDevice ? args.slice(1) : args;
   const place = placeOf(vm, name, byDevice);
   if (typeof place === 'string') return place;
+  // A backend that comes and goes for one command; it is its going that holds jobs still.
+  const answer = (text: string): void => {
+    if (place.backend) finish(text);
+    else vm.flap(place.node, vm.traits.flaps.borrow, () => finish(text));
+    vm.graph.releaseUnused(place.node);
+  };
   const io = parseIo(command);
   if (typeof io === 'string') {
     vm.options.print('stdout', io);
-    return '';
+    answer('');
+    return LATER;
   }
-  // A backend that comes and goes for one command.
-  if (!place.backend) vm.flap(place.node, vm.traits.flaps.borrow);
   const conflict = io.op === 'read' || io.op === 'flush' ? undefined : writeConflict(place);
-  if (conflict !== undefined) return conflict;
+  if (conflict !== undefined) {
+    answer(conflict);
+    return LATER;
+  }
   vm.whenGuestMay(place.node, () => {
     vm.clock.after(ioCostNs(vm, io), () => {
       // The disk may have been drained meanwhile, or have pivoted.
       vm.whenGuestMay(place.backend?.node ?? place.node, () => {
         const node = place.backend?.node ?? place.node;
         vm.options.print('stdout', performIo(vm, node, place.backend, io));
-        finish('');
+        answer('');
       });
     });
   });

@@ -21,18 +21,29 @@ import type { ImageHeader } from '../../core/images.ts';
 import { CreateTask, format } from '../../core/jobs/create.ts';
 import { rewriteBacking } from '../../core/jobs/stream.ts';
 import type { Vm } from '../../core/vm.ts';
-import { type CommandContext, type CommandTable, integer, isObject, needText, text } from './table.ts';
+import {
+  answerAfter,
+  type CommandContext,
+  type CommandTable,
+  type Handler,
+  integer,
+  isObject,
+  needText,
+  text,
+} from './table.ts';
 
 const DEFAULT_CLUSTER_BYTES = 65536;
 
-function blockdevAdd({ vm }: CommandContext, args: JsonObject): undefined {
+const blockdevAdd: Handler = ({ vm }, args, finish) => {
   if (text(args, 'node-name') === undefined) refuse("'node-name' must be specified for the root node");
   const file = vm.graph.nodes.get(text(args, 'file') ?? '');
   // Attaching to a node that others use holds them still.
-  if (file) vm.flap(file, vm.traits.flaps.open);
-  openNode(vm, args, { monitorOwned: true });
-  return undefined;
-}
+  const hold = (then: () => void) => (file ? vm.flap(file, vm.traits.flaps.open, then) : then());
+  return answerAfter(finish, hold, () => {
+    openNode(vm, args, { monitorOwned: true });
+    return undefined;
+  });
+};
 
 function blockdevDel({ vm }: CommandContext, args: JsonObject): undefined {
   const name = needText(args, 'node-name');

@@ -1,6 +1,6 @@
 /** What every family of commands shares: the shape of a handler and the way to its arguments. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
-import type { CommandError } from '../../core/errors.ts';
+import { CommandError } from '../../core/errors.ts';
 import type { Vm } from '../../core/vm.ts';
 import type { Profile } from '../../profiles/profile.ts';
 
@@ -27,6 +27,26 @@ export type Handler = (
   args: JsonObject,
   finish: Finish,
 ) => Json | typeof LATER | undefined;
+
+/** Lets `run` have the last word of a command once `wait` calls back; what it refuses is the answer. */
+export function answerAfter(
+  finish: Finish,
+  wait: (then: () => void) => void,
+  run: () => Json | undefined,
+): typeof LATER {
+  wait(() => finish(resultOf(run)));
+  return LATER;
+}
+
+/** What comes of something: the refusal, if it is refused. */
+export function resultOf<T>(run: () => T): T | CommandError {
+  try {
+    return run();
+  } catch (error) {
+    if (error instanceof CommandError) return error;
+    throw error;
+  }
+}
 
 /** A family of commands by name. */
 export type CommandTable = Readonly<Record<string, Handler>>;

@@ -187,7 +187,7 @@ function drainAndPerform(
   finish: Finish,
 ): typeof LATER {
   const { vm } = context;
-  const all = vm.movingJobs();
+  const all = vm.jobsOnAnyNode();
   vm.drain(all, () => {
     vm.undrain(all);
     new Performance(context, steps, grouped, finish).next();
