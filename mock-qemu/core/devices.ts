@@ -2,11 +2,10 @@
 import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
-import { lock } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { openNode, probeFormat } from './graph/open.ts';
-import { checkDeviceMayUse } from './graph/permissions.ts';
 import type { ErrorPolicy } from './jobs/policy.ts';
+import { deviceRights, driveRights } from './rights.ts';
 import type { Device, Vm } from './vm.ts';
 
 // A virtio-pci device is a proxy: the block device is its child, and queries name that.
@@ -41,7 +40,8 @@ export function addDrive(vm: Vm, options: Data): BlockBackend {
           ...rights,
           ...(nodeName !== undefined && { 'node-name': nodeName }),
         });
-  const backend = vm.addBackend(typeof id === 'string' ? id : '', node);
+  const name = typeof id === 'string' ? id : '';
+  const backend = vm.addBackend(name, node, driveRights(node?.readOnly ?? true));
   setPolicies(backend, options);
   return backend;
 }
@@ -58,13 +58,13 @@ export function addDevice(vm: Vm, options: Data): Device {
     id === undefined ? `/machine/peripheral-anon/device[${anonymous}]` : `/machine/peripheral/${id}`;
   const suffix = BACKEND_SUFFIX[driver];
   const qdev = suffix === undefined ? (id ?? path) : `${path}${suffix}`;
-  const backend = DISK_DRIVERS.has(driver) ? openDrive(vm, driver, options, qdev) : undefined;
+  const backend = DISK_DRIVERS.has(driver) ? openDrive(vm, driver, options) : undefined;
   if (backend) {
     backend.qdev = qdev;
-    backend.sharesWriting = options['share-rw'] === true || options['share-rw'] === 'on';
     backend.deviceId = id;
     backend.removable = driver.endsWith('-cd');
     backend.qomPath = `${path}${suffix ?? ''}`;
+    takeDisk(vm, backend, options['share-rw'] === true || options['share-rw'] === 'on');
     setPolicies(backend, options);
   }
   const device: Device = { id, driver, path, backend, slot: freeSlot(vm) };
@@ -90,7 +90,7 @@ export function setPolicies(backend: BlockBackend, { werror, rerror }: Data): vo
   if (backend.qdev !== undefined) backend.ioStatus = mayStop ? 'ok' : undefined;
 }
 
-function openDrive(vm: Vm, driver: string, options: Data, qdev: string): BlockBackend | undefined {
+function openDrive(vm: Vm, driver: string, options: Data): BlockBackend | undefined {
   const drive = options.drive;
   if (typeof drive !== 'string' || drive === '') {
     return driver.endsWith('-cd') ? vm.addBackend('', undefined) : refuse('drive property not set');
@@ -98,28 +98,28 @@ function openDrive(vm: Vm, driver: string, options: Data, qdev: string): BlockBa
   const named = vm.graph.backends.find((backend) => backend.name === drive);
   if (named) {
     if (named.qdev !== undefined) refuse(`Drive '${drive}' is already in use by another device`);
-    if (named.node) lockRaw(vm, named.node);
     return named;
   }
   const node = vm.graph.nodes.get(drive);
   const owner = OWNERS_OF_DRIVES[driver] ?? driver;
   if (!node) return refuse(`Property '${owner}.drive' can't find value '${drive}'`);
-  const sharesWriting = options['share-rw'] === true || options['share-rw'] === 'on';
-  // Attaching to the node holds its users still, and so does letting it go again.
+  // Attaching to the node holds its users still.
   vm.flap(node, 1);
-  try {
-    checkDeviceMayUse(node, qdev, sharesWriting);
-  } catch (error) {
-    vm.flap(node, 1);
-    throw error;
-  }
-  lockRaw(vm, node);
   return vm.addBackend('', node);
 }
 
-/** A raw node has no locks until somebody uses it. */
-function lockRaw(vm: Vm, node: BlockNode): void {
-  if (node.driver.name === 'raw' && !node.locked) lock(node, vm.traits.imageLocking);
+/** Gives a device the rights that it needs of its disk; a disk that others forbid to it is refused. */
+function takeDisk(vm: Vm, backend: BlockBackend, sharesWriting: boolean): void {
+  const { root } = backend;
+  if (!root) return;
+  try {
+    vm.graph.setRights(root, deviceRights(backend.readOnly || backend.removable, sharesWriting));
+  } catch (error) {
+    backend.qdev = undefined;
+    if (backend.name === '') vm.removeBackend(backend);
+    vm.flap(root.child, 1);
+    throw error;
+  }
 }
 
 /** Completes every unplug that the guest, or the lack of one, has held up. */

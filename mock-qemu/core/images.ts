@@ -1,5 +1,6 @@
 /** The image port: what a simulated QEMU knows of the files on its host. The stores are in `images/`. */
 import { ABSENT, type BlobTable, type ExtentMap } from './extents.ts';
+import type { FileLocks } from './rights.ts';
 
 /** How a file's content is laid out. */
 export type ContainerFormat = 'raw' | 'qcow2';
@@ -29,14 +30,6 @@ export interface InternalSnapshot {
   readonly extents: ExtentMap;
 }
 
-/** Locks of an open file, counted over all processes that share a store (QEMU's image locking). */
-export interface FileLocks {
-  /** How many openers may write. */
-  writers: number;
-  /** How many openers rely on the content not changing under them. */
-  readers: number;
-}
-
 /**
  * One file's content, shared by everyone who has it open: what is left when every process is gone. It lives on while
  * open, even when its path has been removed.
@@ -52,6 +45,7 @@ export interface ImageFile {
   readonly snapshots: InternalSnapshot[];
   /** How many bytes of content its file system can hold; undefined: no limit. */
   capacityBytes: number | undefined;
+  /** Held by all openers that share a store (QEMU's image locking). */
   readonly locks: FileLocks;
   /** Makes the present content last: called after each flush and at an orderly close. */
   save(): void;

@@ -9,7 +9,7 @@ import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
 import { debugError, hasDebugBelow } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
-import { BlockGraph, unlock } from './graph/graph.ts';
+import { BlockGraph, closeImage } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
 import { GuestClock } from './guest/guest-clock.ts';
@@ -21,6 +21,7 @@ import type { Job } from './jobs/job.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import type { Random } from './random.ts';
 import { passingOf, pointsOf, type Request } from './request.ts';
+import type { Rights } from './rights.ts';
 import type { DeathSignal } from './surface.ts';
 import type { MachineBugs, Traits } from './traits.ts';
 
@@ -124,7 +125,7 @@ export class Vm implements JobHost {
     this.#startedNs = options.clock.now();
     this.guestClock = new GuestClock(options.clock);
     this.faults = new Faults(() => this.clock.now() - this.#startedNs);
-    this.graph = new BlockGraph(options.random);
+    this.graph = new BlockGraph(options.random, options.traits.imageLocking);
     this.jobs = new JobRegistry(this);
   }
 
@@ -306,7 +307,8 @@ export class Vm implements JobHost {
     seen?.add(node);
     return node.parents.toReversed().flatMap(({ parent }) => {
       if (parent.kind === 'node') return climbs ? this.#jobsMet(parent.node, climbs, seen) : [];
-      const job = parent.kind === 'backend' ? undefined : this.jobs.find(parent.jobId);
+      // What a job reads and writes through a backend of its own does not hold the job.
+      const job = parent.kind === 'job' ? this.jobs.find(parent.jobId) : undefined;
       return job && canBeHeld(job) ? [job] : [];
     });
   }
@@ -368,10 +370,10 @@ export class Vm implements JobHost {
   }
 
   /** A device's backend over a node; `name` as -drive's id. */
-  addBackend(name: string, node: BlockNode | undefined): BlockBackend {
+  addBackend(name: string, node: BlockNode | undefined, rights?: Rights): BlockBackend {
     const backend = new BlockBackend(name);
     if (node) {
-      backend.root = this.graph.hold({ kind: 'backend', backend }, 'root', node);
+      backend.root = this.graph.hold({ kind: 'backend', backend }, 'root', node, rights);
       backend.readOnly = node.readOnly;
     }
     this.graph.backends.push(backend);
@@ -440,7 +442,7 @@ export class Vm implements JobHost {
         if (this.random.chance(1 / 4)) node.image?.extents.set(start, end, tag);
       }
       node.image?.save();
-      unlock(node);
+      closeImage(node);
     }
   }
 }

@@ -27,6 +27,7 @@ import {
   type InternalSnapshot,
   type Run,
 } from '../core/images.ts';
+import { FileLocks } from '../core/rights.ts';
 import { chainContents, digestRuns, spanBelow } from './content.ts';
 import { isQcow2, Qcow2Error, readQcow2, type TagCodec, writeQcow2 } from './disk-qcow2.ts';
 
@@ -84,7 +85,7 @@ class DiskFile implements ImageFile {
   readonly snapshots: InternalSnapshot[] = [];
   /** Known to this process alone: a file system's room is not in the file. */
   capacityBytes: number | undefined;
-  readonly locks = { writers: 0, readers: 0 };
+  readonly locks = new FileLocks();
   readonly #codec: TagCodec;
   readonly #store: DiskStore;
   /** The content of the file as this process knows it, in short; undefined: it has not been looked at. */
@@ -250,7 +251,7 @@ class DiskStore implements ImageStore {
   open(path: string): ImageFile {
     const file = this.#files.get(path) ?? new DiskFile(path, this);
     // What this process is writing is newer than what is on the host.
-    if (file.locks.writers > 0) return file;
+    if (file.locks.counts.writers > 0) return file;
     try {
       file.load();
     } catch (error) {

@@ -9,6 +9,7 @@ import {
   type ImageStore,
   type Run,
 } from '../core/images.ts';
+import { FileLocks } from '../core/rights.ts';
 import { chainContents, digestRuns } from './content.ts';
 
 /** Where files may be. */
@@ -34,7 +35,7 @@ export function emptyImageFile(path: string, save: () => void = () => undefined)
     extents: new ExtentMap(),
     snapshots: [],
     capacityBytes: undefined,
-    locks: { writers: 0, readers: 0 },
+    locks: new FileLocks(),
     save,
   };
 }

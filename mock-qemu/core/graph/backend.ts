@@ -41,8 +41,6 @@ export class BlockBackend {
   ioStatus: IoStatus | undefined;
   /** werror and rerror. */
   policies: { readonly read: ErrorPolicy; readonly write: ErrorPolicy } = { read: 'report', write: 'enospc' };
-  /** share-rw: others may write to the node, too. */
-  sharesWriting = false;
   /** QOM path of the block device; empty: no device. */
   qomPath = '';
   readonly counters = noCounters();

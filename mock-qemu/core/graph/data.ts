@@ -16,6 +16,9 @@ export function skipImplicit(node: BlockNode): BlockNode {
   return at;
 }
 
+/** What a filter filters, or what an overlay lies on. */
+export const belowOf = (node: BlockNode): BlockNode | undefined => (node.filtered ?? node.backing)?.child;
+
 /** The next image of a chain: past filters, the backing node's first image. */
 export function backingOf(node: BlockNode): BlockNode | undefined {
   const below = skipFilters(node).backing?.child;

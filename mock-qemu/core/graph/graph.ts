@@ -1,13 +1,14 @@
 /** The block graph: which nodes there are and who holds them. */
 import { assert } from '../../../src/util/assert.ts';
-import { refuse } from '../errors.ts';
+import { CommandError, refuse } from '../errors.ts';
 import { ExtentMap } from '../extents.ts';
-import type { ImageFile } from '../images.ts';
 import type { Random } from '../random.ts';
+import { NO_RIGHTS, type Rights } from '../rights.ts';
 import type { BlockBackend } from './backend.ts';
 import { flushNode } from './data.ts';
 import type { BlockDriver, BlockedOp, BlockNode, ChildRole, Edge, Parent } from './node.ts';
 import { BlockNode as Node } from './node.ts';
+import { childrenOf, forceRights, takeRights, yieldRights } from './permissions.ts';
 
 /** A new node's properties, before it has children. */
 export interface NodeOptions {
@@ -22,6 +23,14 @@ export interface NodeOptions {
   readonly detectZeroes?: 'off' | 'on' | 'unmap';
 }
 
+/** What becomes of a node that is open. */
+export interface Reopening {
+  readonly node: BlockNode;
+  readonly readOnly: boolean;
+  /** Other children than now; undefined as a value: none. */
+  readonly children?: { readonly file?: BlockNode; readonly backing?: BlockNode | undefined };
+}
+
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
 const MAX_NODE_NAME = 31;
 
@@ -34,10 +43,13 @@ export class BlockGraph {
   readonly nodes = new Map<string, BlockNode>();
   readonly backends: BlockBackend[] = [];
   readonly #random: Random;
+  readonly #enforcesRights: boolean;
   #autoNames = 0;
 
-  constructor(random: Random) {
+  /** @param enforcesRights refuses what holders of nodes and files do not allow each other */
+  constructor(random: Random, enforcesRights: boolean) {
     this.#random = random;
+    this.#enforcesRights = enforcesRights;
   }
 
   /** The name of a node that got none; the last two digits cannot be foreseen. */
@@ -64,63 +76,74 @@ export class BlockGraph {
     return node;
   }
 
-  /** Lets a node hold another. */
+  /** Lets a node hold another; refused where somebody has rights that do not go together with that. */
   adopt(parent: BlockNode, role: ChildRole, child: BlockNode): Edge {
     assert(parent[role] === undefined, `node ${parent.name} has its ${role} already`);
-    const edge = this.hold({ kind: 'node', node: parent }, role, child);
-    parent[role] = edge;
+    const edge = this.#attach({ kind: 'node', node: parent }, role, child, NO_RIGHTS);
+    this.#take([parent], () => this.#detach(edge));
     return edge;
   }
 
-  /** Adds a reference to a node. */
-  hold(parent: Parent, role: Edge['role'], child: BlockNode): Edge {
-    const edge: Edge = { parent, role, child };
-    child.parents.push(edge);
+  /** Adds a reference to a node, by somebody who is no node; refused as above. */
+  hold(parent: Parent, role: Edge['role'], child: BlockNode, rights: Rights = NO_RIGHTS): Edge {
+    const edge = this.#attach(parent, role, child, rights);
+    this.#take([child], () => this.#detach(edge));
     return edge;
+  }
+
+  /** Gives a holder other rights; refused as above. */
+  setRights(edge: Edge, rights: Rights): void {
+    const before = edge.rights;
+    edge.rights = rights;
+    this.#take([edge.child], () => {
+      edge.rights = before;
+    });
   }
 
   /** Drops a reference; the last one closes the node. */
   letGo(edge: Edge | undefined): void {
-    if (edge === undefined) return;
-    const { child, parent, role } = edge;
-    const index = child.parents.indexOf(edge);
-    if (index < 0) return;
-    child.parents.splice(index, 1);
-    if (parent.kind === 'node' && role !== 'root' && parent.node[role] === edge)
-      parent.node[role] = undefined;
-    this.releaseUnused(child);
-    this.collect(child);
+    if (edge === undefined || !edge.child.parents.includes(edge)) return;
+    this.#detach(edge);
+    this.yieldRights(edge.child);
+    this.collect(edge.child);
   }
 
-  /** Makes every parent of `from` (but those `keep` picks) hold `to` instead. */
-  replace(from: BlockNode, to: BlockNode, keep: (edge: Edge) => boolean = () => false): void {
-    // The newest moves first: of those who held the old node, the oldest is then the newest.
-    for (const edge of from.parents.toReversed()) {
-      if (keep(edge) || edge.parent.kind === 'job' || edge.parent.kind === 'job-backend') continue;
-      from.parents.splice(from.parents.indexOf(edge), 1);
-      edge.child = to;
-      to.parents.push(edge);
-    }
+  /** Works out again what a node wants of those below it, after it has come to want less. */
+  yieldRights(node: BlockNode): void {
+    if (this.#enforcesRights) yieldRights([node]);
+    else forceRights([node]);
   }
 
-  /** Puts a filter between a node and all its parents, but those that `keep` picks. */
-  insertAbove(filter: BlockNode, node: BlockNode, keep?: (edge: Edge) => boolean): void {
-    this.replace(node, filter, keep);
-    this.adopt(filter, 'filtered', node);
+  /** Makes the parents of `from` hold `to` instead, but for those that `to` itself rests on; refused as above. */
+  replace(from: BlockNode, to: BlockNode): void {
+    const undo = this.#move(from, to);
+    this.#take([from, to], undo);
+  }
+
+  /** As {@link replace}, where nobody can refuse. */
+  forceReplace(from: BlockNode, to: BlockNode): void {
+    this.#move(from, to);
+    this.yieldRights(from);
+    this.yieldRights(to);
+  }
+
+  /** Puts a node that nobody holds between another one and all its parents; refused as above. */
+  insertAbove(node: BlockNode, role: 'filtered' | 'backing', below: BlockNode): void {
+    const edge = this.#attach({ kind: 'node', node }, role, below, NO_RIGHTS);
+    const undo = this.#move(below, node);
+    this.#take([node], () => {
+      undo();
+      this.#detach(edge);
+    });
   }
 
   /** Takes a filter out again; its parents hold `to`, else what it filtered. */
   removeFilter(filter: BlockNode, to?: BlockNode): void {
-    const below = filter.filtered?.child;
-    const heir = to ?? below;
-    if (heir) this.replace(filter, heir);
+    const heir = to ?? filter.filtered?.child;
+    filter.filterState = 'stopped';
     filter.hooks = undefined;
+    if (heir) this.forceReplace(filter, heir);
     this.collect(filter);
-  }
-
-  /** Gives back the locks of a raw node that nobody uses any more: it took them for its first user. */
-  releaseUnused(node: BlockNode): void {
-    if (node.driver.name === 'raw' && node.parents.length === 0) dropLocks(node);
   }
 
   /** Closes a node that nobody holds. */
@@ -128,8 +151,122 @@ export class BlockGraph {
     if (node.monitorOwned || node.parents.length > 0 || this.nodes.get(node.name) !== node) return;
     this.nodes.delete(node.name);
     if (!node.readOnly) flushNode(node);
-    unlock(node);
-    for (const edge of [node.filtered, node.backing, node.file]) this.letGo(edge);
+    closeImage(node);
+    for (const edge of [node.filtered, node.target, node.backing, node.file]) this.letGo(edge);
+  }
+
+  /** Changes a node between read-only and read-write, its file node with it; refused as above. */
+  reopen(node: BlockNode, readOnly: boolean): void {
+    if (node.readOnly !== readOnly) this.reopenAll([{ node, readOnly }]);
+  }
+
+  /** Gives nodes other children, and makes them read-only or not: all of it or, where it is refused as above, nothing. */
+  reopenAll(changes: readonly Reopening[]): void {
+    for (const { node } of changes) flushNode(node);
+    const undo: (() => void)[] = [];
+    const toReadOnly = new Set<BlockNode>();
+    const dropped: BlockNode[] = [];
+    for (const { node, readOnly, children = {} } of changes) {
+      for (const [role, child] of Object.entries(children) as [ChildRole, BlockNode | undefined][]) {
+        const before = node[role]?.child;
+        if (before) dropped.push(before);
+        undo.push(this.#exchange(node, role, child));
+      }
+      for (const each of nodesOfFile(node)) {
+        if (each.readOnly === readOnly) continue;
+        each.readOnly = readOnly;
+        if (readOnly) toReadOnly.add(each);
+        undo.push(() => {
+          each.readOnly = !readOnly;
+        });
+      }
+    }
+    const roots = [...changes.map(({ node }) => node), ...dropped];
+    this.#take(
+      roots,
+      () => {
+        for (const step of undo.reverse()) step();
+      },
+      toReadOnly,
+    );
+    for (const { node } of changes) startPending(node);
+    for (const node of dropped) this.collect(node);
+  }
+
+  /** Gives a node another child, or none, without asking; the answer takes that back. */
+  #exchange(node: BlockNode, role: ChildRole, child: BlockNode | undefined): () => void {
+    const before = node[role];
+    if (before) this.#detach(before);
+    const after = child && this.#attach({ kind: 'node', node }, role, child, NO_RIGHTS);
+    return () => {
+      if (after) this.#detach(after);
+      if (!before) return;
+      before.child.parents.push(before);
+      node[role] = before;
+      block(before);
+    };
+  }
+
+  /** As {@link reopen}; a node that cannot be reopened stays as it is. */
+  tryReopen(node: BlockNode, readOnly: boolean): void {
+    try {
+      this.reopen(node, readOnly);
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+    }
+  }
+
+  /** Takes what a change of the graph needs, or takes the change back and refuses. */
+  #take(roots: readonly BlockNode[], undo: () => void, toReadOnly?: ReadonlySet<BlockNode>): void {
+    if (!this.#enforcesRights) {
+      forceRights(roots);
+      return;
+    }
+    try {
+      takeRights(roots, toReadOnly);
+    } catch (error) {
+      undo();
+      throw error;
+    }
+  }
+
+  #attach(parent: Parent, role: Edge['role'], child: BlockNode, rights: Rights): Edge {
+    const edge: Edge = { parent, role, child, rights };
+    child.parents.push(edge);
+    if (parent.kind === 'node') parent.node[role as ChildRole] = edge;
+    block(edge);
+    return edge;
+  }
+
+  #detach(edge: Edge): void {
+    const { child, parent, role } = edge;
+    unblock(edge);
+    child.parents.splice(child.parents.indexOf(edge), 1);
+    if (parent.kind === 'node' && parent.node[role as ChildRole] === edge)
+      parent.node[role as ChildRole] = undefined;
+  }
+
+  /** Moves parents without asking; the answer moves them back. */
+  #move(from: BlockNode, to: BlockNode): () => void {
+    const below = reachableFrom(to);
+    const before = [from, to].map((node) => [...node.parents]);
+    const moved = from.parents.filter(
+      ({ parent }) => parent.kind !== 'job' && !(parent.kind === 'node' && below.has(parent.node)),
+    );
+    const put = (edge: Edge, node: BlockNode) => {
+      unblock(edge);
+      edge.child.parents.splice(edge.child.parents.indexOf(edge), 1);
+      edge.child = node;
+      node.parents.push(edge);
+      block(edge);
+    };
+    // The newest one goes first, and so becomes the oldest one there.
+    for (const edge of moved.toReversed()) put(edge, to);
+    return () => {
+      for (const edge of moved) put(edge, from);
+      from.parents.splice(0, Number.POSITIVE_INFINITY, ...(before[0] ?? []));
+      to.parents.splice(0, Number.POSITIVE_INFINITY, ...(before[1] ?? []));
+    };
   }
 
   /** The node or backend's node that a `device` argument means. */
@@ -180,7 +317,7 @@ export const displayName = (node: BlockNode): string => backendName(node) || nod
 
 /** Whether a node is the root of its tree: only backends hold it. */
 export const isRoot = (node: BlockNode): boolean =>
-  node.parents.every(({ parent }) => parent.kind === 'backend');
+  node.parents.every(({ parent }) => parent.kind === 'backend' || parent.kind === 'job-backend');
 
 /** Whether a backend (a guest device's, a -drive's, a job's own) has the node open. */
 export const hasBackend = (node: BlockNode): boolean =>
@@ -192,10 +329,6 @@ export function blockedReason(node: BlockNode, op: BlockedOp): string | undefine
   // The newest blocker speaks.
   for (const blocker of node.blockers.toReversed()) {
     if (!blocker.except.includes(op)) return busy(blocker.reason());
-  }
-  const overlay = node.parents.find(({ role }) => role === 'backing')?.parent;
-  if (overlay?.kind === 'node' && !ALLOWED_ON_BACKING.includes(op)) {
-    return busy(`node is used as backing hd of '${displayName(overlay.node)}'`);
   }
   return undefined;
 }
@@ -214,54 +347,40 @@ export function checkNotBlocked(node: BlockNode, op: BlockedOp): void {
   if (reason !== undefined) refuse(reason, 'GenericError', { kind: 'in-use', device: displayName(node) });
 }
 
-/** The image whose locks a node takes: format nodes have them, and not those that share by force. */
-const lockedImage = (node: BlockNode): ImageFile | undefined =>
-  node.driver.kind === 'format' && !node.forceShare ? node.image : undefined;
-
-/** Whether somebody has an image open in a way that forbids to overwrite it. */
-export const isLocked = ({ locks }: ImageFile): boolean => locks.writers > 0 || locks.readers > 0;
-
-/** Takes the locks of an image: one writer, or any number of readers. `refuses`: a conflict is an error. */
-export function lock(node: BlockNode, refuses: boolean): void {
-  const image = lockedImage(node);
-  if (image === undefined) return;
-  if (node.readOnly) {
-    if (refuses && image.locks.writers > 0) refuse('Failed to get shared "write" lock');
-    image.locks.readers++;
-  } else {
-    if (refuses && (image.locks.writers > 0 || image.locks.readers > 0)) refuse('Failed to get "write" lock');
-    image.locks.writers++;
-    node.pending = node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
-  }
-  node.locked = true;
+/** An overlay forbids most of what could be done with its backing image, in words that do not change later. */
+function block(edge: Edge): void {
+  const { parent, role, child } = edge;
+  if (parent.kind !== 'node' || role !== 'backing') return;
+  const reason = `node is used as backing hd of '${displayName(parent.node)}'`;
+  edge.blocker = { reason: () => reason, except: ALLOWED_ON_BACKING };
+  child.blockers.push(edge.blocker);
 }
 
-/** Gives the locks of an image back. */
-export function unlock(node: BlockNode): void {
-  dropLocks(node);
+function unblock({ blocker, child }: Edge): void {
+  const index = blocker ? child.blockers.indexOf(blocker) : -1;
+  if (index >= 0) child.blockers.splice(index, 1);
+}
+
+/** A node and everything that it rests on. */
+function reachableFrom(node: BlockNode, into = new Set<BlockNode>()): Set<BlockNode> {
+  into.add(node);
+  for (const child of childrenOf(node)) if (!into.has(child)) reachableFrom(child, into);
+  return into;
+}
+
+/** A node, and the file that was opened along with it and follows it. */
+function nodesOfFile(node: BlockNode): BlockNode[] {
+  const below = node.file?.child;
+  return below && !below.monitorOwned ? [node, below] : [node];
+}
+
+/** Closes a node's file, if it has one, without writing anything. */
+export function closeImage(node: BlockNode): void {
+  node.image?.locks.set(node, NO_RIGHTS);
   node.image = undefined;
 }
 
-function dropLocks(node: BlockNode): void {
-  const image = lockedImage(node);
-  if (image === undefined || !node.locked) return;
-  node.locked = false;
-  if (node.readOnly) image.locks.readers--;
-  else image.locks.writers--;
-}
-
-/** Changes a node between read-only and read-write, its file node with it. */
-export function reopen(node: BlockNode, readOnly: boolean): void {
-  if (node.readOnly === readOnly) return;
-  if (readOnly) flushNode(node);
-  const image = lockedImage(node);
-  if (image && node.locked) {
-    image.locks.writers += readOnly ? -1 : 1;
-    image.locks.readers += readOnly ? 1 : -1;
-  }
-  node.readOnly = readOnly;
-  // A file that was opened along with its format follows it.
-  const below = node.file?.child;
-  if (below && !below.monitorOwned) below.readOnly = readOnly;
-  node.pending = !readOnly && node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
+/** What a node that may be written to keeps in the process until a flush, empty. */
+export function startPending(node: BlockNode): void {
+  node.pending = !node.readOnly && node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
 }

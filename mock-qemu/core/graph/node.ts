@@ -1,6 +1,7 @@
 /** The block graph's vocabulary: nodes, the edges that hold them, and what a driver of nodes does. */
 import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
+import type { Rights } from '../rights.ts';
 import type { BlockBackend } from './backend.ts';
 import type { DirtyBitmap } from './bitmap.ts';
 import type { DebugRules } from './blkdebug.ts';
@@ -31,22 +32,28 @@ export interface OpBlocker {
 }
 
 /** What a child is to its parent node. */
-export type ChildRole = 'file' | 'backing' | 'filtered';
+export type ChildRole = 'file' | 'backing' | 'filtered' | 'target';
+/** What a node is to a job that uses it. */
+export type JobRole = 'main node' | 'source' | 'target' | 'intermediate node' | 'base' | 'active node';
 
 /** Who holds a node. */
 export type Parent =
   | { readonly kind: 'node'; readonly node: BlockNode }
   | { readonly kind: 'backend'; readonly backend: BlockBackend }
-  /** A job that writes to the node through a backend of its own (a mirror's target). */
+  /** A job that reads or writes through a backend of its own (a mirror's target). */
   | { readonly kind: 'job-backend'; readonly jobId: string }
   /** A job that must not lose the node. */
-  | { readonly kind: 'job'; readonly jobId: string };
+  | { readonly kind: 'job'; readonly jobId: string; readonly jobType: string };
 
 /** One reference to a node. */
 export interface Edge {
   readonly parent: Parent;
-  readonly role: ChildRole | 'root';
+  readonly role: ChildRole | JobRole | 'root';
   child: BlockNode;
+  /** What the holder needs and shares; nodes work that out from what their own holders want. */
+  rights: Rights;
+  /** What an overlay forbids to do with what is below it. */
+  blocker?: OpBlocker | undefined;
 }
 
 /** What a filter's job wants to know of the writes that pass it. */
@@ -91,6 +98,11 @@ export class BlockNode {
   file: Edge | undefined;
   backing: Edge | undefined;
   filtered: Edge | undefined;
+  /** Where a copy-before-write filter saves to. */
+  target: Edge | undefined;
+  /** A job's filter: works for an active commit, or passes everything on and is about to go. */
+  filterState: 'active' | 'commit' | 'stopped' = 'active';
+  /** Newest last. */
   readonly parents: Edge[] = [];
   /** Newest last. */
   readonly blockers: OpBlocker[] = [];
@@ -99,8 +111,6 @@ export class BlockNode {
   image: ImageFile | undefined;
   /** Written but not flushed: lost with the process. Only formats that cache their metadata have it. */
   pending: ExtentMap | undefined;
-  /** Has the locks of its image. */
-  locked = false;
   hooks: WriteHooks | undefined;
   /** What makes requests to a blkdebug node fail. */
   debug: DebugRules | undefined;

@@ -4,18 +4,15 @@ import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
-import type { Traits } from '../traits.ts';
 import { DebugRules } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
-import { type BlockGraph, lock, unlock } from './graph.ts';
+import { type BlockGraph, closeImage, startPending } from './graph.ts';
 import type { BlockDriver, BlockNode } from './node.ts';
-import { checkFormatMayUse } from './permissions.ts';
 
 /** What opening needs. */
 export interface OpenContext {
   readonly graph: BlockGraph;
   readonly images: ImageStore;
-  readonly traits: Pick<Traits, 'imageLocking'>;
 }
 
 /** Whose node it is. */
@@ -24,6 +21,7 @@ export interface OpenHints {
   readonly monitorOwned?: boolean;
   /** Passed down from the parent where the options do not say. */
   readonly readOnly?: boolean;
+  readonly forceShare?: boolean;
 }
 
 const isObject = (value: Value | undefined): value is Data =>
@@ -65,11 +63,13 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     refuse(`Driver '${driverName}' is not supported by the simulation`);
   const readOnly =
     options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']);
-  if (isOn(options['force-share']) && !readOnly) {
+  const forceShare = hints.forceShare === true || isOn(options['force-share']);
+  if (forceShare && !readOnly) {
     refuse('force-share=on can only be used with read-only images');
   }
   // The child comes first: it is the older node, and its errors come before those of the name.
-  const child = driver.kind === 'protocol' ? undefined : openBelow(context, driver, options, readOnly);
+  const inherited = { readOnly, forceShare };
+  const child = driver.kind === 'protocol' ? undefined : openBelow(context, driver, options, inherited);
   let node: BlockNode | undefined;
   try {
     const name = options['node-name'];
@@ -80,7 +80,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       readOnly,
       monitorOwned: true,
       unmap,
-      forceShare: isOn(options['force-share']),
+      forceShare,
       detectZeroes: detectZeroesOf(options['detect-zeroes']),
     });
     if (child && driver.kind === 'filter') {
@@ -98,13 +98,13 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
 }
 
 /** Opens what a node is put on. */
-function openBelow(context: OpenContext, driver: BlockDriver, options: Data, readOnly: boolean): BlockNode {
-  return openChild(context, driver.kind === 'filter' ? options.image : options.file, readOnly);
+function openBelow(context: OpenContext, driver: BlockDriver, options: Data, hints: OpenHints): BlockNode {
+  return openChild(context, driver.kind === 'filter' ? options.image : options.file, hints);
 }
 
 /** Drops a node that was not opened in full: there is nothing to flush. */
 function discardUnopened(graph: BlockGraph, node: BlockNode): void {
-  unlock(node);
+  closeImage(node);
   node.readOnly = true;
   node.pending = undefined;
   node.monitorOwned = false;
@@ -123,10 +123,8 @@ function openProtocol(context: OpenContext, node: BlockNode, options: Data): voi
 
 function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, options: Data): void {
   context.graph.adopt(node, 'file', child);
-  if (node.driver.supportsBacking) checkFormatMayUse(child, node);
   node.image = imageBelow(child);
-  // A raw node needs no rights, and takes no locks, before it has a user.
-  if (node.driver.supportsBacking) lock(node, context.traits.imageLocking);
+  startPending(node);
   if (node.driver.name === 'raw') return;
   const image = node.image;
   if (image?.format !== node.driver.name) {
@@ -139,7 +137,7 @@ function openBacking(context: OpenContext, node: BlockNode, option: Value | unde
   if (option === undefined) attachHeaderBacking(context, node);
   else if (option !== null) {
     try {
-      context.graph.adopt(node, 'backing', openChild(context, option, true));
+      context.graph.adopt(node, 'backing', openChild(context, option, backingHints(node)));
     } catch (error) {
       if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
       throw error;
@@ -156,7 +154,7 @@ export function attachHeaderBacking(context: OpenContext, node: BlockNode): void
   try {
     const format = image.header.backingFormat ?? probeFormat(context.images, path);
     const file = { driver: 'file', filename: path, 'read-only': true };
-    const backing = openNode(context, { driver: format, file }, { readOnly: true });
+    const backing = openNode(context, { driver: format, file }, backingHints(node));
     context.graph.adopt(node, 'backing', backing);
   } catch (error) {
     if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
@@ -164,9 +162,11 @@ export function attachHeaderBacking(context: OpenContext, node: BlockNode): void
   }
 }
 
-function openChild(context: OpenContext, option: Value | undefined, readOnly: boolean): BlockNode {
+const backingHints = ({ forceShare }: BlockNode): OpenHints => ({ readOnly: true, forceShare });
+
+function openChild(context: OpenContext, option: Value | undefined, hints: OpenHints): BlockNode {
   if (typeof option === 'string') return context.graph.findNodeReference(option);
-  if (isObject(option)) return openNode(context, option, { readOnly });
+  if (isObject(option)) return openNode(context, option, hints);
   return refuse('A block device must be specified for "file"');
 }
 

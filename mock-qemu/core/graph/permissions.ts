@@ -1,15 +1,83 @@
-/** Who may write to a node, and who forbids it: QEMU's permission system as far as block work meets it. */
-import { refuse } from '../errors.ts';
+/**
+ * Who may do what with a node. Each holder of a node needs some rights and shares some; what a node's own holders want
+ * decides what the node wants of those below it, down to the locks of the files.
+ */
+import { CommandError, refuse } from '../errors.ts';
+import { ALL, NO_RIGHTS, namesOf, READ, RESIZE, type Rights, WRITE, WRITE_UNCHANGED } from '../rights.ts';
 import type { BlockBackend } from './backend.ts';
-import { lock } from './graph.ts';
 import type { BlockNode, Edge } from './node.ts';
+
+/** What all holders of a node together need, and what all of them share. */
+export function rightsOn(node: BlockNode): Rights {
+  let { needs, shares } = NO_RIGHTS;
+  for (const edge of node.parents) {
+    const rights = rightsOf(edge);
+    needs |= rights.needs;
+    shares &= rights.shares;
+  }
+  return { needs, shares };
+}
+
+/** What one holder of a node needs and shares. */
+export function rightsOf(edge: Edge): Rights {
+  const { parent, child } = edge;
+  if (parent.kind !== 'node') return edge.rights;
+  const rights = CHILD_RIGHTS[parent.node.driver.name]?.(edge, parent.node) ?? inGeneral(edge, parent.node);
+  return child.forceShare ? { ...rights, shares: ALL } : rights;
+}
+
+/** What a node wants of its child, unless its driver has wishes of its own. */
+function inGeneral({ role }: Edge, parent: BlockNode): Rights {
+  const above = rightsOn(parent);
+  if (role === 'backing') return ofBacking(above);
+  return role === 'file' ? ofStorage(above, parent) : above;
+}
+
+/** An overlay only reads what is below it; whoever bears writes above bears them here. */
+const ofBacking = ({ needs, shares }: Rights): Rights => ({
+  needs: needs & READ,
+  shares: READ | WRITE_UNCHANGED | (shares & WRITE ? WRITE | RESIZE : 0),
+});
+
+/** A format writes its own tables even if nobody writes to it, and nobody else may. */
+const ofStorage = ({ needs, shares }: Rights, parent: BlockNode): Rights => ({
+  needs: needs | READ | (parent.readOnly ? 0 : WRITE | RESIZE),
+  shares: shares & ~(WRITE | RESIZE),
+});
+
+type ChildRights = (edge: Edge, parent: BlockNode) => Rights;
+
+const CHILD_RIGHTS: Readonly<Record<string, ChildRights>> = {
+  raw: (_, parent) => rightsOn(parent),
+  mirror_top(_, parent) {
+    if (parent.filterState === 'stopped') return NO_RIGHTS;
+    const { needs, shares } = rightsOn(parent);
+    // The images between a commit's source and its target are no longer consistent, and the target is written to.
+    if (parent.filterState === 'commit') return { needs: needs & ~READ, shares: shares | WRITE };
+    return { needs, shares };
+  },
+  commit_top: () => NO_RIGHTS,
+  'copy-on-read'(_, parent) {
+    if (parent.filterState === 'stopped') return NO_RIGHTS;
+    const { needs, shares } = rightsOn(parent);
+    return { needs: needs | WRITE_UNCHANGED, shares: shares | WRITE_UNCHANGED };
+  },
+  'copy-before-write'({ role }, parent) {
+    // The guest may write to the target: it may lie on the source.
+    if (role === 'target') return { needs: WRITE, shares: ALL & ~RESIZE };
+    const { needs, shares } = rightsOn(parent);
+    if (parent.parents.length === 0) return { needs, shares };
+    return { needs: needs & WRITE ? needs | READ : needs, shares: shares & ~(WRITE | RESIZE) };
+  },
+};
 
 // QEMU's mirror and commit filters hold what they filter as backing file, the others as file.
 const FILTERED_AS_BACKING = new Set(['mirror_top', 'commit_top']);
 
 function roleName({ parent, role }: Edge): string {
-  if (role !== 'filtered') return role;
-  return parent.kind === 'node' && FILTERED_AS_BACKING.has(parent.node.driver.name) ? 'backing' : 'file';
+  if (role !== 'filtered' || parent.kind !== 'node') return role;
+  if (parent.node.driver.name === 'blkdebug') return 'image';
+  return FILTERED_AS_BACKING.has(parent.node.driver.name) ? 'backing' : 'file';
 }
 
 /** What error texts call a backend. */
@@ -18,170 +86,117 @@ function describeBackend({ name, qdev }: BlockBackend): string {
   return called === undefined ? 'an unnamed block device' : `block device '${called}'`;
 }
 
-/** A holder of a node, as error texts have it. */
-function describe(edge: Edge): string {
-  const { parent, child } = edge;
-  const uses = `(uses node '${child.name}' as '${roleName(edge)}' child)`;
-  if (parent.kind === 'node') return `node '${parent.node.name}' ${uses}`;
-  return `${parent.kind === 'backend' ? describeBackend(parent.backend) : 'an unnamed block device'} ${uses}`;
-}
-
-type Permission = 'consistent read' | 'write' | 'resize';
-
-const isPassThrough = ({ parent, role }: Edge): boolean =>
-  parent.kind === 'node' && (role === 'filtered' || parent.node.driver.name === 'raw');
-
-/** Whether a holder lets nobody else write. Filters and overlays pass on what their own holders want. */
-function forbidsWrites(edge: Edge): boolean {
-  const { parent, role } = edge;
+function describeParent({ parent }: Edge): string {
   switch (parent.kind) {
-    case 'backend':
-      return parent.backend.qdev !== undefined && !parent.backend.sharesWriting;
-    case 'job-backend':
-      return true;
-    case 'job':
-      return false;
     case 'node':
-      return isPassThrough(edge) || role === 'backing' ? parent.node.parents.some(forbidsWrites) : true;
+      return `node '${parent.node.name}'`;
+    case 'backend':
+      return describeBackend(parent.backend);
+    case 'job':
+      return `${parent.jobType} job '${parent.jobId}'`;
+    case 'job-backend':
+      return 'an unnamed block device';
   }
 }
 
-/** Which rights a holder needs. */
-function needs(edge: Edge): readonly Permission[] {
-  const { parent, role } = edge;
-  switch (parent.kind) {
-    case 'backend':
-      if (parent.backend.qdev === undefined) return [];
-      return parent.backend.readOnly ? ['consistent read'] : ['consistent read', 'write'];
-    case 'job-backend':
-      return ['write'];
-    case 'job':
-      return [];
-    case 'node': {
-      const above = parent.node.parents.flatMap(needs);
-      if (role === 'backing') return above.includes('consistent read') ? ['consistent read'] : [];
-      if (isPassThrough(edge)) return [...new Set(above)];
-      return parent.node.readOnly ? ['consistent read'] : ['consistent read', 'write', 'resize'];
+/** A holder of a node, as error texts have it. */
+const describe = (edge: Edge): string =>
+  `${describeParent(edge)} (uses node '${edge.child.name}' as '${roleName(edge)}' child)`;
+
+/** Refuses holders that do not go together; the newest one is looked at first. */
+function checkHolders(node: BlockNode): void {
+  const holders = node.parents.toReversed().map((edge) => ({ edge, rights: rightsOf(edge) }));
+  for (const one of holders) {
+    for (const other of holders) {
+      const missing = one === other ? 0 : other.rights.needs & ~one.rights.shares;
+      if (missing === 0) continue;
+      refuse(
+        `Permission conflict on node '${node.name}': permissions '${namesOf(missing)}' are both required by ` +
+          `${describe(other.edge)} and unshared by ${describe(one.edge)}.`,
+      );
     }
   }
 }
 
+/** The given nodes and all below them, no node before one that holds it. */
+function downwards(roots: readonly BlockNode[]): BlockNode[] {
+  const met = new Set<BlockNode>();
+  const order: BlockNode[] = [];
+  const visit = (node: BlockNode): void => {
+    if (met.has(node)) return;
+    met.add(node);
+    for (const child of childrenOf(node)) visit(child);
+    order.push(node);
+  };
+  for (const root of roots.toReversed()) visit(root);
+  return order.reverse();
+}
+
+/** The nodes that a node holds, the one that it got last first. */
+export const childrenOf = ({ target, backing, file, filtered }: BlockNode): BlockNode[] =>
+  [target, backing, file, filtered].flatMap((edge) => (edge ? [edge.child] : []));
+
+/**
+ * Works out anew what is held of the given nodes and of all below them, and takes the locks that follow from it. Refuses
+ * what does not go together; the locks are then as they were.
+ * @param toReadOnly nodes that have just become read-only
+ */
+export function takeRights(roots: readonly BlockNode[], toReadOnly?: ReadonlySet<BlockNode>): void {
+  const before = new Map<BlockNode, Rights>();
+  const nodes = downwards(roots);
+  try {
+    for (const node of nodes) {
+      checkHolders(node);
+      const rights = rightsOn(node);
+      if (rights.needs & (WRITE | WRITE_UNCHANGED) && node.readOnly) {
+        refuse(
+          toReadOnly?.has(node)
+            ? `Read-only block node '${node.name}' cannot support read-write users`
+            : 'Block node is read-only',
+        );
+      }
+      const held = prepareLocks(node, rights);
+      if (held) before.set(node, held);
+    }
+  } catch (error) {
+    for (const [node, rights] of before) node.image?.locks.set(node, rights);
+    throw error;
+  }
+  settleLocks(nodes);
+}
+
+/** Locks a file for what its node has and for what it is to have; the answer is what it had, if that was less. */
+function prepareLocks(node: BlockNode, rights: Rights): Rights | undefined {
+  const held = locksOf(node);
+  if (held === undefined || node.image === undefined) return undefined;
+  const both = { needs: held.needs | rights.needs, shares: held.shares & rights.shares };
+  if (both.needs === held.needs && both.shares === held.shares) return undefined;
+  const conflict = node.image.locks.conflict(node, rights);
+  if (conflict !== undefined) refuse(conflict);
+  node.image.locks.set(node, both);
+  return held;
+}
+
+const locksOf = (node: BlockNode): Rights | undefined =>
+  node.driver.kind === 'protocol' ? node.image?.locks.of(node) : undefined;
+
+function settleLocks(nodes: readonly BlockNode[]): void {
+  for (const node of nodes) {
+    if (node.driver.kind === 'protocol') node.image?.locks.set(node, rightsOn(node));
+  }
+}
+
+/** As {@link takeRights}, for a change that nobody can refuse: where it leads to a conflict, the locks stay. */
+export function yieldRights(roots: readonly BlockNode[]): void {
+  try {
+    takeRights(roots);
+  } catch (error) {
+    if (!(error instanceof CommandError)) throw error;
+  }
+}
+
+/** Takes locks without asking: before images were locked against each other. */
+export const forceRights = (roots: readonly BlockNode[]): void => settleLocks(downwards(roots));
+
 /** Whether somebody relies on what a node reads as. */
-export const isRead = (node: BlockNode): boolean =>
-  node.parents.some((edge) => needs(edge).includes('consistent read'));
-
-/** Whether somebody who holds a node needs to write to it. */
-export const isWrittenTo = (node: BlockNode): boolean =>
-  node.parents.some((edge) => needs(edge).includes('write'));
-
-/** A holder to be. */
-interface Newcomer {
-  /** As error texts have it, without the node. */
-  readonly called: string;
-  readonly role: string;
-  readonly writes: boolean;
-  /** What it lets nobody else have. */
-  readonly forbids: readonly Permission[];
-}
-
-/** Refuses a newcomer whose rights do not go together with those of a node's holders. */
-function checkNewcomer(
-  node: BlockNode,
-  { called, role, writes, forbids }: Newcomer,
-  others: readonly Edge[] = node.parents,
-): void {
-  const newcomer = `${called} (uses node '${node.name}' as '${role}' child)`;
-  const conflict = (permissions: readonly Permission[], needed: string, unshared: string): never =>
-    refuse(
-      `Permission conflict on node '${node.name}': permissions '${permissions.join(', ')}' are both required by ` +
-        `${needed} and unshared by ${unshared}.`,
-    );
-  const holders = others.toReversed();
-  for (const holder of holders) {
-    const needed = needs(holder).filter((each) => forbids.includes(each));
-    if (needed.length > 0) conflict(needed, describe(holder), newcomer);
-  }
-  const opponent = writes ? holders.find(forbidsWrites) : undefined;
-  if (opponent) conflict(['write'], newcomer, describe(opponent));
-  if (writes && node.readOnly) refuse('Block node is read-only');
-  // Nobody has used the node until now: so it had no locks.
-  if (writes && node.driver.name === 'raw' && !node.locked) lock(node, true);
-}
-
-const STRANGER = 'an unnamed block device';
-
-/** Refuses a writer who is none of a node's holders and minds nobody else. */
-export const checkStrangerMayWrite = (node: BlockNode): void =>
-  checkNewcomer(node, { called: STRANGER, role: 'root', writes: true, forbids: [] });
-
-/** Refuses a device whose rights do not go together with those of a node's holders; it writes unless the node forbids that. */
-export const checkDeviceMayUse = (node: BlockNode, device: string, sharesWriting: boolean): void =>
-  checkNewcomer(node, {
-    called: `block device '${device}'`,
-    role: 'root',
-    writes: !node.readOnly,
-    forbids: sharesWriting ? [] : ['write'],
-  });
-
-/** Refuses to let a read-only device's backend write for once. */
-export function checkBackendMayWrite(node: BlockNode, backend: BlockBackend): void {
-  const others = node.parents.filter(({ parent }) => parent.kind !== 'backend' || parent.backend !== backend);
-  checkNewcomer(
-    node,
-    { called: describeBackend(backend), role: 'root', writes: true, forbids: ['write'] },
-    others,
-  );
-}
-
-/** Refuses to let a mirror write to a node, of which it keeps out all other readers and writers. */
-export const checkMirrorMayOwn = (node: BlockNode): void =>
-  checkNewcomer(node, {
-    called: STRANGER,
-    role: 'root',
-    writes: true,
-    forbids: ['consistent read', 'write', 'resize'],
-  });
-
-/** Refuses to let a backup's filter write to a node; others may write there too. */
-export const checkBackupMayOwn = (node: BlockNode, filterName: string): void =>
-  checkNewcomer(node, {
-    called: `node '${filterName}'`,
-    role: 'target',
-    writes: true,
-    forbids: ['resize'],
-  });
-
-/** Refuses to let somebody format a node that others use. */
-export function checkCreatorMayUse(node: BlockNode): void {
-  const creator = `${STRANGER} (uses node '${node.name}' as 'root' child)`;
-  const rival = node.parents.toReversed().find(forbidsWrites);
-  if (rival) {
-    refuse(
-      `Permission conflict on node '${node.name}': permissions 'write, resize' are both required by ${creator} ` +
-        `and unshared by ${describe(rival)}.`,
-    );
-  }
-  if (node.readOnly) refuse('Block node is read-only');
-}
-
-/** Refuses to put an image format on a node that another one writes to or forbids to write to. */
-export function checkFormatMayUse(node: BlockNode, format: BlockNode, writes = !format.readOnly): void {
-  const newcomer = `node '${format.name}' (uses node '${node.name}' as 'file' child)`;
-  const text = `Permission conflict on node '${node.name}': permissions`;
-  const holdersNeeds = (rival: Edge): void => {
-    const needed = needs(rival).filter((each) => each !== 'consistent read');
-    if (needed.length === 0) return;
-    refuse(
-      `${text} '${needed.join(', ')}' are both required by ${describe(rival)} and unshared by ${newcomer}.`,
-    );
-  };
-  const newcomersNeeds = (rival: Edge): void => {
-    if (!writes || !forbidsWrites(rival)) return;
-    refuse(`${text} 'write, resize' are both required by ${newcomer} and unshared by ${describe(rival)}.`);
-  };
-  // A format that moves over from another file is looked at first.
-  const moves = format.file !== undefined && format.file.child !== node;
-  const checks = moves ? [newcomersNeeds, holdersNeeds] : [holdersNeeds, newcomersNeeds];
-  const rivals = node.parents.filter(({ parent }) => parent.kind !== 'node' || parent.node !== format);
-  for (const rival of rivals.toReversed()) for (const check of checks) check(rival);
-}
+export const isRead = (node: BlockNode): boolean => (rightsOn(node).needs & READ) !== 0;

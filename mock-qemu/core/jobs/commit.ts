@@ -1,25 +1,23 @@
 /** block-commit of an image that is not the top: merges it down, then takes it out of the chain. */
 import type { Errno } from '../errno.ts';
-import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
-import { reopen } from '../graph/graph.ts';
+import { CommandError } from '../errors.ts';
+import { allocatedAbove, copyRange, flushNode } from '../graph/data.ts';
+import type { BlockGraph } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
 import type { ErrorPolicy } from './policy.ts';
 import { rewriteBacking } from './stream.ts';
+import { releaseBackends, releaseNodes } from './transaction.ts';
 import { nextWork } from './walk.ts';
 
 /** A commit's parameters. */
 export interface CommitOptions {
-  /** The image right above `top`. */
-  readonly overlay: BlockNode;
   readonly top: BlockNode;
   readonly base: BlockNode;
   /** What the overlay's header names afterwards; undefined: the base's own name. */
   readonly backingName: string | undefined;
-  /** The commit_top filter, above `top`. */
-  readonly filter: BlockNode;
   readonly onError: ErrorPolicy;
   /** The base was read-only before the job. */
   readonly baseWasReadOnly: boolean;
@@ -28,6 +26,8 @@ export interface CommitOptions {
 /** One running intermediate commit. */
 export class CommitTask implements JobTask {
   readonly options: CommitOptions;
+  /** The commit_top filter, above `top`; undefined: not there yet. */
+  filter: BlockNode | undefined;
 
   constructor(options: CommitOptions) {
     this.options = options;
@@ -83,27 +83,41 @@ export class CommitTask implements JobTask {
   }
 
   prepare(job: Job): JobFailure | undefined {
-    const { overlay, base, filter, backingName } = this.options;
+    const { base, backingName } = this.options;
     const { graph } = job.host;
     const refused = job.host.reach('commit.before-graph-change');
     if (refused !== undefined) return { code: refused };
-    graph.removeFilter(filter);
+    releaseBackends(job, base);
     flushNode(base);
-    if (backingOf(overlay) !== skipFilters(base)) {
-      graph.letGo(overlay.backing);
-      graph.adopt(overlay, 'backing', base);
-    }
+    const overlays = this.#dropIntermediates(graph);
+    if (overlays === undefined) return { code: 'EIO' };
     job.host.reach('commit.after-graph-change');
     const unwritten = job.host.reach('commit.header-write');
     if (unwritten !== undefined) return { code: unwritten };
-    rewriteBacking(overlay, base, backingName);
+    for (const overlay of overlays) rewriteBacking(overlay, base, backingName);
     job.host.reach('commit.after-header');
     return undefined;
   }
 
-  clean(host: JobHost): void {
-    const { filter, base, baseWasReadOnly } = this.options;
-    if (filter.filtered) host.graph.removeFilter(filter);
-    if (baseWasReadOnly) reopen(base, true);
+  /** Puts the base below all that lie on the filter, and names them; undefined: somebody's rights forbid that. */
+  #dropIntermediates(graph: BlockGraph): readonly BlockNode[] | undefined {
+    const { filter } = this;
+    const overlays = (filter?.parents ?? []).flatMap(({ parent, role }) =>
+      parent.kind === 'node' && role === 'backing' ? [parent.node] : [],
+    );
+    try {
+      if (filter) graph.replace(filter, this.options.base);
+      return overlays;
+    } catch (error) {
+      if (error instanceof CommandError) return undefined;
+      throw error;
+    }
+  }
+
+  clean(host: JobHost, job?: Job): void {
+    const { base, baseWasReadOnly } = this.options;
+    if (job) releaseNodes(job);
+    if (this.filter) host.graph.removeFilter(this.filter);
+    if (baseWasReadOnly) host.graph.tryReopen(base, true);
   }
 }

@@ -1,10 +1,10 @@
 /** blockdev-create: formats an image. */
 import { HostError, strerror } from '../errno.ts';
-import { CommandError } from '../errors.ts';
-import { isLocked } from '../graph/graph.ts';
-import type { BlockNode } from '../graph/node.ts';
-import { checkCreatorMayUse } from '../graph/permissions.ts';
-import type { ImageFile, ImageHeader } from '../images.ts';
+import { CommandError, refuse } from '../errors.ts';
+import type { BlockNode, Edge } from '../graph/node.ts';
+import type { ImageFile, ImageHeader, ImageStore } from '../images.ts';
+import { ALL, CREATOR_RIGHTS, RESIZE, WRITE } from '../rights.ts';
+import type { Traits } from '../traits.ts';
 import type { JobRun } from './effects.ts';
 import type { Job, JobTask } from './job.ts';
 
@@ -45,31 +45,41 @@ export class CreateTask implements JobTask {
 
   *#create(job: Job): JobRun {
     const { where } = this.options;
+    let held: Edge | undefined;
     try {
       if ('node' in where) {
         if (job.host.traits.idleJobsYield) yield { type: 'settle' };
         const node = where.node();
         const text = this.#badOptions();
         if (text !== undefined) return { code: 'EINVAL', text };
-        checkCreatorMayUse(node);
+        const creator = { kind: 'job-backend', jobId: job.id } as const;
+        const { graph } = job.host;
+        held = graph.hold(creator, 'root', node, { needs: WRITE | RESIZE, shares: ALL });
         const error = yield { type: 'io', at: 'create.write', op: 'write', node, offset: 0, bytes: 0 };
         if (error !== undefined) return { code: error, text: `Could not create image: ${strerror(error)}` };
         const image = imageOf(node);
         if (image) format(image, this.options);
       } else {
         const { images } = job.host;
-        if (images.exists(where.path) && isLocked(images.open(where.path))) {
-          return { code: 'EINVAL', text: 'Failed to get "write" lock' };
-        }
+        checkMayEmpty(images, where.path, job.host.traits);
         format(images.create(where.path), this.options);
         yield { type: 'settle' };
       }
     } catch (error) {
       return explain(error);
+    } finally {
+      job.host.graph.letGo(held);
     }
     job.host.reach('create.formatted');
     return undefined;
   }
+}
+
+/** Refuses to empty a file that somebody has open; a file that is not there yet is nobody's. */
+export function checkMayEmpty(images: ImageStore, path: string, traits: Pick<Traits, 'imageLocking'>): void {
+  if (!traits.imageLocking || !images.exists(path)) return;
+  const conflict = images.open(path).locks.conflict({}, CREATOR_RIGHTS);
+  if (conflict !== undefined) refuse(conflict);
 }
 
 function explain(error: unknown): { readonly code: 'EINVAL'; readonly text: string } {

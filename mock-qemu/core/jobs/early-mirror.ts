@@ -6,7 +6,6 @@
 import type { Errno } from '../errno.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
 import { allocatedAbove, backingOf, copyRange, flushNode, needsFlush } from '../graph/data.ts';
-import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
@@ -15,6 +14,7 @@ import { finishCopy } from './mirror-copy.ts';
 import type { MirrorSync } from './mirror-options.ts';
 import type { ErrorPolicy } from './policy.ts';
 import { SLICE_NS } from './ratelimit.ts';
+import { releaseBackends } from './transaction.ts';
 
 /** The unit in which these mirrors know what is dirty, and copy. */
 export const EARLY_CHUNK_BYTES = 1 << 20;
@@ -208,8 +208,10 @@ export class EarlyMirrorTask implements JobTask {
     const refused = job.host.reach('pivot.before-graph-change');
     if (refused !== undefined) return { code: refused };
     const { source, target } = this.options;
-    reopen(target, source.readOnly);
-    job.host.graph.replace(source, target);
+    const { graph } = job.host;
+    releaseBackends(job, target);
+    graph.reopen(target, source.readOnly);
+    graph.replace(source, target);
     job.host.reach('pivot.after-graph-change');
     return undefined;
   }

@@ -25,8 +25,11 @@ export interface JobTask {
   prepare?(job: Job): JobFailure | undefined;
   /** Called when the job, after all, does not succeed. */
   abort?(job: Job): void;
-  /** Takes back what the start put into the graph; called at the end in any case, also if the job never ran. */
-  clean?(host: JobHost): void;
+  /**
+   * Takes back what the start put into the graph; called at the end in any case, also if the job never ran.
+   * @param job undefined: it was not even created
+   */
+  clean?(host: JobHost, job?: Job): void;
   /** Whether a cancel is a hard one; left out: always. */
   cancelsHard?(job: Job, force: boolean): boolean;
   /** Copies what is left, at once: where a process that ends lets its READY jobs finish. */

@@ -1,5 +1,6 @@
 /** The mirror job: copies a node while it is written to, then, on completion, puts the copy in its place. */
 import type { Errno } from '../errno.ts';
+import { CommandError } from '../errors.ts';
 import { ABSENT } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
 import {
@@ -11,15 +12,15 @@ import {
   skipFilters,
   writeTo,
 } from '../graph/data.ts';
-import { reopen } from '../graph/graph.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
 import { finishCopy, isZero, sizeMismatch } from './mirror-copy.ts';
-import type { MirrorBacking, MirrorOptions } from './mirror-options.ts';
+import type { MirrorOptions } from './mirror-options.ts';
 import { SLICE_NS } from './ratelimit.ts';
+import { releaseBackends, releaseNodes } from './transaction.ts';
 
 const MAX_REQUEST_BYTES = 1 << 20;
 /**
@@ -337,45 +338,62 @@ export class MirrorTask implements JobTask {
 
   /** The pivot: after this the guest works on the target. */
   prepare(job: Job): JobFailure | undefined {
-    const { source, target, backing, commitBase, replaces } = this.options;
-    const { graph } = job.host;
     this.#dropBitmap();
-    if (commitBase === undefined && !target.backing) {
-      const error = this.#attachBacking(job, backing);
-      if (error) return error;
-    }
-    if (!this.#shouldComplete) return undefined;
+    const unattached = this.#leave(job) ?? this.#attachBacking(job);
+    if (!this.#shouldComplete) return unattached;
     const refused = job.host.reach('pivot.before-graph-change');
     if (refused !== undefined) return { code: refused };
-    const replaced = replaces === undefined ? source : graph.findNode(replaces);
-    if (target.readOnly !== replaced.readOnly) reopen(target, replaced.readOnly);
-    // The filter's parents are the source's: they get the target instead when the filter goes.
-    this.options.filter.hooks = undefined;
-    if (replaced === source) graph.removeFilter(this.options.filter, target);
-    else graph.replace(replaced, target);
+    const unreplaced = this.#replace(job.host);
     job.host.reach('pivot.after-graph-change');
-    return undefined;
+    return unattached ?? unreplaced;
   }
 
-  #attachBacking(job: Job, backing: MirrorBacking): JobFailure | undefined {
-    const { source, sync, target } = this.options;
-    if (backing === 'source-chain') {
-      const below = sync === 'none' ? skipFilters(source) : backingOf(source);
-      if (sync !== 'full' && below && target.driver.supportsBacking)
-        job.host.graph.adopt(target, 'backing', below);
-    } else if (backing === 'open-from-header') {
-      try {
-        attachHeaderBacking(job.host, target);
-      } catch {
-        return { code: 'EPERM' };
-      }
+  /** Neither writes to the target nor keeps anybody from the source any more. */
+  #leave(job: Job): undefined {
+    const { filter, target } = this.options;
+    releaseBackends(job, target);
+    filter.hooks = undefined;
+    filter.filterState = 'stopped';
+    job.host.graph.yieldRights(filter);
+  }
+
+  /** Puts the target where the source, or another image of its chain, is. */
+  #replace({ graph }: JobHost): JobFailure | undefined {
+    const { source, target, replaces } = this.options;
+    const replaced = replaces === undefined ? source : graph.findNode(replaces);
+    graph.tryReopen(target, replaced.readOnly);
+    try {
+      graph.replace(replaced, target);
+      return undefined;
+    } catch (error) {
+      if (error instanceof CommandError) return { code: 'EPERM' };
+      throw error;
     }
-    return undefined;
   }
 
-  clean(host: JobHost): void {
+  #attachBacking(job: Job): JobFailure | undefined {
+    const { source, sync, target, backing, commitBase } = this.options;
+    if (commitBase !== undefined || target.backing) return undefined;
+    try {
+      if (backing === 'source-chain') {
+        const below = sync === 'none' ? skipFilters(source) : backingOf(source);
+        if (sync !== 'full' && below && target.driver.supportsBacking)
+          job.host.graph.adopt(target, 'backing', below);
+      } else if (backing === 'open-from-header') attachHeaderBacking(job.host, target);
+      return undefined;
+    } catch (error) {
+      if (error instanceof CommandError) return { code: 'EPERM' };
+      throw error;
+    }
+  }
+
+  clean(host: JobHost, job?: Job): void {
     this.#dropBitmap();
     const { filter, source } = this.options;
+    if (job) {
+      this.#leave(job);
+      releaseNodes(job);
+    }
     if (filter.filtered) host.graph.removeFilter(filter);
     if (this.#drained === undefined) return;
     this.#drained.pauseCount--;

@@ -1,19 +1,26 @@
 /** All jobs of one machine, and the verbs that act on them. */
 import { refuse } from '../errors.ts';
 import { isIdentifier } from '../graph/graph.ts';
-import type { BlockNode } from '../graph/node.ts';
+import type { BlockNode, Edge, JobRole } from '../graph/node.ts';
+import { NO_RIGHTS, type Rights } from '../rights.ts';
 import type { JobHost } from './host.ts';
 import { Job, type JobOptions, type JobTask } from './job.ts';
 import { JobTransaction, releaseNodes } from './transaction.ts';
+
+/** A node that a job uses. */
+export interface HeldNode {
+  readonly node: BlockNode;
+  readonly as: JobRole;
+  /** Left out: none. */
+  readonly rights?: Rights;
+}
 
 /** A new job, with what it holds. */
 export interface NewJob extends JobOptions {
   readonly task: JobTask;
   readonly speedBytesPerSecond?: number | bigint | undefined;
-  /** Nodes that the job uses and blocks for others. */
-  readonly nodes: readonly BlockNode[];
-  /** A node that the job writes to through a backend of its own. */
-  readonly target?: BlockNode;
+  /** Nodes that the job uses and blocks for others from the start. */
+  readonly nodes: readonly HeldNode[];
   readonly transaction?: JobTransaction | undefined;
 }
 
@@ -46,8 +53,12 @@ export class JobRegistry {
     job.setSpeed(speed);
     this.jobs.unshift(job);
     (options.transaction ?? this.newTransaction()).add(job);
-    for (const node of options.nodes) this.#use(job, node);
-    if (options.target) this.useTarget(job, options.target);
+    try {
+      for (const held of options.nodes) this.use(job, held);
+    } catch (error) {
+      this.discard(job);
+      throw error;
+    }
     return job;
   }
 
@@ -56,10 +67,24 @@ export class JobRegistry {
     this.#whenGone.set(job, then);
   }
 
-  /** Lets a job write to a node through a backend of its own, and blocks the node for others. */
-  useTarget(job: Job, target: BlockNode): void {
-    job.edges.push(this.#host.graph.hold({ kind: 'job-backend', jobId: job.id }, 'root', target));
-    target.blockers.push(job.blocker);
+  /** Lets a job read or write through a backend of its own; refused where others forbid that. */
+  addBackend(job: Job, node: BlockNode, rights: Rights): Edge {
+    const edge = this.#host.graph.hold({ kind: 'job-backend', jobId: job.id }, 'root', node, rights);
+    job.edges.push(edge);
+    return edge;
+  }
+
+  /** Lets a job use a node, and blocks it for others; refused where somebody has rights that do not go with that. */
+  use(job: Job, { node, as, rights = NO_RIGHTS }: HeldNode): void {
+    const parent = { kind: 'job', jobId: job.id, jobType: job.type } as const;
+    job.edges.push(this.#host.graph.hold(parent, as, node, rights));
+    node.blockers.push(job.blocker);
+  }
+
+  /** Drops a job that cannot be started after all. */
+  discard(job: Job): void {
+    job.transition('null');
+    this.forget(job);
   }
 
   newTransaction(): JobTransaction {
@@ -141,11 +166,6 @@ export class JobRegistry {
       afterEach();
       if (this.jobs.includes(job) && job.status === 'concluded') this.userDismiss(job);
     }
-  }
-
-  #use(job: Job, node: BlockNode): void {
-    job.edges.push(this.#host.graph.hold({ kind: 'job', jobId: job.id }, 'root', node));
-    node.blockers.push(job.blocker);
   }
 
   /** Drops a job that was never started, after it has been marked as gone. */

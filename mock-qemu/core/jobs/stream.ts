@@ -1,7 +1,6 @@
 /** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
 import type { Errno } from '../errno.ts';
 import { allocatedAbove, backingOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
-import { reopen } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
@@ -111,10 +110,10 @@ export class StreamTask implements JobTask {
   clean(host: JobHost): void {
     const { filter, top, wasReadOnly } = this.options;
     const { flaps } = host.traits;
-    if (filter.filtered) host.graph.removeFilter(filter);
+    if (filter.filterState !== 'stopped') host.graph.removeFilter(filter);
     if (!this.#prepared) host.flap(top, this.#ran ? flaps.streamAbort : flaps.streamUndo);
     if (!wasReadOnly) return;
-    reopen(top, true);
+    host.graph.tryReopen(top, true);
     host.flap(top, flaps.reopen);
   }
 }

@@ -1,4 +1,5 @@
 /** How jobs end: alone or as a group, by themselves or by hand. */
+import type { BlockNode } from '../graph/node.ts';
 import type { Job } from './job.ts';
 
 /** Jobs that succeed or fail together. A job without company is in a transaction of its own. */
@@ -72,7 +73,7 @@ export class JobTransaction {
       job.transition('aborting');
       job.task.abort?.(job);
     }
-    job.task.clean?.(job.host);
+    job.task.clean?.(job.host, job);
     // A stream keeps its nodes until it is dismissed.
     if (job.type !== 'stream' || job.autoDismiss) releaseNodes(job);
     const stage = job.task.stage?.();
@@ -98,4 +99,13 @@ export function releaseNodes(job: Job): void {
     if (index >= 0) edge.child.blockers.splice(index, 1);
   }
   for (const edge of job.edges.splice(0)) job.host.graph.letGo(edge);
+}
+
+/** Gives back the backends through which a job reads or writes a node; it still holds the node. */
+export function releaseBackends(job: Job, node: BlockNode): void {
+  const given = job.edges.filter(({ parent, child }) => parent.kind === 'job-backend' && child === node);
+  for (const edge of given) {
+    job.edges.splice(job.edges.indexOf(edge), 1);
+    job.host.graph.letGo(edge);
+  }
 }

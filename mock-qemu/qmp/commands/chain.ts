@@ -1,16 +1,25 @@
 /** Starting block-stream and block-commit. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
-import { assert } from '../../../src/util/assert.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
-import { backingOf, chainOf, skipFilters } from '../../core/graph/data.ts';
-import { backendName, checkNotBlocked, isRoot, reopen } from '../../core/graph/graph.ts';
+import { backingOf, belowOf, chainOf, skipFilters } from '../../core/graph/data.ts';
+import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { resolveBacking } from '../../core/images.ts';
 import { CommitTask } from '../../core/jobs/commit.ts';
+import type { Job } from '../../core/jobs/job.ts';
 import type { ErrorPolicy } from '../../core/jobs/policy.ts';
 import { StreamTask } from '../../core/jobs/stream.ts';
+import { NO_RIGHTS, READ, WRITE, WRITE_UNCHANGED } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
-import { createOverFilter, insertFilter, startMirrorJob } from './copy.ts';
+import {
+  appendFilter,
+  commitTargetRights,
+  createJob,
+  createOverFilter,
+  openFilter,
+  startMirrorJob,
+  useIntermediate,
+} from './copy.ts';
 import {
   answerAfter,
   type CommandContext,
@@ -90,30 +99,25 @@ const blockStream: Handler = ({ vm }, args, finish) => {
   if (base === undefined && text(args, 'backing-file') !== undefined) {
     refuse('backing file specified, but streaming the entire chain');
   }
-  return startStream(vm, args, { device, base, involved }, finish);
+  return startStream(vm, args, { device, base }, finish);
 };
 
 /** Starts a stream once the jobs above have been held still for its filter. */
 function startStream(
   vm: Vm,
   args: JsonObject,
-  where: {
-    readonly device: BlockNode;
-    readonly base: BlockNode | undefined;
-    readonly involved: readonly BlockNode[];
-  },
+  where: { readonly device: BlockNode; readonly base: BlockNode | undefined },
   finish: Finish,
 ): typeof LATER {
-  const { device, base, involved } = where;
+  const { device, base } = where;
   const { flaps } = vm.traits;
-  const defaultId = backendName(device);
   const wasReadOnly = device.readOnly;
-  if (wasReadOnly) makeWritable(device);
+  if (wasReadOnly) makeWritable(vm, device);
   const reopens = wasReadOnly ? flaps.reopen : 0;
   vm.flap(device, reopens, () => {
-    const filter = resultOf(() => insertFilterForStream(vm, device, args));
+    const filter = resultOf(() => openFilter(vm, 'copy-on-read', device, { args }));
     if (filter instanceof CommandError) {
-      if (wasReadOnly) reopen(device, true);
+      if (wasReadOnly) vm.graph.tryReopen(device, true);
       vm.flap(device, reopens, () => finish(filter));
       return;
     }
@@ -129,8 +133,7 @@ function startStream(
       finish,
       (then) => vm.flap(device, flaps.streamStart, then),
       () => {
-        const nodes = [filter, ...involved];
-        createOverFilter(vm, { args, defaultId, type: 'stream', task, nodes }).start();
+        createStreamJob(vm, args, task).start();
         return undefined;
       },
     );
@@ -138,23 +141,28 @@ function startStream(
   return LATER;
 }
 
+function createStreamJob(vm: Vm, args: JsonObject, task: StreamTask): Job {
+  const { top, base, filter } = task.options;
+  const shares = READ | WRITE_UNCHANGED;
+  const nodes = [{ node: filter, as: 'main node' }] as const;
+  // The filter is above: the device's backend, if it has one, holds that.
+  const defaultId = backendName(filter);
+  return createOverFilter(vm, { args, defaultId, type: 'stream', task, nodes }, (job) => {
+    vm.jobs.addBackend(job, filter, { needs: READ, shares: shares | WRITE });
+    vm.jobs.use(job, { node: top, as: 'active node', rights: { needs: 0, shares: shares | WRITE } });
+    // Every block is read only once, so nobody may write below.
+    for (let node = belowOf(top); node && node !== base; node = belowOf(node)) {
+      vm.jobs.use(job, { node, as: 'intermediate node', rights: { needs: 0, shares } });
+    }
+  });
+}
+
 /** Makes a node writable for a job. */
-function makeWritable(node: BlockNode): void {
+function makeWritable(vm: Vm, node: BlockNode): void {
   if (node.driver.kind === 'filter') {
     refuse(`Block format '${node.driver.name}' used by node '${node.name}' does not support reopening files`);
   }
-  reopen(node, false);
-}
-
-function insertFilterForStream(vm: Vm, device: BlockNode, args: JsonObject): BlockNode {
-  const name = text(args, 'filter-node-name');
-  try {
-    if (name !== undefined) vm.graph.checkNewName(name);
-  } catch (error) {
-    if (error instanceof CommandError) refuse(`Could not create node: ${error.message}`);
-    throw error;
-  }
-  return insertFilter(vm, 'copy-on-read', device, args);
+  vm.graph.reopen(node, false);
 }
 
 /** The device of a commit: in words of its own, and an empty drive counts as not found. */
@@ -213,7 +221,7 @@ function blockCommit({ vm }: CommandContext, args: JsonObject): undefined {
   if (active && backingName !== undefined) refuse("'backing-file' specified, but 'top' is the active layer");
   const onError = choice<ErrorPolicy>(args, 'on-error', 'report');
   if (active) startActiveCommit(vm, { args, device, base, onError });
-  else startCommit(vm, { args, device, top, base, involved, backingName, onError });
+  else startCommit(vm, { args, device, top, base, backingName, onError });
   return undefined;
 }
 
@@ -228,7 +236,7 @@ function startActiveCommit(
 ): void {
   const { args, device, base, onError } = commit;
   const wasReadOnly = base.readOnly;
-  reopen(base, false);
+  vm.graph.reopen(base, false);
   try {
     startMirrorJob(
       vm,
@@ -249,7 +257,7 @@ function startActiveCommit(
       },
     );
   } catch (error) {
-    if (wasReadOnly) reopen(base, true);
+    if (wasReadOnly) vm.graph.tryReopen(base, true);
     throw error;
   }
 }
@@ -261,21 +269,33 @@ function startCommit(
     readonly device: BlockNode;
     readonly top: BlockNode;
     readonly base: BlockNode;
-    readonly involved: readonly BlockNode[];
     readonly backingName: string | undefined;
     readonly onError: ErrorPolicy;
   },
 ): void {
-  const { args, device, top, base, involved, backingName, onError } = commit;
-  const overlay = chainOf(device).find((node) => backingOf(node) === skipFilters(top));
-  assert(overlay, 'an image below the top has an overlay');
+  const { args, device, top, base, backingName, onError } = commit;
   const baseWasReadOnly = base.readOnly;
-  reopen(base, false);
+  const task = new CommitTask({ top, base, backingName, onError, baseWasReadOnly });
+  const nodes = [{ node: device, as: 'main node' }] as const;
   const defaultId = backendName(device);
-  const filter = insertFilter(vm, 'commit_top', top, args);
-  const task = new CommitTask({ overlay, top, base, backingName, filter, onError, baseWasReadOnly });
-  const nodes = [...new Set([device, overlay, filter, ...involved])];
-  createOverFilter(vm, { args, defaultId, type: 'commit', task, nodes }).start();
+  const job = createJob(vm, { args, defaultId, type: 'commit', task, nodes });
+  try {
+    vm.graph.reopen(base, false);
+    task.filter = appendFilter(vm, 'commit_top', top, { args });
+    for (let node: BlockNode | undefined = top; node && node !== base; node = belowOf(node)) {
+      useIntermediate(vm, job, node, base);
+    }
+    vm.jobs.use(job, { node: base, as: 'base' });
+    const { needs } = commitTargetRights(top, base);
+    vm.jobs.addBackend(job, base, { needs: needs | READ, shares: READ | WRITE_UNCHANGED });
+    vm.jobs.addBackend(job, top, NO_RIGHTS);
+  } catch (error) {
+    if (baseWasReadOnly) vm.graph.tryReopen(base, true);
+    vm.jobs.discard(job);
+    if (task.filter) vm.graph.removeFilter(task.filter);
+    throw error;
+  }
+  job.start();
 }
 
 /** Start commands of jobs on a chain. */

@@ -1,18 +1,19 @@
 /** Starting mirrors and backups. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
-import { backingOf, chainOf, skipFilters } from '../../core/graph/data.ts';
+import { backingOf, belowOf, chainOf, skipFilters } from '../../core/graph/data.ts';
 import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode, probeFormat } from '../../core/graph/open.ts';
-import { checkBackupMayOwn, checkMirrorMayOwn } from '../../core/graph/permissions.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
 import type { Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import { MirrorTask } from '../../core/jobs/mirror.ts';
 import type { MirrorBacking, MirrorOptions, MirrorSync } from '../../core/jobs/mirror-options.ts';
 import type { ErrorPolicy } from '../../core/jobs/policy.ts';
+import type { HeldNode } from '../../core/jobs/registry.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
+import { ALL, READ, RESIZE, type Rights, WRITE, WRITE_UNCHANGED } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createImageFile } from './nodes.ts';
 import {
@@ -36,51 +37,92 @@ const MAX_GRANULARITY = 64 << 20;
 const defaultGranularity = (target: BlockNode): number =>
   Math.min(65536, Math.max(4096, skipFilters(target).image?.header.clusterSizeBytes ?? 65536));
 
-/** Inserts a filter that a job needs above a node; a name that the user gave makes it visible. */
-export function insertFilter(
-  vm: Vm,
-  driver: keyof typeof DRIVERS,
-  above: BlockNode,
-  args: JsonObject,
-  target?: BlockNode,
-): BlockNode {
+/** A filter that a job needs above a node, not there yet; a name that the user gave makes it visible. */
+function addFilter(vm: Vm, driver: keyof typeof DRIVERS, above: BlockNode, args: JsonObject): BlockNode {
   const name = text(args, 'filter-node-name');
-  const filter = vm.graph.add({
+  const follows = driver === 'copy-before-write' && vm.traits.backupFilterFollows && above.readOnly;
+  return vm.graph.add({
     name,
     driver: DRIVERS[driver],
-    readOnly: above.readOnly && (driver !== 'copy-before-write' || vm.traits.backupFilterFollows),
+    readOnly: driver === 'commit_top' || follows,
     // Backups show their filter even if nobody named it.
     implicit: name === undefined && driver !== 'copy-before-write',
   });
-  // A target that lies on its source stays there: the filter will hold the target.
-  vm.graph.insertAbove(filter, above, ({ parent }) => parent.kind === 'node' && parent.node === target);
+}
+
+/** Puts the filter of a mirror or a commit above a node. */
+export function appendFilter(
+  vm: Vm,
+  driver: 'mirror_top' | 'commit_top',
+  above: BlockNode,
+  { args, state = 'active' }: { readonly args: JsonObject; readonly state?: BlockNode['filterState'] },
+): BlockNode {
+  const filter = addFilter(vm, driver, above, args);
+  filter.filterState = state;
+  try {
+    vm.graph.insertAbove(filter, 'filtered', above);
+  } catch (error) {
+    vm.graph.collect(filter);
+    throw error;
+  }
   return filter;
 }
 
-/** Creates a job whose filter is in place; when that is refused, the filter goes again. */
-export function createOverFilter(
+/** Opens the filter of a stream or a backup over a node, as blockdev-add would, then puts it above. */
+export function openFilter(
   vm: Vm,
-  job: {
-    readonly args: JsonObject;
-    readonly defaultId: string;
-    readonly type: JobType;
-    readonly task: JobTask;
-    readonly nodes: readonly BlockNode[];
-    readonly target?: BlockNode;
-    readonly transaction?: JobTransaction | undefined;
-  },
-): Job {
-  const { args, defaultId, ...rest } = job;
+  driver: 'copy-on-read' | 'copy-before-write',
+  above: BlockNode,
+  { args, target }: { readonly args: JsonObject; readonly target?: BlockNode },
+): BlockNode {
+  let filter: BlockNode | undefined;
+  let step = 'create';
   try {
-    return vm.jobs.create({
-      ...rest,
-      id: text(args, 'job-id') ?? defaultId,
-      autoFinalize: flag(args, 'auto-finalize'),
-      autoDismiss: flag(args, 'auto-dismiss'),
-      speedBytesPerSecond: exactInteger(args, 'speed'),
-    });
+    filter = addFilter(vm, driver, above, args);
+    vm.graph.adopt(filter, 'filtered', above);
+    if (target) vm.graph.adopt(filter, 'target', target);
+    step = 'replace';
+    // A target that lies on its source stays there: the filter holds the target.
+    vm.graph.replace(above, filter);
+  } catch (error) {
+    if (filter) vm.graph.collect(filter);
+    if (error instanceof CommandError) refuse(`Could not ${step} node: ${error.message}`);
+    throw error;
+  }
+  return filter;
+}
+
+/** A job about to be created, but for what every start command says. */
+interface FilterJob {
+  readonly args: JsonObject;
+  readonly defaultId: string;
+  readonly type: JobType;
+  readonly task: JobTask;
+  readonly nodes: readonly HeldNode[];
+  readonly transaction?: JobTransaction | undefined;
+}
+
+/** Creates a job with what its command says of all jobs. */
+export function createJob(vm: Vm, { args, defaultId, ...rest }: FilterJob): Job {
+  return vm.jobs.create({
+    ...rest,
+    id: text(args, 'job-id') ?? defaultId,
+    autoFinalize: flag(args, 'auto-finalize'),
+    autoDismiss: flag(args, 'auto-dismiss'),
+    speedBytesPerSecond: exactInteger(args, 'speed'),
+  });
+}
+
+/** Creates a job whose filter is in place, and lets it take what it needs; where that is refused, the filter goes again. */
+export function createOverFilter(vm: Vm, job: FilterJob, equip: (job: Job) => void = () => undefined): Job {
+  let created: Job | undefined;
+  try {
+    created = createJob(vm, job);
+    equip(created);
+    return created;
   } catch (error) {
     job.task.clean?.(vm);
+    if (created) vm.jobs.discard(created);
     throw error;
   }
 }
@@ -164,26 +206,47 @@ export function startMirrorJob(
   options: Omit<MirrorOptions, 'filter' | 'bitmapOn'>,
 ): void {
   const { source, target } = options;
-  const driver = job.type === 'commit' ? 'commit_top' : 'mirror_top';
-  const filter = insertFilter(vm, driver === 'commit_top' ? 'mirror_top' : driver, source, job.args);
+  // Whatever the job is called: a copy onto an image of the source's own chain is a commit.
+  const isCommit = chainOf(source).includes(target);
+  const state = isCommit ? 'commit' : 'active';
+  const filter = appendFilter(vm, 'mirror_top', source, { args: job.args, state });
   const task = new MirrorTask({
     ...options,
     filter,
     bitmapOn: vm.traits.jobBitmapsOn === 'filter' ? filter : source,
   });
-  const between = chainOf(source).slice(1);
-  const inTheWay = between.slice(0, Math.max(0, between.indexOf(target)));
-  const created = createOverFilter(vm, { ...job, task, nodes: [filter, source, ...inTheWay] });
-  try {
-    if (job.type === 'mirror') checkMirrorMayOwn(target);
-  } catch (error) {
-    task.clean(vm);
-    created.transition('null');
-    vm.jobs.forget(created);
-    throw error;
-  }
-  vm.jobs.useTarget(created, target);
+  // The source must not be resized while it is copied.
+  const rights = { needs: READ, shares: ALL & ~RESIZE };
+  const nodes = [{ node: filter, as: 'main node', rights }] as const;
+  const created = createOverFilter(vm, { ...job, task, nodes }, (each) => {
+    if (isCommit) vm.jobs.addBackend(each, target, commitTargetRights(source, target));
+    else if (chainOf(source).includes(skipFilters(target))) {
+      refuse("Cannot mirror to a filter on top of a node in the source's backing chain");
+    } else vm.jobs.addBackend(each, target, { needs: WRITE, shares: WRITE_UNCHANGED });
+    vm.jobs.use(each, { node: source, as: 'source', rights: { needs: 0, shares: ALL & ~RESIZE } });
+    vm.jobs.use(each, { node: target, as: 'target' });
+    if (isCommit) useIntermediates(vm, each, source, target);
+  });
   created.start();
+}
+
+/** What a commit needs of an image into which it merges others: more, if it has to grow. */
+export const commitTargetRights = (source: BlockNode, target: BlockNode): Rights => ({
+  needs: target.lengthBytes < source.lengthBytes ? WRITE | RESIZE : WRITE,
+  shares: ALL & ~RESIZE,
+});
+
+/** Keeps others from relying on the images between a commit's source and its target. */
+function useIntermediates(vm: Vm, job: Job, source: BlockNode, target: BlockNode): void {
+  for (let node = belowOf(source); node && node !== target; node = belowOf(node)) {
+    useIntermediate(vm, job, node, target);
+  }
+}
+
+/** Writes are allowed, for what forbids them on a node forbids them on all below; filters of the target may be read. */
+export function useIntermediate(vm: Vm, job: Job, node: BlockNode, target: BlockNode): void {
+  const shares = skipFilters(node) === skipFilters(target) ? ALL & ~RESIZE : WRITE | WRITE_UNCHANGED;
+  vm.jobs.use(job, { node, as: 'intermediate node', rights: { needs: 0, shares } });
 }
 
 function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
@@ -300,8 +363,7 @@ export function createBackup(
   checkPerf(args);
   if (source.lengthBytes !== target.lengthBytes) refuse('Source and target image have different sizes');
   const defaultId = backendName(source);
-  checkBackupTarget(vm, target, args);
-  const filter = insertFilter(vm, 'copy-before-write', source, args, target);
+  const filter = openFilter(vm, 'copy-before-write', source, { args, target });
   const sync = kind === 'drive-backup' && mode === 'top' && !backingOf(source) ? 'full' : mode;
   const task = new BackupTask({
     bitmapOn: vm.traits.jobBitmapsOn === 'filter' ? filter : source,
@@ -321,22 +383,13 @@ export function createBackup(
     defaultId,
     type: 'backup',
     task,
-    // The target is the filter's, not a backend's.
-    nodes: [filter, target],
+    // The filter holds the target: the job itself needs no rights.
+    nodes: [
+      { node: filter, as: 'main node' },
+      { node: target, as: 'target' },
+    ],
     transaction,
   });
-}
-
-/** What inserting the filter of a backup may meet at the target. */
-function checkBackupTarget(vm: Vm, target: BlockNode, args: JsonObject): void {
-  try {
-    const name = text(args, 'filter-node-name');
-    if (name !== undefined) vm.graph.checkNewName(name);
-    checkBackupMayOwn(target, name ?? vm.graph.autoName());
-  } catch (error) {
-    if (error instanceof CommandError) refuse(`Could not create node: ${error.message}`);
-    throw error;
-  }
 }
 
 const perfOf = (args: JsonObject): JsonObject => (isObject(args['x-perf']) ? args['x-perf'] : {});

@@ -14,6 +14,7 @@ import { EarlyMirrorTask } from '../../core/jobs/early-mirror.ts';
 import type { Job, JobTask } from '../../core/jobs/job.ts';
 import type { MirrorSync } from '../../core/jobs/mirror-options.ts';
 import type { ErrorPolicy } from '../../core/jobs/policy.ts';
+import { ALL, deviceRights, WRITE } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
 import { createOverFilter } from './copy.ts';
 import { createImageFile } from './nodes.ts';
@@ -106,7 +107,7 @@ export function prepareMirror(context: CommandContext, args: JsonObject, wanted:
   const sync = wanted === 'top' && backingOf(source) === undefined ? 'full' : wanted;
   checkSpeed(context, args, path);
   if (!existing) opening(path, () => createTarget(vm, path, format ?? 'raw', source, sync));
-  const nodes = [source];
+  const nodes = [{ node: source, as: 'main node' }] as const;
   const target = opening(path, () => {
     try {
       return openFile(vm, path, format, { backing: null });
@@ -131,13 +132,10 @@ export function prepareMirror(context: CommandContext, args: JsonObject, wanted:
         showsEarly: profile.bugs.offsetReachesLenEarly,
       });
       const speed = exactInteger(args, 'speed') ?? 0;
-      createOverFilter(vm, {
-        args: { speed },
-        defaultId: device,
-        type: 'mirror',
-        task,
-        nodes,
-        target,
+      const early = { args: { speed }, defaultId: device, type: 'mirror', task, nodes } as const;
+      createOverFilter(vm, early, (job) => {
+        vm.jobs.addBackend(job, target, { needs: WRITE, shares: ALL });
+        vm.jobs.use(job, { node: target, as: 'target' });
       }).start();
     },
   };
@@ -183,7 +181,8 @@ function switchImage(vm: Vm, drive: BlockBackend, args: JsonObject): undefined {
   const oldPath = before && imageBelow(before)?.path;
   const oldFormat = before?.driver.name;
   const put = (node: BlockNode) => {
-    drive.root = vm.graph.hold({ kind: 'backend', backend: drive }, 'root', node);
+    const rights = deviceRights(drive.readOnly);
+    drive.root = vm.graph.hold({ kind: 'backend', backend: drive }, 'root', node, rights);
   };
   if (vm.reach('pivot.before-graph-change') !== undefined) refuseOpen(path);
   vm.graph.letGo(drive.root);

@@ -1,11 +1,11 @@
 /** human-monitor-command: the few commands of the human monitor that block work uses. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError } from '../../core/errors.ts';
-import type { BlockBackend } from '../../core/graph/backend.ts';
+import { BlockBackend } from '../../core/graph/backend.ts';
 import { chainOf, skipImplicit } from '../../core/graph/data.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
-import type { BlockNode } from '../../core/graph/node.ts';
-import { checkBackendMayWrite, checkStrangerMayWrite } from '../../core/graph/permissions.ts';
+import type { BlockNode, Edge } from '../../core/graph/node.ts';
+import { WRITE } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
 import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
 import { infoSnapshots, snapshotHmp } from './snapshots.ts';
@@ -42,12 +42,12 @@ function placeOfDevice(vm: Vm, name: string): Place | string {
   return { node: backend.node, backend };
 }
 
-/** Why a node cannot be written to from outside its device. */
-function writeConflict({ node, backend }: Place): string | undefined {
-  if (backend !== undefined && !backend.readOnly) return undefined;
+/** Lets a command write through a backend, if that is what it does; what it got stays. A text: why it may not. */
+function extendRights(vm: Vm, root: Edge, writes: boolean): string | undefined {
+  const { needs, shares } = root.rights;
+  if (!writes || needs & WRITE) return undefined;
   try {
-    if (backend) checkBackendMayWrite(node, backend);
-    else checkStrangerMayWrite(node);
+    vm.graph.setRights(root, { needs: needs | WRITE, shares });
     return undefined;
   } catch (error) {
     if (error instanceof CommandError) return `${error.message}\r\n`;
@@ -55,16 +55,20 @@ function writeConflict({ node, backend }: Place): string | undefined {
   }
 }
 
+const borrow = (vm: Vm, node: BlockNode): Edge =>
+  vm.graph.hold({ kind: 'backend', backend: new BlockBackend('') }, 'root', node);
+
 function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeof LATER {
   const byDevice = args[0] === '-d';
   const [name = '', command = ''] = byDevice ? args.slice(1) : args;
   const place = placeOf(vm, name, byDevice);
   if (typeof place === 'string') return place;
   // A backend that comes and goes for one command; it is its going that holds jobs still.
+  const borrowed = place.backend ? undefined : borrow(vm, place.node);
   const answer = (text: string): void => {
-    if (place.backend) finish(text);
-    else vm.flap(place.node, vm.traits.flaps.borrow, () => finish(text));
-    vm.graph.releaseUnused(place.node);
+    if (borrowed) vm.flap(place.node, vm.traits.flaps.borrow, () => finish(text));
+    else finish(text);
+    vm.graph.letGo(borrowed);
   };
   const io = parseIo(command);
   if (typeof io === 'string') {
@@ -72,7 +76,8 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
     answer('');
     return LATER;
   }
-  const conflict = io.op === 'read' || io.op === 'flush' ? undefined : writeConflict(place);
+  const root = borrowed ?? place.backend?.root;
+  const conflict = root && extendRights(vm, root, io.op !== 'read' && io.op !== 'flush');
   if (conflict !== undefined) {
     answer(conflict);
     return LATER;

@@ -7,18 +7,16 @@ import {
   blockedReason,
   checkNotBlocked,
   hasBackend,
-  isLocked,
   isRoot,
   refuseNoDevice,
   refuseNoMedium,
-  reopen,
 } from '../../core/graph/graph.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { openNode } from '../../core/graph/open.ts';
 import { isRead } from '../../core/graph/permissions.ts';
 import type { ImageHeader } from '../../core/images.ts';
-import { CreateTask, format } from '../../core/jobs/create.ts';
+import { CreateTask, checkMayEmpty, format } from '../../core/jobs/create.ts';
 import { rewriteBacking } from '../../core/jobs/stream.ts';
 import type { Vm } from '../../core/vm.ts';
 import {
@@ -168,7 +166,7 @@ export function createImageFile(
       refuse('Error: Trying to create an image with the same filename as the backing file');
     }
     vm.options.print('stdout', formatting(path, options, backingName));
-    if (vm.images.exists(path) && isLocked(vm.images.open(path))) refuse('Failed to get "write" lock');
+    checkMayEmpty(vm.images, path, vm.traits);
     format(vm.images.create(path), {
       format: driver === 'qcow2' ? 'qcow2' : 'raw',
       sizeBytes,
@@ -258,18 +256,25 @@ function checkSnapshotSource(node: BlockNode): void {
   flushNode(node);
 }
 
+/** Puts the overlay on top at once: the following actions of a transaction find it there. */
 function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSnapshot {
+  vm.reach('snapshot.before-graph-change');
+  try {
+    vm.graph.insertAbove(overlay, 'backing', node);
+  } catch (error) {
+    vm.graph.collect(overlay);
+    throw error;
+  }
   return {
     commit() {
-      vm.reach('snapshot.before-graph-change');
-      vm.graph.replace(node, overlay);
-      vm.graph.adopt(overlay, 'backing', node);
-      reopen(node, true);
+      vm.graph.tryReopen(node, true);
       vm.reach('snapshot.after-graph-change');
       // Nobody may have been there to hold it.
       vm.graph.collect(overlay);
     },
     abort() {
+      vm.graph.forceReplace(overlay, node);
+      vm.graph.letGo(overlay.backing);
       vm.graph.collect(overlay);
     },
   };

@@ -1,21 +1,22 @@
 /** blockdev-reopen: gives nodes that are open other options, all of them or none. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
 import { refuse } from '../../core/errors.ts';
-import { chainOf, flushNode, skipFilters } from '../../core/graph/data.ts';
-import { lock, reopen, unlock } from '../../core/graph/graph.ts';
+import { chainOf, skipFilters } from '../../core/graph/data.ts';
+import type { Reopening } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
-import { checkFormatMayUse, isWrittenTo } from '../../core/graph/permissions.ts';
 import type { Vm } from '../../core/vm.ts';
 import { type CommandTable, flag, type Handler, isObject, needText, objects, text } from './table.ts';
 
-/** A change that has passed every check. */
-type Change = () => void;
+/** What becomes of a node, all but its rights checked. */
+interface Change extends Reopening {
+  readonly unmap: boolean;
+}
 
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
 
 /** Checks new options of one node; what they leave out goes back to its default. */
-function prepare(vm: Vm, options: JsonObject): readonly Change[] {
+function prepare(vm: Vm, options: JsonObject): Change {
   const name = text(options, 'node-name');
   if (name === undefined) return refuse('node-name not specified');
   const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
@@ -26,11 +27,13 @@ function prepare(vm: Vm, options: JsonObject): readonly Change[] {
   }
   const filename = text(options, 'filename');
   if (filename !== undefined && filename !== node.image?.path) refuseChange('filename');
-  return [
-    ...prepareFile(vm, node, options),
-    ...prepareBacking(vm, node, options.backing),
-    prepareRights(node, options),
-  ];
+  const children = { ...fileOf(vm, node, options.file), ...backingOption(vm, node, options.backing) };
+  return {
+    node,
+    readOnly: flag(options, 'read-only') ?? false,
+    children,
+    unmap: options.discard === 'unmap',
+  };
 }
 
 /** A child by name may be another one; one that is described in place stays the one that it is. */
@@ -44,36 +47,22 @@ function childOf(vm: Vm, node: BlockNode, role: ChildRole, option: Json): BlockN
   return present;
 }
 
-function prepareFile(vm: Vm, node: BlockNode, options: JsonObject): readonly Change[] {
-  const option = options.file;
-  const child = option === undefined ? undefined : childOf(vm, node, 'file', option);
-  if (!child || child === node.file?.child) return [];
-  checkNoCycle(node, child, 'file');
-  checkFormatMayUse(child, node, flag(options, 'read-only') !== true);
-  const image = imageBelow(child);
-  if (node.driver.supportsBacking && image?.format !== node.driver.name) {
+function fileOf(vm: Vm, node: BlockNode, option: Json | undefined): Reopening['children'] {
+  const file = option === undefined ? undefined : childOf(vm, node, 'file', option);
+  if (!file || file === node.file?.child) return {};
+  checkNoCycle(node, file, 'file');
+  if (node.driver.supportsBacking && imageBelow(file)?.format !== node.driver.name) {
     refuse(`Image is not in ${node.driver.name} format`);
   }
-  return [
-    () => {
-      flushNode(node);
-      unlock(node);
-      replaceChild(vm, node, 'file', child);
-      node.image = image;
-      lock(node, vm.traits.imageLocking);
-    },
-  ];
+  return { file };
 }
 
-function prepareBacking(vm: Vm, node: BlockNode, option: Json | undefined): readonly Change[] {
-  if (option === undefined) {
-    if (node.backing) refuse(`backing is missing for '${node.name}'`);
-    return [];
-  }
-  const child = option === null ? undefined : childOf(vm, node, 'backing', option);
-  if (child === node.backing?.child) return [];
-  if (child) checkNoCycle(node, child, 'backing');
-  return [() => replaceChild(vm, node, 'backing', child)];
+function backingOption(vm: Vm, node: BlockNode, option: Json | undefined): Reopening['children'] {
+  if (option === undefined) return node.backing ? refuse(`backing is missing for '${node.name}'`) : {};
+  const backing = option === null ? undefined : childOf(vm, node, 'backing', option);
+  if (backing === node.backing?.child) return {};
+  if (backing) checkNoCycle(node, backing, 'backing');
+  return { backing };
 }
 
 function checkNoCycle(node: BlockNode, child: BlockNode, role: ChildRole): void {
@@ -82,36 +71,18 @@ function checkNoCycle(node: BlockNode, child: BlockNode, role: ChildRole): void 
   }
 }
 
-function replaceChild(vm: Vm, node: BlockNode, role: ChildRole, child: BlockNode | undefined): void {
-  const before = node[role];
-  node[role] = undefined;
-  if (child) vm.graph.adopt(node, role, child);
-  vm.graph.letGo(before);
-}
-
-function prepareRights(node: BlockNode, options: JsonObject): Change {
-  const readOnly = flag(options, 'read-only') ?? false;
-  if (readOnly && !node.readOnly && isWrittenTo(node)) {
-    refuse(`Read-only block node '${node.name}' cannot support read-write users`);
-  }
-  const locks = node.driver.kind === 'format' ? node.image?.locks : undefined;
-  if (!readOnly && node.readOnly && locks && locks.writers + locks.readers > 1) {
-    refuse('Failed to get "write" lock');
-  }
-  return () => {
-    reopen(node, readOnly);
-    node.unmap = options.discard === 'unmap';
-  };
-}
-
 const blockdevReopen: Handler = ({ vm, profile }, args) => {
   const list = objects(args.options);
   if (list.length === 0 && profile.bugs.emptyReopenAborts) {
     vm.options.print('stderr', "bdrv_reopen_multiple: Assertion `bs_queue != NULL' failed.\n");
     vm.die(null, 'SIGABRT');
   }
-  const changes = list.flatMap((options) => prepare(vm, options));
-  for (const change of changes) change();
+  const changes = list.map((options) => prepare(vm, options));
+  vm.graph.reopenAll(changes);
+  for (const { node, unmap } of changes) {
+    node.unmap = unmap;
+    if (node.file) node.image = imageBelow(node);
+  }
   return undefined;
 };
 

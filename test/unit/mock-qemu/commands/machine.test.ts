@@ -82,7 +82,7 @@ describe('life', () => {
     const image = bench.store.open('/img/top');
     expect(image.extents.at(5 * MIB, 8 * MIB).tag).toBe(9);
     expect([8, -1]).toContain(image.extents.at(6 * MIB, 8 * MIB).tag);
-    expect(image.locks).toEqual({ writers: 0, readers: 0 });
+    expect(image.locks.counts).toEqual({ writers: 0, readers: 0 });
   });
 
   test('equal seeds and inputs give equal traces', () => {

@@ -42,7 +42,7 @@ describe('blockdev-reopen', () => {
     [
       node('b', { file: 'fa' }),
       expect.stringMatching(
-        /^Permission conflict on node 'fa': .* by node 'a' \(uses node 'fa' as 'file' child\)\.$/,
+        /^Permission conflict on node 'fa': .* by node 'a' \(.*\) and unshared by node 'b' \(uses node 'fa' as 'file' child\)\.$/,
       ),
     ],
   ])('%j is refused', (options, complaint) => {
@@ -56,9 +56,9 @@ describe('blockdev-reopen', () => {
     expect(reopen(bench, node('o', { backing: null }))).toEqual({});
     expect(bench.qemu.vm.graph.nodes.get('o')?.backing).toBeUndefined();
     expect(reopen(bench, node('a', { 'read-only': true }))).toEqual({});
-    expect(bench.store.open('/img/a').locks).toEqual({ readers: 1, writers: 0 });
+    expect(bench.store.open('/img/a').locks.counts).toEqual({ readers: 1, writers: 0 });
     expect(reopen(bench, node('a'))).toEqual({});
-    expect(bench.store.open('/img/a').locks).toEqual({ readers: 0, writers: 1 });
+    expect(bench.store.open('/img/a').locks.counts).toEqual({ readers: 0, writers: 1 });
     expect(reopen(bench, node('a', { discard: 'unmap' }))).toEqual({});
     expect(bench.qemu.vm.graph.nodes.get('a')?.unmap).toBe(true);
   });

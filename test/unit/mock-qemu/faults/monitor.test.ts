@@ -144,10 +144,10 @@ describe('the process', () => {
     bench.idle();
     expect(bench.heard()).toEqual([]);
     expect(bench.exit).toBeUndefined();
-    expect(bench.store.open('/img/top').locks.writers).toBe(1);
+    expect(bench.store.open('/img/top').locks.counts.writers).toBe(1);
     bench.input({ type: 'signal', signal: 'SIGKILL' });
     expect(bench.signal).toBe('SIGKILL');
-    expect(bench.store.open('/img/top').locks.writers).toBe(0);
+    expect(bench.store.open('/img/top').locks.counts.writers).toBe(0);
   });
 });
 

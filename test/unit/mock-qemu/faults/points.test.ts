@@ -30,7 +30,7 @@ describe('every fault point', () => {
       expect(bench.exit).toBeNull();
       expect(bench.afterExit).toEqual([]);
       for (const path of IMAGES.filter((each) => bench.store.exists(each))) {
-        expect(bench.store.open(path).locks).toEqual({ readers: 0, writers: 0 });
+        expect(bench.store.open(path).locks.counts).toEqual({ readers: 0, writers: 0 });
       }
     },
   );
