@@ -28,7 +28,9 @@ const DISK_DRIVERS = new Set([
 
 /** -drive, drive_add: a named backend over nodes that have no names. */
 export function addDrive(vm: Vm, options: Data): BlockBackend {
-  const { id, file, format, readonly: readOnly, 'node-name': nodeName } = options;
+  const { id, file, format, 'node-name': nodeName } = options;
+  // Either spelling.
+  const readOnly = options['read-only'] ?? options.readonly;
   const path = typeof file === 'string' ? file : undefined;
   const rights = { 'read-only': readOnly === 'on' };
   const node =
@@ -42,6 +44,7 @@ export function addDrive(vm: Vm, options: Data): BlockBackend {
         });
   const name = typeof id === 'string' ? id : '';
   const backend = vm.addBackend(name, node, driveRights(node?.readOnly ?? true));
+  backend.readOnly = readOnly === 'on';
   setPolicies(backend, options);
   return backend;
 }

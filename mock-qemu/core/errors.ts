@@ -4,6 +4,7 @@ export type ErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotActive' 
 /** What a refusal is about, for generations that have another text, class or data for it. */
 export type Grounds =
   | { readonly kind: 'device-not-found' | 'no-medium' | 'in-use'; readonly device: string }
+  | { readonly kind: 'not-removable' | 'not-encrypted'; readonly device: string }
   | { readonly kind: 'not-active' | 'not-ready' | 'job-paused'; readonly device: string }
   | { readonly kind: 'base-not-found'; readonly base: string }
   | { readonly kind: 'open-failed'; readonly filename: string }

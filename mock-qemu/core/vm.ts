@@ -372,12 +372,15 @@ export class Vm implements JobHost {
   /** A device's backend over a node; `name` as -drive's id. */
   addBackend(name: string, node: BlockNode | undefined, rights?: Rights): BlockBackend {
     const backend = new BlockBackend(name);
-    if (node) {
-      backend.root = this.graph.hold({ kind: 'backend', backend }, 'root', node, rights);
-      backend.readOnly = node.readOnly;
-    }
+    if (node) this.fill(backend, node, rights);
     this.graph.backends.push(backend);
     return backend;
+  }
+
+  /** Gives a backend its node. */
+  fill(backend: BlockBackend, node: BlockNode, rights?: Rights): void {
+    backend.root = this.graph.hold({ kind: 'backend', backend }, 'root', node, rights);
+    backend.readOnly = node.readOnly;
   }
 
   /** Takes a backend away. */

@@ -55,6 +55,7 @@ const SHAPES: Readonly<Record<string, Shape>> = {
   SHUTDOWN: shutdown,
   RESET: shutdown,
   BLOCK_IO_ERROR: ioError,
+  DEVICE_TRAY_MOVED: (data, { nodeNames }) => (nodeNames ? data : pick(data, ['device', 'tray-open'])),
 };
 
 /** Whether a generation has this event at all. */

@@ -17,6 +17,8 @@ const GENERIC: Words = {
   'device-not-found': { class: 'DeviceNotFound', desc: "Device '{device}' not found" },
   'no-medium': generic("Device '{device}' has no medium"),
   'in-use': generic("Device '{device}' is in use"),
+  'not-removable': generic("Device '{device}' is not removable"),
+  'not-encrypted': generic("Device '{device}' is not encrypted"),
   'not-active': { class: 'DeviceNotActive', desc: "No active block job on device '{device}'" },
   'not-ready': generic("The active block job for device '{device}' cannot be completed"),
   'job-paused': generic("The block job for device '{device}' is currently paused"),
@@ -38,6 +40,8 @@ const RICH: Words = {
   'device-not-found': rich('device-not-found', 'DeviceNotFound'),
   'no-medium': rich('no-medium', 'DeviceHasNoMedium'),
   'in-use': rich('in-use', 'DeviceInUse'),
+  'not-removable': rich('not-removable', 'DeviceNotRemovable'),
+  'not-encrypted': rich('not-encrypted', 'DeviceNotEncrypted'),
   'not-active': {
     class: 'DeviceNotActive',
     desc: "Device '{device}' has not been activated by the guest",

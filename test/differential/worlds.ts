@@ -7,8 +7,8 @@ import { format } from '../../mock-qemu/core/jobs/create.ts';
 
 /** How the disks are opened: by -blockdev with a guest device, by -drive, or by -blockdev with nobody using them. */
 export const WORLDS = ['blockdev', 'drive', 'nodes'] as const;
-/** One of {@link WORLDS}. */
-export type WorldName = (typeof WORLDS)[number];
+/** One of {@link WORLDS}, or a machine for golden scripts alone: `media` has drives that can be emptied. */
+export type WorldName = (typeof WORLDS)[number] | 'media';
 
 const MIB = 2 ** 20;
 
@@ -136,6 +136,15 @@ const LAUNCH: Readonly<Record<WorldName, (directory: string) => string[]>> = {
     JSON.stringify({ driver: DEVICE, drive: 'drive0', id: 'vd0' }),
   ],
   nodes: (directory) => blockdevs(directory, [...NODES, ...SPARE]),
+  media: (directory) => [
+    ...['-drive', `file=${join(directory, 'raw.img')},format=raw,if=none,id=cd0,media=cdrom,read-only=on`],
+    ...['-device', 'ide-cd,drive=cd0,id=ide0'],
+    ...['-drive', `file=${join(directory, 'top.qcow2')},format=qcow2,if=none,id=drive0`],
+    ...['-device', JSON.stringify({ driver: DEVICE, drive: 'drive0', id: 'vd0' })],
+    ...['-device', 'virtio-scsi-pci,id=scsi0', '-device', 'scsi-cd,id=cd1'],
+    ...['-drive', 'if=none,id=empty'],
+    ...blockdevs(directory, [{ name: 'copy', readOnly: true }]),
+  ],
 };
 
 /** QEMU's arguments for a world, the monitor left out. */

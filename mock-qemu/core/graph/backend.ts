@@ -1,5 +1,6 @@
 /** Block backends: what a guest device has open, or what -drive named. */
 import type { ErrorPolicy } from '../jobs/policy.ts';
+import { NO_RIGHTS } from '../rights.ts';
 import type { BlockNode, Edge } from './node.ts';
 
 /** QAPI BlockDeviceIoStatus. */
@@ -36,8 +37,12 @@ export class BlockBackend {
   /** The device's own id; undefined: none. */
   deviceId: string | undefined;
   root: Edge | undefined;
+  /** Of its medium; without one, of the last. */
   readOnly = false;
   removable = false;
+  /** What it did with its last medium. */
+  lastRights = NO_RIGHTS;
+  trayOpen = false;
   ioStatus: IoStatus | undefined;
   /** werror and rerror. */
   policies: { readonly read: ErrorPolicy; readonly write: ErrorPolicy } = { read: 'report', write: 'enospc' };

@@ -113,14 +113,14 @@ function deviceInfo(
 function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
   const node = backend.node && skipImplicit(backend.node);
   return {
-    ...(backend.ioStatus !== undefined && node && { 'io-status': backend.ioStatus }),
+    ...(backend.ioStatus !== undefined && { 'io-status': backend.ioStatus }),
     device: backend.name,
     locked: false,
     removable: backend.removable || (backend.qdev === undefined && backend.name !== ''),
     ...(node && { inserted: deviceInfo(context, node, 'by-device') }),
     ...(backend.qdev !== undefined && { qdev: backend.qdev }),
     type: 'unknown',
-    ...(backend.removable && { tray_open: false }),
+    ...(backend.removable && { tray_open: backend.trayOpen }),
   };
 }
 

@@ -35,7 +35,7 @@ function driveInfo(context: CommandContext, drive: BlockBackend): JsonObject {
     type: 'unknown',
     locked: false,
     removable: drive.removable,
-    ...(drive.removable && { tray_open: false }),
+    ...(drive.removable && { tray_open: drive.trayOpen }),
     ...(context.profile.behaviour.errorPolicies &&
       drive.ioStatus !== undefined &&
       node && { 'io-status': drive.ioStatus }),

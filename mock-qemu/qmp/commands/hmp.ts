@@ -7,6 +7,7 @@ import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode, Edge } from '../../core/graph/node.ts';
 import { WRITE } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
+import { mediaHmp } from './media.ts';
 import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
 import { infoSnapshots, snapshotHmp } from './snapshots.ts';
 import { type CommandContext, type CommandTable, type Finish, LATER, needText } from './table.ts';
@@ -101,9 +102,14 @@ function infoBlock(vm: Vm): string {
 
 function describeBackend(backend: BlockBackend): string {
   const node = backend.node && skipImplicit(backend.node);
-  const title = backend.name === '' ? (node?.name ?? '') : `${backend.name}${node ? ` (${node.name})` : ''}`;
+  const title =
+    backend.name === ''
+      ? (node?.name ?? backend.qdev ?? '')
+      : `${backend.name}${node ? ` (${node.name})` : ''}`;
   const attached = backend.qdev === undefined ? [] : [`    Attached to:      ${backend.qdev}`];
-  const removable = backend.removable ? ['    Removable device: not locked, tray closed'] : [];
+  const tray = `    Removable device: not locked, tray ${backend.trayOpen ? 'open' : 'closed'}`;
+  const isDrive = backend.qdev === undefined && backend.name !== '';
+  const removable = backend.removable || isDrive ? [tray] : [];
   if (!node) return lines([`${title}: [not inserted]`, ...attached, ...removable]);
   const depth = chainOf(node).length - 1;
   const below = chainOf(node)[1];
@@ -142,10 +148,12 @@ const INFO: Readonly<Record<string, (context: CommandContext) => string>> = {
   status: ({ vm }) => infoStatus(vm),
 };
 
+const COMMANDS = { ...snapshotHmp, ...mediaHmp };
+
 function execute(context: CommandContext, args: JsonObject, finish: Finish): string | typeof LATER {
   const [name = '', ...rest] = words(needText(args, 'command-line'));
   if (name === 'qemu-io') return qemuIo(context.vm, rest, finish);
-  const command = Object.hasOwn(snapshotHmp, name) ? snapshotHmp[name] : undefined;
+  const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command) return command(context, rest);
   const info = name === 'info' ? INFO[rest[0] ?? ''] : undefined;
   return info ? info(context) : `unknown command: '${name === 'info' ? rest.join(' ') : name}'\r\n`;

@@ -11,6 +11,7 @@ import { earlyQueryCommands } from './early-query.ts';
 import { hmpCommands } from './hmp.ts';
 import { jobVerbCommands } from './job-verbs.ts';
 import { lifecycleCommands } from './lifecycle.ts';
+import { mediaCommands } from './media.ts';
 import { nodeCommands } from './nodes.ts';
 import { reopenCommands } from './reopen.ts';
 import { snapshotCommands } from './snapshots.ts';
@@ -30,6 +31,7 @@ const commands: CommandTable = {
   ...jobVerbCommands,
   ...hmpCommands,
   ...snapshotCommands,
+  ...mediaCommands,
 };
 
 /** What takes the place of a handler where a switch is off. */
