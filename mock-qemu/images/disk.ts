@@ -1,22 +1,21 @@
 /**
- * The image store over real files, so that separate simulated QEMUs share images, stat and unlink work on them as on any
- * other file, and qemu-img reads them. A file that is no qcow2 image is a raw one.
+ * The image store over this machine's files: raw images byte for byte, qcow2 images that QEMU and qemu-img read and
+ * write, so that a simulated QEMU works on images that other programs made, and they on its.
  */
 import {
+  chmodSync,
   closeSync,
-  fstatSync,
-  ftruncateSync,
   openSync,
-  readFileSync,
-  readSync,
+  realpathSync,
   renameSync,
   rmSync,
+  type Stats,
   statSync,
   writeFileSync,
   writeSync,
 } from 'node:fs';
-import { ERRNO, type Errno, HostError } from '../core/errno.ts';
-import { ABSENT, BlobTable, ExtentMap, type Tag } from '../core/extents.ts';
+import { HostError } from '../core/errno.ts';
+import { ABSENT, BlobTable, type Extent, ExtentMap, type Span } from '../core/extents.ts';
 import {
   type ContainerFormat,
   type FileStat,
@@ -29,51 +28,30 @@ import {
 } from '../core/images.ts';
 import { FileLocks } from '../core/rights.ts';
 import { chainContents, digestRuns, spanBelow } from './content.ts';
-import { isQcow2, Qcow2Error, readQcow2, type TagCodec, writeQcow2 } from './disk-qcow2.ts';
+import { asHostError, type ByteSource, identityOf, readHostFile } from './disk/host-file.ts';
+import { Interner } from './disk/intern.ts';
+import { isQcow2, readQcow2 } from './disk/qcow2/read.ts';
+import { writeQcow2 } from './disk/qcow2/write.ts';
+import { changesBetween, readRaw, writeRaw } from './disk/raw.ts';
 
-// More than this is not read into memory.
-const MAX_STORED_BYTES = 256 << 20;
-const CHUNK_BYTES = 1 << 20;
-const BLOCK_BYTES = 512;
 const NO_HEADER: ImageHeader = { clusterSizeBytes: 65536 };
 
-function asHostError(error: unknown, path: string): never {
-  const code = (error as { readonly code?: unknown }).code;
-  if (typeof code === 'string' && Object.hasOwn(ERRNO, code)) throw new HostError(code as Errno, path);
-  // What is not simulated is not opened, and whoever asks is told so.
-  if (error instanceof Qcow2Error) throw new HostError('ENOTSUP', path);
-  throw error;
+/** What the host's file holds. */
+interface Saved {
+  readonly format: ContainerFormat;
+  readonly virtualSizeBytes: number;
+  readonly header: ImageHeader;
+  readonly extents: readonly Extent[];
+  readonly snapshots: readonly InternalSnapshot[];
 }
 
-// Comparing with a shifted view of itself tells in native code whether all bytes are equal.
-const isUniform = (bytes: Buffer): boolean => bytes.subarray(1).equals(bytes.subarray(0, -1));
-
-/** Turns bytes into tags and back. */
-class BlobCodec implements TagCodec {
-  readonly #blobs: BlobTable;
-
-  constructor(blobs: BlobTable) {
-    this.#blobs = blobs;
-  }
-
-  bytesOf(tag: Tag, start: number, end: number): Uint8Array {
-    if (tag < 256) return Buffer.alloc(end - start, tag);
-    const bytes = Buffer.alloc(end - start);
-    for (let at = start; at < end; at++) bytes[at - start] = this.#blobs.byteAt(tag, at);
-    return bytes;
-  }
-
-  put(into: ExtentMap, start: number, bytes: Buffer): void {
-    if (isUniform(bytes)) into.set(start, start + bytes.length, bytes[0] ?? 0);
-    else {
-      for (let at = 0; at < bytes.length; at += BLOCK_BYTES) {
-        const block = bytes.subarray(at, at + BLOCK_BYTES);
-        const tag = isUniform(block) ? (block[0] ?? 0) : this.#blobs.intern(start + at, block);
-        into.set(start + at, start + at + block.length, tag);
-      }
-    }
-  }
-}
+const NOTHING_SAVED: Saved = {
+  format: 'raw',
+  virtualSizeBytes: 0,
+  header: NO_HEADER,
+  extents: [],
+  snapshots: [],
+};
 
 /** One open file: its content as last read, written back at each save. */
 class DiskFile implements ImageFile {
@@ -83,55 +61,44 @@ class DiskFile implements ImageFile {
   header: ImageHeader = NO_HEADER;
   readonly extents = new ExtentMap();
   readonly snapshots: InternalSnapshot[] = [];
-  /** Known to this process alone: a file system's room is not in the file. */
   capacityBytes: number | undefined;
   readonly locks = new FileLocks();
-  readonly #codec: TagCodec;
   readonly #store: DiskStore;
-  /** The content of the file as this process knows it, in short; undefined: it has not been looked at. */
-  #saved: string | undefined;
-  /** The raw content of the file, to write only what has changed. */
-  #savedRaw = new ExtentMap();
-  /** Identity on the host, so that a file that was removed or replaced is not written again. */
+  #saved: Saved = NOTHING_SAVED;
+  /** The host file whose content this is, so that one that was removed or replaced is not written again. */
   #inode = 0;
-  #version = '';
+  /** What the file looked like when it was read; undefined: read it again to be sure. */
+  #identity: string | undefined;
 
   constructor(path: string, store: DiskStore) {
     this.path = path;
     this.#store = store;
-    this.#codec = new BlobCodec(store.blobs);
   }
 
   /** Takes the content from the host, unless it is what it was. */
   load(): void {
-    const stat = statSync(this.path, { bigint: true });
-    if (stat.isDirectory()) throw new HostError('EISDIR', this.path);
-    const version = `${stat.ino}:${stat.size}:${stat.mtimeNs}`;
-    if (version === this.#version) return;
-    if (Number(stat.blocks) * BLOCK_BYTES > MAX_STORED_BYTES) throw new HostError('EFBIG', this.path);
-    const fd = openSync(this.path, 'r');
-    try {
-      const head = Buffer.alloc(CHUNK_BYTES);
-      const length = readSync(fd, head, 0, CHUNK_BYTES, 0);
-      if (isQcow2(head.subarray(0, length))) this.#takeQcow2();
-      else this.#takeRaw(fd, Number(stat.size));
-    } finally {
-      closeSync(fd);
-    }
-    this.#inode = Number(stat.ino);
-    this.#version = version;
-    this.#saved = this.#summary();
+    readHostFile(this.path, (source, stat) => {
+      const identity = identityOf(stat);
+      if (identity !== undefined && identity === this.#identity) return;
+      this.extents.truncate(0);
+      this.#read(source);
+      this.#identity = identity;
+      this.#inode = Number(stat.ino);
+      this.#saved = this.#state();
+    });
   }
 
   save(): void {
-    const summary = this.#summary();
-    if (summary === this.#saved || !this.#isLinked()) return;
-    if (this.format === 'raw') this.#saveRaw();
-    else this.#saveQcow2();
-    const stat = statSync(this.path, { bigint: true });
-    this.#inode = Number(stat.ino);
-    this.#version = `${stat.ino}:${stat.size}:${stat.mtimeNs}`;
-    this.#saved = summary;
+    const stat = statSync(this.path, { throwIfNoEntry: false });
+    if (stat?.ino !== this.#inode || isSame(this.#saved, this.#state())) return;
+    try {
+      if (this.format === 'raw') this.#writeRaw();
+      else this.#writeQcow2(stat);
+    } catch (error) {
+      asHostError(error, this.path);
+    }
+    this.#saved = this.#state();
+    this.#identity = undefined;
   }
 
   /** Makes it an empty raw image. */
@@ -144,104 +111,92 @@ class DiskFile implements ImageFile {
     this.save();
   }
 
-  #isLinked(): boolean {
-    return statSync(this.path, { throwIfNoEntry: false })?.ino === this.#inode;
-  }
-
-  /** Changes whenever the content does. */
-  #summary(): string {
-    const listOf = ({ extents }: ExtentMap) => extents.map(({ start, end, tag }) => [start, end, tag]);
-    const kept = this.snapshots.map(({ extents, ...rest }) => ({ ...rest, extents: listOf(extents) }));
-    return JSON.stringify([this.format, this.virtualSizeBytes, this.header, kept, listOf(this.extents)]);
-  }
-
-  #takeQcow2(): void {
-    const content = readQcow2(readFileSync(this.path), this.#codec);
-    this.format = 'qcow2';
-    this.virtualSizeBytes = content.virtualSizeBytes;
-    this.header = content.header;
-    this.extents.truncate(0);
-    for (const { start, end, tag } of content.extents.extents) this.extents.set(start, end, tag);
-    this.snapshots.splice(0, Number.POSITIVE_INFINITY, ...content.snapshots);
-  }
-
-  #takeRaw(fd: number, sizeBytes: number): void {
-    this.format = 'raw';
-    this.virtualSizeBytes = sizeBytes;
-    this.header = NO_HEADER;
+  #read(source: ByteSource): void {
+    const into = new Interner(this.path, this.#store.blobs, this.extents);
     this.snapshots.length = 0;
-    this.extents.truncate(0);
-    if (fstatSync(fd).blocks > 0) {
-      for (let at = 0; at < sizeBytes; at += CHUNK_BYTES) {
-        const chunk = Buffer.alloc(Math.min(CHUNK_BYTES, sizeBytes - at));
-        readSync(fd, chunk, 0, chunk.length, at);
-        this.#codec.put(this.extents, at, chunk);
-      }
+    if (!isQcow2(source)) {
+      readRaw(source, into);
+      Object.assign(this, { format: 'raw', virtualSizeBytes: source.sizeBytes, header: NO_HEADER });
+      return;
     }
-    // Zeroes and holes look the same.
-    for (const { start, end, tag } of [...this.extents.extents])
-      if (tag === 0) this.extents.clear(start, end);
-    this.#savedRaw = this.extents.copy();
+    const { virtualSizeBytes, header, snapshots } = readQcow2(source, into);
+    this.snapshots.push(...snapshots);
+    Object.assign(this, { format: 'qcow2', virtualSizeBytes, header });
   }
 
-  /** Writes in place what differs from the file. */
-  #saveRaw(): void {
-    const fd = openSync(this.path, 'r+');
-    try {
-      const { virtualSizeBytes: sizeBytes } = this;
-      // What was there in another format goes.
-      if (this.#savedRaw.count === 0) ftruncateSync(fd, 0);
-      ftruncateSync(fd, sizeBytes);
-      for (let at = 0; at < sizeBytes; ) {
-        const now = this.extents.at(at, Math.min(sizeBytes, at + CHUNK_BYTES));
-        const before = this.#savedRaw.at(at, now.end);
-        const isSame = Math.max(0, now.tag) === Math.max(0, before.tag);
-        if (!isSame) writeSync(fd, this.#codec.bytesOf(Math.max(0, now.tag), at, before.end), null, null, at);
-        at = before.end;
-      }
-    } finally {
-      closeSync(fd);
-    }
-    this.#savedRaw = this.extents.copy();
+  #state(): Saved {
+    const { format, virtualSizeBytes, header } = this;
+    const [extents, snapshots] = [[...this.extents.extents], [...this.snapshots]];
+    return { format, virtualSizeBytes, header, extents, snapshots };
   }
 
-  /** A whole new file in place of the old one, so that nobody ever sees half of it. */
-  #saveQcow2(): void {
+  #writeRaw(): void {
+    const wasRaw = this.#saved.format === 'raw';
+    // What lies in a file of another format says nothing of what is in it as a raw one.
+    if (!wasRaw) writeRaw(this.path, 0, [], () => Buffer.alloc(0));
+    const changes = changesBetween(wasRaw ? this.#saved.extents : [], this.extents.extents);
+    const isResized = !wasRaw || this.#saved.virtualSizeBytes !== this.virtualSizeBytes;
+    writeRaw(this.path, isResized ? this.virtualSizeBytes : undefined, changes, this.#bytesOf);
+  }
+
+  /** Beside the old file and then in its place, so that whoever reads it meanwhile reads one or the other. */
+  #writeQcow2(stat: Stats): void {
     this.#completeClusters();
-    const { virtualSizeBytes, header, extents, snapshots } = this;
-    const { pieces, lengthBytes } = writeQcow2({ virtualSizeBytes, header, extents, snapshots }, this.#codec);
-    const draft = `${this.path}.${process.pid}.tmp`;
-    const fd = openSync(draft, 'w', 0o600);
+    const pieces = writeQcow2({ ...this.#state(), path: this.path, bytesOf: this.#bytesOf });
+    const place = realpathSync(this.path);
+    // A block device cannot be replaced.
+    const draft = stat.isFile() ? `${place}.${process.pid}.tmp` : place;
+    const fd = openSync(draft, stat.isFile() ? 'w' : 'r+', 0o600);
     try {
-      ftruncateSync(fd, lengthBytes);
-      for (const { offset, bytes } of pieces) writeSync(fd, bytes, 0, bytes.length, offset);
+      for (const { offsetBytes, bytes } of pieces) writeSync(fd, bytes, 0, bytes.length, offsetBytes);
     } finally {
       closeSync(fd);
     }
-    renameSync(draft, this.path);
-    this.#savedRaw = new ExtentMap();
+    if (draft === place) return;
+    chmodSync(draft, stat.mode & 0o7777);
+    renameSync(draft, place);
+    this.#inode = statSync(place).ino;
   }
 
-  /** A cluster is there whole or not at all: what is missing of one is what shines through from below. */
+  /** A cluster is there whole or not at all: what a crash has lost of one is what shines through from below. */
   #completeClusters(): void {
     if (this.header.backingName === undefined) return;
     const { clusterSizeBytes: cluster } = this.header;
-    const edges = new Set<number>();
-    for (const { start, end } of this.extents.extents) {
-      if (start % cluster !== 0) edges.add(Math.floor(start / cluster) * cluster);
-      if (end % cluster !== 0) edges.add(Math.floor(end / cluster) * cluster);
-    }
-    for (const start of edges) {
-      const end = Math.min(start + cluster, this.virtualSizeBytes);
-      for (let at = start; at < end; ) {
+    const edges = this.extents.extents.flatMap(({ start, end }) => [start, end]);
+    for (const edge of edges.filter((each) => each % cluster !== 0)) {
+      const from = Math.floor(edge / cluster) * cluster;
+      const end = Math.min(from + cluster, this.virtualSizeBytes);
+      for (let at = from; at < end; ) {
         const own = this.extents.at(at, end);
-        const below = own.tag === ABSENT ? this.#store.spanBelow(this, at, own.end) : own;
+        const below = own.tag === ABSENT ? this.#below(at, own.end) : own;
         if (own.tag === ABSENT) this.extents.set(at, below.end, below.tag);
         at = below.end;
       }
     }
   }
+
+  #below(offset: number, limit: number): Span {
+    return spanBelow(this, (path) => this.#store.open(path), offset, limit);
+  }
+
+  readonly #bytesOf = (start: number, end: number, tag: number): Buffer => {
+    const bytes = Buffer.alloc(end - start, tag < 256 ? Math.max(0, tag) : 0);
+    if (tag >= 256)
+      for (let at = start; at < end; at++) bytes[at - start] = this.#store.blobs.byteAt(tag, at);
+    return bytes;
+  };
 }
+
+const isSame = (left: Saved, right: Saved): boolean =>
+  left.format === right.format &&
+  left.virtualSizeBytes === right.virtualSizeBytes &&
+  left.header === right.header &&
+  areSame(left.extents, right.extents) &&
+  areSame(left.snapshots, right.snapshots);
+
+// Extents and snapshots are never changed, only replaced.
+const areSame = (left: readonly unknown[], right: readonly unknown[]): boolean =>
+  left.length === right.length && left.every((each, index) => each === right[index]);
 
 class DiskStore implements ImageStore {
   readonly blobs = new BlobTable();
@@ -289,7 +244,7 @@ class DiskStore implements ImageStore {
     const stat = statSync(path, { throwIfNoEntry: false });
     if (stat === undefined) return undefined;
     if (stat.isBlockDevice()) return { kind: 'block', sizeBytes: 0 };
-    return { kind: 'file', sizeBytes: stat.isFile() ? fileSizeBytes(this.open(path)) : stat.size };
+    return { kind: 'file', sizeBytes: stat.isFile() ? this.#lengthBytes(path, stat.size) : stat.size };
   }
 
   exists(path: string): boolean {
@@ -304,9 +259,14 @@ class DiskStore implements ImageStore {
     return digestRuns(this.contents(path));
   }
 
-  /** What the backing files of a file hold. */
-  spanBelow(file: ImageFile, offset: number, limit: number) {
-    return spanBelow(file, (each) => this.open(each), offset, limit);
+  #lengthBytes(path: string, hostBytes: number): number {
+    try {
+      return fileSizeBytes(this.open(path));
+    } catch (error) {
+      // One that the simulation cannot open is as long as the host says.
+      if (error instanceof HostError) return hostBytes;
+      throw error;
+    }
   }
 
   #make(path: string): DiskFile {

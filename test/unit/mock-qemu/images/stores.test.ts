@@ -1,4 +1,14 @@
-import { mkdtempSync, readdirSync, rmSync, statSync, unlinkSync, writeFileSync } from 'node:fs';
+import {
+  chmodSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from 'vitest';
@@ -89,6 +99,37 @@ describe('disk store', () => {
     expect(readdirSync(directory).sort()).toEqual(['base', 'top']);
     // Header, table and counts of references, two tables of the map, and one cluster for both of the data's.
     expect(statSync(`${directory}/top`).size).toBe(6 * 64 * KIB);
+  });
+
+  test('a repeated byte costs a cluster, however long it is', () => {
+    const store = createDiskStore();
+    const image = store.create(`${directory}/large`);
+    const sizeBytes = 2 ** 40;
+    format(image, { format: 'qcow2', sizeBytes, header: { clusterSizeBytes: 64 * KIB } });
+    image.extents.set(0, sizeBytes, 7);
+    image.save();
+    expect(statSync(`${directory}/large`).size).toBeLessThan(2 ** 20);
+    const [run, ...others] = createDiskStore().contents(`${directory}/large`);
+    expect([run, others]).toEqual([{ offsetBytes: 0, lengthBytes: sizeBytes, byte: 7 }, []]);
+  });
+
+  test('keeps who may read a file, and the link that leads to it', () => {
+    makeChain(createDiskStore());
+    chmodSync(`${directory}/top`, 0o640);
+    symlinkSync(`${directory}/top`, `${directory}/link`);
+    const store = createDiskStore();
+    const top = store.open(`${directory}/link`);
+    top.extents.set(0, 64 * KIB, 9);
+    top.save();
+    expect(statSync(`${directory}/top`).mode & 0o777).toBe(0o640);
+    expect(lstatSync(`${directory}/link`).isSymbolicLink()).toBe(true);
+    expect(createDiskStore().contents(`${directory}/top`)[0]).toMatchObject({ byte: 9 });
+  });
+
+  test('a pipe, a directory and a device of characters are no images', () => {
+    const store = createDiskStore();
+    expect(errorOf(() => store.open(directory))).toBe('EISDIR');
+    expect(errorOf(() => store.open('/dev/null'))).toBe('EINVAL');
   });
 
   test('a removed file is not written again', () => {
