@@ -55,6 +55,10 @@ export interface TargetCapabilities {
   readonly qmpDisks?: boolean;
   /** Faults can be planned, and guests asked for what they do: {@link OpenOptions.faults}, {@link Session.control}. */
   readonly faults?: boolean;
+  /** Its files are in directories, which have to be there. */
+  readonly directories?: boolean;
+  /** Time passes as fast as the case can go, so that waiting for half a minute costs nothing. */
+  readonly virtualTime?: boolean;
   readonly copyTuning: boolean;
   readonly monotonicProgress: boolean;
 }

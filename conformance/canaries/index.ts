@@ -4,6 +4,7 @@ import { callCanaries } from './calls.ts';
 import { copyCanaries } from './copy.ts';
 import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
+import { guardCanaries } from './guard-rails.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
 import { ioErrorCanaries } from './qmp/io-errors.ts';
@@ -22,6 +23,7 @@ export const canaries: readonly Canary[] = [
   ...eventCanaries,
   ...effectCanaries,
   ...refusalCanaries,
+  ...guardCanaries,
   ...verbCanaries,
   ...sequenceCanaries,
   ...textCanaries,

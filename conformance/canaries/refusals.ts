@@ -1,7 +1,8 @@
 /** APIs that accept what must be refused, or refuse it without a word. */
 import { type Domain, isVirtError } from '../../src/index.ts';
 import { type Canary, withDomains } from '../canary.ts';
-import { type DomainCall, refusalRows } from '../contracts/api/refusals.ts';
+import type { DomainCall } from '../contracts/api/refusals/row.ts';
+import { refusalRows } from '../contracts/api/refusals.ts';
 
 /** A domain on which every refused call of one kind looks like a success. */
 function accepting(domain: Domain, call: DomainCall): Partial<Domain> {

@@ -4,6 +4,7 @@ import { abortKeepsSource } from './api/abort-keeps-source.ts';
 import { copyCompleteOnlyWhenReady } from './api/copy-complete-only-when-ready.ts';
 import { copyReadyOnce } from './api/copy-ready-once.ts';
 import { effectContracts } from './api/effects.ts';
+import { guardContracts } from './api/guard-rails.ts';
 import { infoAbsentWithoutJob } from './api/info-absent-without-job.ts';
 import { infoBounded } from './api/info-bounded.ts';
 import { oneJobPerDisk } from './api/one-job-per-disk.ts';
@@ -46,6 +47,7 @@ export const contracts: readonly Contract[] = [
   transientJob,
   ...effectContracts,
   ...refusalContracts,
+  ...guardContracts,
   ...protocolContracts,
   ...verbContracts,
   ...sequenceContracts,

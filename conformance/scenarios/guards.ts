@@ -39,10 +39,8 @@ export const guardScenarios: readonly Scenario[] = [
     'The domain is to be migrated, saved, snapshotted or loses its disk while a copy runs.',
     'Each is refused with its own code, and the copy goes on.',
     'libvirt qemu_migration.c; KubeVirt #13697',
-    'api/refused/migrate-during-copy',
-    'api/refused/save-during-copy',
-    'api/refused/snapshot-during-copy',
-    'api/refused/detach-during-copy',
+    'api/guards/ready-copy',
+    'api/guards/copy',
   ),
   scenario(
     'guard/persistent-domain-needs-transient-job',

@@ -1,5 +1,5 @@
 /** Images as arrays: one number a sector, which is the byte that fills it, or that nothing was written there. */
-import type { VolumeSpec, Volumes } from '../../src/driver.ts';
+import type { VolumeInfo, VolumeSpec, Volumes } from '../../src/driver.ts';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
 
 /** The smallest unit that a guest writes. */
@@ -11,7 +11,7 @@ export const UNALLOCATED = -1;
 export interface MemoryImage {
   readonly format: string;
   readonly sectors: Int16Array;
-  backing: VolumeSpec['backing'];
+  backing: VolumeInfo['backing'];
 }
 
 /** A stretch of one byte value. */
@@ -30,12 +30,11 @@ export class MemoryImages {
     create: async (spec) => this.create(spec),
     inspect: async (path) => {
       const { format, sectors, backing } = this.open(path);
-      const below = backing && { ...backing, name: backing.path };
       return {
         path,
         format,
         capacityBytes: sectors.length * SECTOR_BYTES,
-        ...(below ? { backing: below } : {}),
+        ...(backing ? { backing } : {}),
       };
     },
     stat: async (path) =>
@@ -57,7 +56,7 @@ export class MemoryImages {
     if (this.#files.has(path))
       throw new VirtError(ErrorCode.SYSTEM_ERROR, `Could not create '${path}': File exists`, { errno: 17 });
     const sectors = new Int16Array(capacityBytes / SECTOR_BYTES).fill(UNALLOCATED);
-    this.#files.set(path, { format, sectors, backing });
+    this.#files.set(path, { format, sectors, backing: backing && named(path, backing) });
   }
 
   remove(path: string): void {
@@ -65,7 +64,10 @@ export class MemoryImages {
   }
 
   sizeBytes(path: string): number {
-    return this.open(path).sectors.filter((byte) => byte !== UNALLOCATED).length * SECTOR_BYTES;
+    const { format, sectors } = this.open(path);
+    // Whatever is not raw has a header.
+    const headerSectors = format === 'raw' ? 0 : 1;
+    return (headerSectors + sectors.filter((byte) => byte !== UNALLOCATED).length) * SECTOR_BYTES;
   }
 
   write(path: string, { offsetBytes, lengthBytes, byte }: MemoryWrite): void {
@@ -85,4 +87,13 @@ export class MemoryImages {
     }
     return UNALLOCATED;
   }
+}
+
+/** A backing file as the header names it, and where that leads: a relative name starts from the image's directory. */
+function named(
+  path: string,
+  { path: name, format }: NonNullable<VolumeSpec['backing']>,
+): VolumeInfo['backing'] {
+  const resolved = name.startsWith('/') ? name : path.slice(0, path.lastIndexOf('/') + 1) + name;
+  return { path: resolved, name, format };
 }

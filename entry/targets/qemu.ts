@@ -80,7 +80,8 @@ export async function qemuTarget(emulator: string): Promise<Target> {
 async function withTools(probed: Probed, emulator: string): Promise<Availability> {
   if (!probed.ok) return { ok: false, reason: `${emulator} cannot be used: ${probed.reason}` };
   const missing = await missingImageTools();
-  if (missing.length === 0) return probed;
+  const { capabilities } = probed;
+  if (missing.length === 0) return { ...probed, capabilities: { ...capabilities, directories: true } };
   return { ok: false, reason: `${missing.join(' and ')} missing; install with: ${INSTALL}` };
 }
 

@@ -40,7 +40,7 @@ export function openSession({
   controls,
   cleanUp,
 }: SessionParts): Session {
-  const connection = openConnection({ uri, driver });
+  const connection = openConnection({ uri, driver, saveDirectory: directory });
   return {
     connection,
     directory,

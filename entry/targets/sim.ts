@@ -34,7 +34,12 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
       if (!known.includes(profile)) return { ok: false, reason: unknownProfile(profile, known) };
       const probed = await probeDriver(createQemuDriver({ host: hostOf(0).host }));
       if (!probed.ok) return probed;
-      const capabilities = { ...probed.capabilities, qmp: !isEarly(profile), faults: true };
+      const capabilities = {
+        ...probed.capabilities,
+        qmp: !isEarly(profile),
+        faults: true,
+        virtualTime: true,
+      };
       return { ...probed, capabilities, version: `simulated ${probed.version}` };
     },
     async open(options) {

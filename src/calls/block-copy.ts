@@ -72,6 +72,10 @@ export async function copyTo(
     const disk = requireDisk(running.disks, name);
     guardDisk('start-job', disk.target, running.jobs.onDisk(disk));
     requireJobSupport(disk);
+    if (destination.isPassed) {
+      const detail = 'copy to a FD passed disk source is not yet supported';
+      throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
+    }
     checkTransience(record, flags);
     const choice = await choose(record, disk, destination, params, flags);
     await startJob(running.machine, running.jobs, planCopy(disk, choice));

@@ -44,6 +44,8 @@ export interface DestinationDefinition {
   readonly path: string;
   /** undefined: take the source's, or probe when reusing. */
   readonly format: string | undefined;
+  /** It is to be handed over as open descriptors: `<source fdgroup=>`. */
+  readonly isPassed: boolean;
   readonly backing: readonly DiskSource[];
   readonly backingTerminated: boolean;
 }
@@ -118,7 +120,8 @@ export function destinationFromXml(text: string): DestinationDefinition {
     });
   }
   const format = formatOf(childOf(disk, 'driver'));
-  return { type, path, format, ...backingFromXml(childOf(disk, 'backingStore')) };
+  const isPassed = childOf(disk, 'source')?.attributes.fdgroup !== undefined;
+  return { type, path, format, isPassed, ...backingFromXml(childOf(disk, 'backingStore')) };
 }
 
 function storageTypeOf(disk: XmlElement): 'file' | 'block' {
