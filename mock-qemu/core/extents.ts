@@ -155,7 +155,8 @@ export class BlobTable {
     const known = this.#known.get(key);
     if (known !== undefined) return known;
     const tag = 256 + this.#blobs.length;
-    this.#blobs.push({ origin, bytes: bytes.slice() });
+    // Not slice(): a Buffer of Node shares its memory with its slices.
+    this.#blobs.push({ origin, bytes: new Uint8Array(bytes) });
     this.#known.set(key, tag);
     return tag;
   }

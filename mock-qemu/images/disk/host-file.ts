@@ -6,8 +6,6 @@ import { ERRNO, type Errno, HostError } from '../../core/errno.ts';
 export interface ByteSource {
   readonly path: string;
   readonly sizeBytes: number;
-  /** How many bytes of it have room on the disk: what is beyond is holes. */
-  readonly allocatedBytes: number;
   /** Up to `lengthBytes` bytes; fewer at the end of the file. They lie in `into`, if there is one. */
   read(offsetBytes: number, lengthBytes: number, into?: Buffer): Buffer;
 }
@@ -42,8 +40,7 @@ export function readHostFile<T>(path: string, use: (source: ByteSource, stat: Bi
       const bytes = into ?? Buffer.alloc(lengthBytes);
       return bytes.subarray(0, readSync(fd, bytes, 0, lengthBytes, offsetBytes));
     };
-    const allocatedBytes = Number(stat.blocks) * 512;
-    return use({ path, sizeBytes: Number(stat.size), allocatedBytes, read }, stat);
+    return use({ path, sizeBytes: Number(stat.size), read }, stat);
   } finally {
     closeSync(fd);
   }

@@ -2,24 +2,18 @@
 import { closeSync, ftruncateSync, openSync, writeSync } from 'node:fs';
 import type { Extent } from '../../core/extents.ts';
 import type { ByteSource } from './host-file.ts';
-import { type Interner, uniformByte } from './intern.ts';
+import type { Interner } from './intern.ts';
 
 const CHUNK_BYTES = 1 << 20;
-// The host gives room in blocks of this size.
-const BLOCK_BYTES = 4096;
 
-/** Takes a file's bytes. What follows after as much data as the host has given room for is holes, and is not read. */
+/** Takes a file's bytes. Holes are read as well: how much room a host says that it gave lags behind what was written. */
 export function readRaw(source: ByteSource, into: Interner): void {
-  let left = source.allocatedBytes;
   const buffer = Buffer.alloc(CHUNK_BYTES);
   const zeroes = Buffer.alloc(CHUNK_BYTES);
-  for (let start = 0; start < source.sizeBytes && left > 0; start += CHUNK_BYTES) {
+  for (let start = 0; start < source.sizeBytes; start += CHUNK_BYTES) {
     const chunk = source.read(start, Math.min(CHUNK_BYTES, source.sizeBytes - start), buffer);
     if (chunk.equals(zeroes.subarray(0, chunk.length))) continue;
     into.put(start, chunk, false);
-    for (let at = 0; at < chunk.length; at += BLOCK_BYTES) {
-      if (uniformByte(chunk.subarray(at, at + BLOCK_BYTES)) !== 0) left -= BLOCK_BYTES;
-    }
   }
 }
 
