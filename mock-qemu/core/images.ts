@@ -30,6 +30,15 @@ export interface InternalSnapshot {
   readonly extents: ExtentMap;
 }
 
+/** A persistent dirty bitmap as its image keeps it. */
+export interface StoredBitmap {
+  readonly name: string;
+  readonly granularityBytes: number;
+  readonly enabled: boolean;
+  /** Dirty ranges. Never changed. */
+  readonly ranges: ExtentMap;
+}
+
 /**
  * One file's content, shared by everyone who has it open: what is left when every process is gone. It lives on while
  * open, even when its path has been removed.
@@ -43,6 +52,10 @@ export interface ImageFile {
   readonly extents: ExtentMap;
   /** Oldest first. */
   readonly snapshots: InternalSnapshot[];
+  /** Persistent bitmaps as of when the image was last closed or made read-only. Not on the host's disk. */
+  readonly bitmaps: StoredBitmap[];
+  /** Somebody writes to the image, so that they may be out of date. */
+  bitmapsInUse: boolean;
   /** How many bytes of content its file system can hold; undefined: no limit. */
   capacityBytes: number | undefined;
   /** Held by all openers that share a store (QEMU's image locking). */

@@ -32,8 +32,6 @@ export interface Traits {
   readonly drainsAreGlobal: boolean;
   /** How many drained sections in a row a change of the graph takes, by what changes it. */
   readonly flaps: Flaps;
-  /** The filter of a backup is read-only if its source is [10.0: never]. */
-  readonly backupFilterFollows: boolean;
   /** A job that has nothing to do is still running when its start is answered (10.0). */
   readonly idleJobsYield: boolean;
   /** Whose bitmaps those of mirrors and backups are in queries [7.2: the source's]. */

@@ -25,6 +25,7 @@ import {
   type ImageStore,
   type InternalSnapshot,
   type Run,
+  type StoredBitmap,
 } from '../core/images.ts';
 import { FileLocks } from '../core/rights.ts';
 import { chainContents, digestRuns, spanBelow } from './content.ts';
@@ -61,6 +62,8 @@ class DiskFile implements ImageFile {
   header: ImageHeader = NO_HEADER;
   readonly extents = new ExtentMap();
   readonly snapshots: InternalSnapshot[] = [];
+  readonly bitmaps: StoredBitmap[] = [];
+  bitmapsInUse = false;
   capacityBytes: number | undefined;
   readonly locks = new FileLocks();
   readonly #store: DiskStore;
@@ -108,6 +111,7 @@ class DiskFile implements ImageFile {
     this.header = NO_HEADER;
     this.extents.truncate(0);
     this.snapshots.length = 0;
+    this.bitmaps.length = 0;
     this.save();
   }
 

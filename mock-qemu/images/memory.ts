@@ -34,6 +34,8 @@ export function emptyImageFile(path: string, save: () => void = () => undefined)
     header: NO_HEADER,
     extents: new ExtentMap(),
     snapshots: [],
+    bitmaps: [],
+    bitmapsInUse: false,
     capacityBytes: undefined,
     locks: new FileLocks(),
     save,
@@ -47,6 +49,7 @@ export function truncateImageFile(file: ImageFile): void {
   file.header = NO_HEADER;
   file.extents.truncate(0);
   file.snapshots.length = 0;
+  file.bitmaps.length = 0;
 }
 
 const directoryOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));

@@ -24,7 +24,6 @@ export const qemu100: Profile = {
       streamAbort: 3,
       backupEnd: 1,
     },
-    backupFilterFollows: false,
     idleJobsYield: true,
     jobBitmapsOn: 'filter',
     fileDetails: true,

@@ -43,7 +43,6 @@ export const qemu72: Profile = {
       streamAbort: 3,
       backupEnd: 1,
     },
-    backupFilterFollows: true,
     idleJobsYield: false,
     jobBitmapsOn: 'source',
     fileDetails: false,

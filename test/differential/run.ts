@@ -7,6 +7,7 @@ import { entryFor, type LedgerEntry } from './ledger.ts';
 import type { Options } from './options.ts';
 import { RealPlace } from './real.ts';
 import { PLACE, pasteable, type Script } from './script.ts';
+import { shrink } from './shrink.ts';
 import { runSimulated } from './simulated.ts';
 
 /** One kind of difference, told by its smallest script. */
@@ -47,7 +48,6 @@ export interface Outcome {
 
 // Real machines at a time: more would only wait for each other.
 const WORKERS = 2;
-const MAX_SHRINKS = 60;
 const MAX_FINDINGS = 20;
 // A real one that does two things equally often does the other one in these with 31 chances of 32.
 const MORE_RUNS = 5;
@@ -66,6 +66,7 @@ class Run {
   readonly #unsteady = new Map<string, Found>();
   readonly #hits = new Map<LedgerEntry, number>();
   #next = 0;
+  #nextFinding = 0;
   #diverging = 0;
 
   constructor(options: Options, ledger: readonly LedgerEntry[]) {
@@ -79,15 +80,7 @@ class Run {
     const startedMs = Date.now();
     await Promise.all(Array.from({ length: WORKERS }, () => this.#work()));
     const seconds = (Date.now() - startedMs) / 1000;
-    const findings: Finding[] = [];
-    const place = new RealPlace(this.#options.qemu);
-    try {
-      for (const [sign, found] of [...this.#found].slice(0, MAX_FINDINGS)) {
-        findings.push(await this.#shrink(place, sign, found));
-      }
-    } finally {
-      place.close();
-    }
+    const findings = await this.#shrinkAll();
     return {
       scripts: this.#scripts.length,
       commands: this.#scripts.reduce((sum, { steps }) => sum + steps.length, 0),
@@ -152,22 +145,44 @@ class Run {
     return diverges(here, profile, real, runSimulated(here, profile, place.directory));
   }
 
-  async #shrink(place: RealPlace, sign: string, { script, count }: Found): Promise<Finding> {
-    let least: { readonly script: Script; readonly divergence: Divergence } | undefined;
-    let runs = 0;
-    const same = async (candidate: Script): Promise<boolean> => {
-      if (runs++ > MAX_SHRINKS) return true;
-      const divergence = await this.#compare(place, candidate);
-      if (!divergence || signature(divergence) !== sign) return true;
-      least = { script: candidate, divergence };
-      return false;
+  async #shrinkAll(): Promise<readonly Finding[]> {
+    const kinds = [...this.#found].slice(0, MAX_FINDINGS);
+    const findings: Finding[] = [];
+    const work = async (): Promise<void> => {
+      const place = new RealPlace(this.#options.qemu);
+      try {
+        for (let index = this.#nextFinding++; index < kinds.length; index = this.#nextFinding++) {
+          const [sign, found] = kinds[index] ?? [];
+          if (sign !== undefined && found) findings[index] = await this.#shrink(place, sign, found);
+        }
+      } finally {
+        place.close();
+      }
     };
-    const seed = this.#seedOf(script);
-    await fc.check(fc.asyncProperty(this.#drawing, same), { seed, numRuns: 1 });
-    const told = least?.script ?? this.#scripts[script] ?? { world: 'nodes', steps: [] };
-    const explanation = least ? explain(least.divergence) : `${sign}\n(not seen again: timing)`;
-    return { script, count, explanation, smallest: told, paste: pasteable(told, this.#options.qemu) };
+    await Promise.all(Array.from({ length: WORKERS }, work));
+    return findings;
   }
+
+  async #shrink(place: RealPlace, sign: string, { script: index, count }: Found): Promise<Finding> {
+    const script = this.#scripts[index] ?? { world: 'nodes', steps: [] };
+    let shown: Divergence | undefined;
+    const shows = async (candidate: Script): Promise<boolean> => {
+      const divergence = await this.#compare(place, candidate);
+      if (!divergence || signature(divergence) !== sign) return false;
+      shown = divergence;
+      return true;
+    };
+    const step = (await shows(script)) ? stepOf(shown) : undefined;
+    const smallest = await shrink(script, step ?? script.steps.length, shows);
+    const explanation = shown ? explain(shown) : `${sign}\n(not seen again: timing)`;
+    return { script: index, count, explanation, smallest, paste: pasteable(smallest, this.#options.qemu) };
+  }
+}
+
+/** The number of the step at which the sides parted, from 1; undefined: later. */
+function stepOf(divergence: Divergence | undefined): number | undefined {
+  const [, number] = /^step (\d+) /.exec(divergence?.place ?? '') ?? [];
+  return number === undefined ? undefined : Number(number);
 }
 
 /** Runs the scripts of a seed. */

@@ -21,6 +21,8 @@ export class DirtyBitmap {
   readonly keptByJob: boolean;
   /** A job works on it: nobody may touch it. */
   busy = false;
+  /** Stored in an image that may not be written to: it can be read, switched on and off, but not changed. */
+  readOnly = false;
   readonly ranges = new ExtentMap();
   /** Told whenever something was marked: an idle mirror waits for this. */
   onMark: (() => void) | undefined;

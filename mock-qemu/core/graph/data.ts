@@ -61,6 +61,26 @@ export function allocatedAbove(
   return { end, allocated: false };
 }
 
+/** Somebody reads a range: filters that it passes do what they do then. */
+export function noteRead(node: BlockNode, start: number, end: number): void {
+  if (!isReadWatched(node)) return;
+  node.hooks?.beforeRead?.(start, end);
+  if (node.filtered) noteRead(node.filtered.child, start, end);
+  if (!node.backing) return;
+  for (let offset = start; offset < end; ) {
+    const own = node.driver.at(node, offset, end);
+    if (own.tag === ABSENT) noteRead(node.backing.child, offset, own.end);
+    offset = own.end;
+  }
+}
+
+function isReadWatched(node: BlockNode): boolean {
+  for (let at: BlockNode | undefined = node; at; at = (at.filtered ?? at.backing)?.child) {
+    if (at.hooks?.beforeRead) return true;
+  }
+  return false;
+}
+
 /** Writes content; tells bitmaps, hooks and the write threshold. */
 export function writeTo(node: BlockNode, start: number, end: number, tag: number): void {
   if (start >= end) return;
@@ -105,6 +125,7 @@ function watchedFile(node: BlockNode): BlockNode | undefined {
 
 /** Copies what a reader of `from` sees into `to`. */
 export function copyRange(from: BlockNode, to: BlockNode, start: number, end: number): void {
+  noteRead(from, start, end);
   for (let offset = start; offset < end; ) {
     const span = readAt(from, offset, end);
     writeTo(to, offset, span.end, span.tag);

@@ -2,7 +2,7 @@
 import { assert } from '../../../src/util/assert.ts';
 import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
 import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
-import { readAt, writeTo } from './data.ts';
+import { noteRead, readAt, writeTo } from './data.ts';
 import type { BlockDriver, BlockNode, Edge } from './node.ts';
 
 const imageOf = (node: BlockNode): ImageFile => {
@@ -76,13 +76,16 @@ const qcow2: BlockDriver = {
   },
   write: writeClusters,
   discard(node, start, end) {
-    // A discarded cluster must not let the backing file show through.
-    const tag: Tag = node.backing ? 0 : ABSENT;
     const { clusterSizeBytes } = imageOf(node).header;
     const from = Math.ceil(start / clusterSizeBytes) * clusterSizeBytes;
     const to = Math.floor(end / clusterSizeBytes) * clusterSizeBytes;
+    for (let at = from; at < to; ) {
+      const span = qcow2.at(node, at, to);
+      // What was there reads as zeroes; what was not must not begin to show what is below.
+      if (span.tag !== ABSENT || node.backing) imageOf(node).extents.set(at, span.end, 0);
+      at = span.end;
+    }
     node.pending?.clear(from, to);
-    if (from < to) imageOf(node).extents.set(from, to, tag);
   },
   flush(node) {
     const image = imageOf(node);
@@ -124,6 +127,7 @@ function fillCluster(node: BlockNode, start: number, end: number): void {
   for (let offset = start; offset < end; ) {
     const own: Span = qcow2.at(node, offset, end);
     if (own.tag === ABSENT) {
+      if (node.backing) noteRead(node.backing.child, offset, own.end);
       for (let at = offset; at < own.end; ) {
         const below = node.backing ? readAt(node.backing.child, at, own.end) : { end: own.end, tag: 0 };
         (node.pending ?? imageOf(node).extents).set(at, below.end, below.tag);

@@ -9,6 +9,7 @@ import { flushNode } from './data.ts';
 import type { BlockDriver, BlockedOp, BlockNode, ChildRole, Edge, Parent } from './node.ts';
 import { BlockNode as Node } from './node.ts';
 import { childrenOf, forceRights, takeRights, yieldRights } from './permissions.ts';
+import { claimBitmaps, storeBitmaps } from './stored-bitmaps.ts';
 
 /** A new node's properties, before it has children. */
 export interface NodeOptions {
@@ -150,7 +151,10 @@ export class BlockGraph {
   collect(node: BlockNode): void {
     if (node.monitorOwned || node.parents.length > 0 || this.nodes.get(node.name) !== node) return;
     this.nodes.delete(node.name);
-    if (!node.readOnly) flushNode(node);
+    if (!node.readOnly) {
+      flushNode(node);
+      storeBitmaps(node);
+    }
     closeImage(node);
     for (const edge of [node.filtered, node.target, node.backing, node.file]) this.letGo(edge);
   }
@@ -163,6 +167,7 @@ export class BlockGraph {
   /** Gives nodes other children, and makes them read-only or not: all of it or, where it is refused as above, nothing. */
   reopenAll(changes: readonly Reopening[]): void {
     for (const { node } of changes) flushNode(node);
+    const turned = changes.filter(({ node, readOnly }) => node.readOnly !== readOnly);
     const undo: (() => void)[] = [];
     const toReadOnly = new Set<BlockNode>();
     const dropped: BlockNode[] = [];
@@ -190,6 +195,7 @@ export class BlockGraph {
       toReadOnly,
     );
     for (const { node } of changes) startPending(node);
+    for (const { node, readOnly } of turned) (readOnly ? storeBitmaps : claimBitmaps)(node);
     for (const node of dropped) this.collect(node);
   }
 

@@ -1,7 +1,6 @@
 /** What nodes are called when they are named by their files. */
 import type { Data, Value } from '../data.ts';
 import { resolveBacking } from '../images.ts';
-import { backingOf } from './data.ts';
 import type { BlockNode } from './node.ts';
 import { imageBelow } from './open.ts';
 
@@ -20,28 +19,37 @@ function nullName({ driver, sizeOption }: BlockNode): string {
   return `json:${spaced({ driver: driver.name, size: sizeOption })}`;
 }
 
-/** A filter that somebody put there by hand has a name of its own. */
+/** A filter that somebody put there by hand has a name of its own; of those that were asked for with a job, only a stream's. */
 function skipJobFilters(node: BlockNode): BlockNode {
   let at = node;
-  while (at.filtered && !at.debug) at = at.filtered.child;
+  while (at.filtered && !at.debug && !isNamedStreamFilter(at)) at = at.filtered.child;
   return at;
 }
 
+const isNamedStreamFilter = ({ driver, implicit }: BlockNode): boolean =>
+  driver.name === 'copy-on-read' && !implicit;
+
 const needsOptions = (node: BlockNode): boolean =>
-  node.debug !== undefined || node.file?.child.debug !== undefined || isBackingOverridden(node);
+  node.debug !== undefined ||
+  isNamedStreamFilter(node) ||
+  node.file?.child.debug !== undefined ||
+  isBackingOverridden(node);
 
 function isBackingOverridden(node: BlockNode): boolean {
   const { image } = node;
   if (image === undefined || !node.driver.supportsBacking) return false;
   const named = image.header.backingName;
   const expected = named === undefined ? undefined : resolveBacking(image.path, named);
-  const below = backingOf(node);
+  const below = node.backing?.child;
   return (below && fileNameOf(below)) !== expected;
 }
 
 function optionsOf(node: BlockNode): Data {
   if (node.debug) return debugOptions(node);
-  const below = backingOf(node);
+  if (isNamedStreamFilter(node) && node.filtered) {
+    return { driver: node.driver.name, file: optionsOf(skipJobFilters(node.filtered.child)) };
+  }
+  const below = node.backing && skipJobFilters(node.backing.child);
   const backing = below ? optionsOf(below) : null;
   const storage = node.file?.child;
   const file = storage?.debug

@@ -56,8 +56,9 @@ export interface Edge {
   blocker?: OpBlocker | undefined;
 }
 
-/** What a filter's job wants to know of the writes that pass it. */
-export interface WriteHooks {
+/** What a filter's job wants to know of the requests that pass it. */
+export interface RequestHooks {
+  beforeRead?(start: number, end: number): void;
   beforeWrite?(start: number, end: number): void;
   afterWrite?(start: number, end: number, tag: Tag): void;
   /** How much longer the writer has to wait. */
@@ -111,7 +112,7 @@ export class BlockNode {
   image: ImageFile | undefined;
   /** Written but not flushed: lost with the process. Only formats that cache their metadata have it. */
   pending: ExtentMap | undefined;
-  hooks: WriteHooks | undefined;
+  hooks: RequestHooks | undefined;
   /** What makes requests to a blkdebug node fail. */
   debug: DebugRules | undefined;
   /** Guest requests are held back while above 0. */
@@ -123,6 +124,8 @@ export class BlockNode {
   writeThresholdBytes = 0;
   /** Told once when a write goes past the threshold. */
   onThreshold: ((exceededBytes: number) => void) | undefined;
+  /** A node without a file whose reads fill the buffer. */
+  readsZeroes = false;
   /** The size that a node without a file was given in its options. */
   sizeOption: number | undefined;
   /** Size of a node without a file (null-co). */

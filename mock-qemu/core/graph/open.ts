@@ -8,6 +8,7 @@ import { DebugRules } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
 import { type BlockGraph, closeImage, startPending } from './graph.ts';
 import type { BlockDriver, BlockNode } from './node.ts';
+import { loadBitmaps } from './stored-bitmaps.ts';
 
 /** What opening needs. */
 export interface OpenContext {
@@ -22,6 +23,8 @@ export interface OpenHints {
   /** Passed down from the parent where the options do not say. */
   readonly readOnly?: boolean;
   readonly forceShare?: boolean;
+  /** Opened along with its parent: it lets discards through unless told otherwise. */
+  readonly isChild?: boolean;
 }
 
 const isObject = (value: Value | undefined): value is Data =>
@@ -73,7 +76,8 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   let node: BlockNode | undefined;
   try {
     const name = options['node-name'];
-    const unmap = options.discard === 'unmap' || options.discard === 'on';
+    const discard = options.discard ?? (hints.isChild ? 'unmap' : 'ignore');
+    const unmap = discard === 'unmap' || discard === 'on';
     node = graph.add({
       name: typeof name === 'string' ? name : undefined,
       driver,
@@ -99,7 +103,10 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
 
 /** Opens what a node is put on. */
 function openBelow(context: OpenContext, driver: BlockDriver, options: Data, hints: OpenHints): BlockNode {
-  return openChild(context, driver.kind === 'filter' ? options.image : options.file, hints);
+  return openChild(context, driver.kind === 'filter' ? options.image : options.file, {
+    ...hints,
+    isChild: true,
+  });
 }
 
 /** Drops a node that was not opened in full: there is nothing to flush. */
@@ -116,6 +123,7 @@ function openProtocol(context: OpenContext, node: BlockNode, options: Data): voi
     const size = options.size;
     node.sizeOption = typeof size === 'number' ? size : undefined;
     node.fixedSizeBytes = node.sizeOption ?? 2 ** 30;
+    node.readsZeroes = isOn(options['read-zeroes']);
     return;
   }
   node.image = openFile(context.images, String(options.filename ?? ''));
@@ -130,6 +138,7 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   if (image?.format !== node.driver.name) {
     refuse(`Image is not in ${node.driver.name} format`);
   }
+  loadBitmaps(node);
   openBacking(context, node, options.backing);
 }
 
@@ -162,7 +171,11 @@ export function attachHeaderBacking(context: OpenContext, node: BlockNode): void
   }
 }
 
-const backingHints = ({ forceShare }: BlockNode): OpenHints => ({ readOnly: true, forceShare });
+const backingHints = ({ forceShare }: BlockNode): OpenHints => ({
+  readOnly: true,
+  forceShare,
+  isChild: true,
+});
 
 function openChild(context: OpenContext, option: Value | undefined, hints: OpenHints): BlockNode {
   if (typeof option === 'string') return context.graph.findNodeReference(option);

@@ -3,7 +3,7 @@ import { type Errno, strerror } from '../errno.ts';
 import type { Tag } from '../extents.ts';
 import type { IoPoint } from '../faults/points.ts';
 import type { BlockBackend, IoCounters } from '../graph/backend.ts';
-import { discardFrom, flushNode, writeTo } from '../graph/data.ts';
+import { discardFrom, flushNode, noteRead, writeTo } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { type ErrorAction, POLICY_ACTIONS } from '../jobs/policy.ts';
 import type { Vm } from '../vm.ts';
@@ -78,6 +78,7 @@ function perform(vm: Vm, backend: BlockBackend, node: BlockNode, request: GuestR
   if (op === 'write') writeTo(node, offset, offset + bytes, tag);
   else if (op === 'discard') discardFrom(node, offset, offset + bytes);
   else if (op === 'flush') flushNode(node);
+  else noteRead(node, offset, offset + bytes);
   const { counters } = backend;
   if (op === 'write') counters.writeHighestOffset = Math.max(counters.writeHighestOffset, offset + bytes);
   return undefined;

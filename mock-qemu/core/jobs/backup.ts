@@ -67,6 +67,8 @@ export class BackupTask implements JobTask {
       while (!job.cancelled) yield { type: 'idle', tickNs: 1 };
       return undefined;
     }
+    // Looking for what is allocated takes a moment.
+    if (sync === 'top') yield { type: 'settle' };
     for (;;) {
       yield { type: 'pause-point' };
       const next = this.#left.nextFrom(0);

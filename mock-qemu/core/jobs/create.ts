@@ -102,6 +102,7 @@ export function format(
 ): void {
   image.extents.truncate(0);
   image.snapshots.length = 0;
+  image.bitmaps.length = 0;
   image.format = options.format;
   image.virtualSizeBytes = options.sizeBytes;
   image.header = options.header;

@@ -1,6 +1,8 @@
 /** What mirrors of all generations do with the bytes between source and target. */
+
+import { ABSENT } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
-import { copyRange, flushNode, readAt } from '../graph/data.ts';
+import { copyRange, flushNode, readAt, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Traits } from '../traits.ts';
 import type { JobFailure } from './effects.ts';
@@ -30,8 +32,20 @@ const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | und
 /** Why a mirror onto a target of another size fails at its start; undefined: it does not. */
 export const sizeMismatch = (traits: Traits): JobFailure | undefined => SIZE_MISMATCH[traits.mirrorSizeCheck];
 
-/** Whether a stretch reads as zeroes throughout. */
+// The first block of a new raw file is written, so that its alignment can be probed: it is no hole.
+function beginsWithBlock(node: BlockNode): boolean {
+  const image = skipFilters(node);
+  if (image.driver.supportsBacking) {
+    const below = image.backing?.child;
+    return below !== undefined && image.driver.at(image, 0, 1).tag === ABSENT && beginsWithBlock(below);
+  }
+  const below = image.file?.child;
+  return below ? beginsWithBlock(below) : image.image?.format === 'raw';
+}
+
+/** Whether a stretch is known to read as zeroes throughout. */
 export function isZero(node: BlockNode, start: number, end: number): boolean {
+  if (start === 0 && beginsWithBlock(node)) return false;
   for (let offset = start; offset < end; ) {
     const span = readAt(node, offset, end);
     if (span.tag !== 0) return false;

@@ -35,13 +35,14 @@ export class StreamTask implements JobTask {
   }
 
   *run(job: Job): JobRun {
-    const { top, base } = this.options;
+    const { top, base, filter } = this.options;
     const image = skipFilters(top);
     this.#ran = true;
     if (backingOf(image) === undefined) return undefined;
     if (base !== undefined && backingOf(image) === skipFilters(base)) return undefined;
     const sizeBytes = image.lengthBytes;
     job.len = sizeBytes;
+    filter.hooks = { beforeRead: (start, end) => this.#copyOnRead(image, start, end) };
     let delayNs = 0;
     for (let offset = 0; offset < sizeBytes && !job.cancelled; ) {
       yield { type: 'sleep', ns: delayNs };
@@ -64,6 +65,19 @@ export class StreamTask implements JobTask {
     }
     if (!job.cancelled && this.#ignored === undefined) job.host.reach('stream.copied');
     return this.#ignored;
+  }
+
+  /** What somebody reads through the filter is pulled as well, in whole clusters. */
+  #copyOnRead(image: BlockNode, start: number, end: number): void {
+    const cluster = image.image?.header.clusterSizeBytes ?? 1;
+    for (let offset = start; offset < end; ) {
+      const { end: until, copy } = needsCopy(image, this.options.base, offset, end);
+      if (copy) {
+        const from = Math.floor(offset / cluster) * cluster;
+        populate(image, from, Math.min(Math.ceil(until / cluster) * cluster, image.lengthBytes));
+      }
+      offset = until;
+    }
   }
 
   *#populate(

@@ -36,6 +36,12 @@ function checkIdle(bitmap: DirtyBitmap): void {
   }
 }
 
+/** Refuses a bitmap that cannot be changed. */
+function checkWritable(bitmap: DirtyBitmap): void {
+  checkIdle(bitmap);
+  if (bitmap.readOnly) refuse(`Bitmap '${bitmap.name}' is readonly and cannot be modified`);
+}
+
 const add: BitmapAction = (vm, data) => {
   const name = needText(data, 'name');
   if (name === '') refuse('Bitmap name cannot be empty');
@@ -66,14 +72,20 @@ function drop(node: BlockNode, bitmap: DirtyBitmap): void {
 
 const remove: BitmapAction = (vm, data) => {
   const { node, bitmap } = find(vm, data);
-  checkIdle(bitmap);
+  checkWritable(bitmap);
   drop(node, bitmap);
-  return () => node.bitmaps.push(bitmap);
+  const stored = node.image?.bitmaps ?? [];
+  const index = stored.findIndex(({ name }) => bitmap.persistent && name === bitmap.name);
+  const removed = index < 0 ? [] : stored.splice(index, 1);
+  return () => {
+    node.bitmaps.push(bitmap);
+    stored.splice(index, 0, ...removed);
+  };
 };
 
 const clear: BitmapAction = (vm, data) => {
   const { bitmap } = find(vm, data);
-  checkIdle(bitmap);
+  checkWritable(bitmap);
   const before = bitmap.ranges.extents.slice();
   bitmap.ranges.truncate(0);
   return () => {
@@ -96,7 +108,7 @@ const setEnabled =
 const merge: BitmapAction = (vm, data) => {
   const node = nodeOf(vm, needText(data, 'node'));
   const target = named(node, needText(data, 'target'));
-  checkIdle(target);
+  checkWritable(target);
   const sources = Array.isArray(data.bitmaps) ? (data.bitmaps as readonly Json[]) : [];
   const bitmaps = sources.map((source) =>
     isObject(source) ? find(vm, source).bitmap : named(node, String(source)),

@@ -1,11 +1,11 @@
 /** query-block, query-named-block-nodes, query-blockstats: the graph as a client sees it. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { type BlockBackend, type IoCounters, noCounters } from '../../core/graph/backend.ts';
-import { backingOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
+import { skipFilters, skipImplicit } from '../../core/graph/data.ts';
 import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
-import { fileSizeBytes, resolveBacking, storedBytes } from '../../core/images.ts';
+import { fileSizeBytes, type ImageFile, resolveBacking, storedBytes } from '../../core/images.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
 import { snapshotInfo } from './snapshots.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
@@ -33,7 +33,7 @@ function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
     ...(clusters && { 'cluster-size': clusters.header.clusterSizeBytes }),
     format: node.driver.name,
     ...(file && { 'actual-size': file.format === 'raw' ? storedBytes(file) : fileSizeBytes(file) }),
-    ...(isFormat && { 'format-specific': QCOW2_SPECIFIC }),
+    ...(isFormat && { 'format-specific': formatSpecific(image) }),
     ...(fileDetails && node.driver.name === 'file' && { 'format-specific': { type: 'file', data: {} } }),
     ...(backingName !== undefined &&
       image && {
@@ -55,6 +55,16 @@ const QCOW2_SPECIFIC = {
     'extended-l2': false,
   },
 } as const;
+
+function formatSpecific({ bitmaps, bitmapsInUse }: ImageFile): JsonObject {
+  if (bitmaps.length === 0) return QCOW2_SPECIFIC;
+  const list = bitmaps.map(({ name, granularityBytes, enabled }) => ({
+    flags: [...(bitmapsInUse ? ['in-use'] : []), ...(enabled ? ['auto'] : [])],
+    name,
+    granularity: granularityBytes,
+  }));
+  return { ...QCOW2_SPECIFIC, data: { ...QCOW2_SPECIFIC.data, bitmaps: list } };
+}
 
 /** ImageInfo with all images below; queries by device pass over the filters that jobs inserted unasked. */
 function withBacking(behaviour: Behaviour, node: BlockNode, byDevice: boolean): JsonObject {
@@ -91,7 +101,7 @@ function deviceInfo(
 ): JsonObject {
   const { behaviour } = profile;
   const byDevice = shown === 'by-device';
-  const below = node.backing && backingOf(node);
+  const below = node.backing?.child;
   return {
     ...NO_THROTTLE,
     ...(profile.behaviour.inactiveNodes && { active: true }),

@@ -96,7 +96,8 @@ const blockStream: Handler = ({ vm }, args, finish) => {
   // A filter in between is blocked by its own job, and named in the refusal.
   for (const node of nodesDownTo(device, base ?? involved.at(-1)?.backing?.child))
     checkNotBlocked(node, 'stream');
-  if (base === undefined && text(args, 'backing-file') !== undefined) {
+  const isWhole = base === undefined || text(args, 'bottom') !== undefined;
+  if (isWhole && text(args, 'backing-file') !== undefined) {
     refuse('backing file specified, but streaming the entire chain');
   }
   return startStream(vm, args, { device, base }, finish);

@@ -38,13 +38,12 @@ const defaultGranularity = (target: BlockNode): number =>
   Math.min(65536, Math.max(4096, skipFilters(target).image?.header.clusterSizeBytes ?? 65536));
 
 /** A filter that a job needs above a node, not there yet; a name that the user gave makes it visible. */
-function addFilter(vm: Vm, driver: keyof typeof DRIVERS, above: BlockNode, args: JsonObject): BlockNode {
+function addFilter(vm: Vm, driver: keyof typeof DRIVERS, args: JsonObject): BlockNode {
   const name = text(args, 'filter-node-name');
-  const follows = driver === 'copy-before-write' && vm.traits.backupFilterFollows && above.readOnly;
   return vm.graph.add({
     name,
     driver: DRIVERS[driver],
-    readOnly: driver === 'commit_top' || follows,
+    readOnly: driver === 'commit_top',
     // Backups show their filter even if nobody named it.
     implicit: name === undefined && driver !== 'copy-before-write',
   });
@@ -57,7 +56,7 @@ export function appendFilter(
   above: BlockNode,
   { args, state = 'active' }: { readonly args: JsonObject; readonly state?: BlockNode['filterState'] },
 ): BlockNode {
-  const filter = addFilter(vm, driver, above, args);
+  const filter = addFilter(vm, driver, args);
   filter.filterState = state;
   try {
     vm.graph.insertAbove(filter, 'filtered', above);
@@ -78,7 +77,7 @@ export function openFilter(
   let filter: BlockNode | undefined;
   let step = 'create';
   try {
-    filter = addFilter(vm, driver, above, args);
+    filter = addFilter(vm, driver, args);
     vm.graph.adopt(filter, 'filtered', above);
     if (target) vm.graph.adopt(filter, 'target', target);
     step = 'replace';
@@ -324,10 +323,7 @@ function driveMirror({ vm }: CommandContext, args: JsonObject): undefined {
 
 /** Refuses a bitmap that a backup could make no use of. */
 function checkBitmapUse(mode: string, bitmapMode: string | undefined): void {
-  if (mode === 'incremental') {
-    if (bitmapMode === undefined || bitmapMode === 'on-success') return;
-    refuse("Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
-  }
+  if (mode === 'incremental') return;
   if (bitmapMode === undefined) refuse('Bitmap sync mode must be given when providing a bitmap');
   if (mode === 'none') refuse("sync mode 'none' does not produce meaningful bitmap outputs");
   if (bitmapMode === 'never' && mode !== 'bitmap') {
@@ -349,9 +345,12 @@ export function createBackup(
   if ((mode === 'incremental' || mode === 'bitmap') && bitmapName === undefined) {
     refuse(`must provide a valid bitmap name for '${mode}' sync mode`);
   }
+  const bitmapMode = text(args, 'bitmap-mode');
+  if (mode === 'incremental' && (bitmapMode ?? 'on-success') !== 'on-success') {
+    refuse("Bitmap sync mode must be 'on-success' when using sync mode 'incremental'");
+  }
   const bitmap = source.bitmaps.find((each) => bitmapName !== undefined && each.name === bitmapName);
   if (bitmapName !== undefined && !bitmap) refuse(`Bitmap '${bitmapName}' could not be found`);
-  const bitmapMode = text(args, 'bitmap-mode');
   if (bitmap) checkBitmapUse(mode, bitmapMode);
   if (!bitmap && bitmapMode !== undefined) refuse('Cannot specify bitmap sync mode without a bitmap');
   if (source === target) refuse('Source and target cannot be the same');

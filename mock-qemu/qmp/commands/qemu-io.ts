@@ -1,7 +1,7 @@
 /** The `qemu-io` of the human monitor: guest-like reads and writes from outside. */
 import { strerror } from '../../core/errno.ts';
 import type { BlockBackend } from '../../core/graph/backend.ts';
-import { discardFrom, flushNode, readAt, writeTo } from '../../core/graph/data.ts';
+import { discardFrom, flushNode, noteRead, readAt, writeTo } from '../../core/graph/data.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import type { Request } from '../../core/request.ts';
 import type { Vm } from '../../core/vm.ts';
@@ -109,13 +109,25 @@ function requestOf(node: BlockNode, { op, offset, bytes }: IoCommand): Request {
   return { at, op: kind, node, offset, bytes };
 }
 
+// What qemu-io fills its buffer with before it reads.
+const UNTOUCHED = 0xab;
+
+/** Whether reading a node changes nothing in the reader's buffer. */
+function leavesBuffer(node: BlockNode): boolean {
+  let at = node;
+  for (let next = at.filtered ?? at.file; next; next = at.filtered ?? at.file) at = next.child;
+  return at.driver.name.startsWith('null-') && !at.readsZeroes;
+}
+
 function readBack(vm: Vm, node: BlockNode, io: IoCommand): string {
   const { offset, bytes, pattern } = io;
   const end = offset + bytes;
+  noteRead(node, offset, end);
   let verified = true;
   for (let at = offset; at < end && pattern !== undefined && verified; ) {
     const span = readAt(node, at, end);
-    if (span.tag < 256) verified = span.tag === pattern;
+    if (leavesBuffer(node)) verified = pattern === UNTOUCHED;
+    else if (span.tag < 256) verified = span.tag === pattern;
     else
       for (let each = at; each < span.end && verified; each++)
         verified = vm.images.blobs.byteAt(span.tag, each) === pattern;

@@ -58,11 +58,7 @@ const backupAction = (kind: 'blockdev-backup' | 'drive-backup'): Action => ({
       jobs.push(job);
       return {
         commit: nothing,
-        abort() {
-          job.task.clean?.(vm);
-          job.transition('null');
-          vm.jobs.forget(job);
-        },
+        abort: () => job.transaction?.drop(job),
       };
     } finally {
       vm.graph.collect(target);
