@@ -94,7 +94,12 @@ function breaksOf(id: string): readonly Break[] {
     const event = 'BLOCK_IO_ERROR';
     // Without its policy a device has the default one, with which some rows come out the same.
     const isDefault = /read-eio-report|-enospc$|write-enospc-stop/.test(id);
-    return [wrongAction(event), lost(event), ...(stops ? [RUNS_ON] : []), ...(isDefault ? [] : [POLICY_LOST])];
+    return [
+      wrongAction(event),
+      lost(event),
+      ...(stops ? [RUNS_ON] : []),
+      ...(isDefault ? [] : [POLICY_LOST]),
+    ];
   }
   const event = 'BLOCK_JOB_ERROR';
   const stops = id.endsWith('-stop') || id.endsWith('-enospc-enospc');
