@@ -39,7 +39,7 @@ export async function runCase(
   const recorder = onTrace && !session.trace ? recordApi(session.connection) : undefined;
   const checked = new Promise<void>((resolve) => {
     const connection = recorder?.connection ?? session.connection;
-    resolve(check(new World(session, canary?.api?.(connection) ?? connection)));
+    resolve(check(new World(session, canary?.api, canary?.api?.(connection) ?? connection)));
   });
   await withDeadlines(session, deadlineMs, 'the case', checked).catch(note);
   onTrace?.(session.trace?.() ?? recorder?.trace() ?? '', session.dirty?.());

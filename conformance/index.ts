@@ -36,6 +36,8 @@ export type {
   FaultPlan,
   Guest,
   ImageSpec,
+  Manager,
+  ManagerOptions,
   OpenOptions,
   QmpOptions,
   QmpServer,

@@ -1,5 +1,5 @@
 /** What the suite needs of a backend: a place where images and domains can be made, and looked at. */
-import type { Connection } from '../src/index.ts';
+import type { Connection, ConnectionOptions } from '../src/index.ts';
 import type { WireMessage, WireMutationFactory, WireValue } from './wire.ts';
 
 /** One stretch of equal, non-zero bytes of an image. */
@@ -59,6 +59,10 @@ export interface TargetCapabilities {
   readonly directories?: boolean;
   /** Time passes as fast as the case can go, so that waiting for half a minute costs nothing. */
   readonly virtualTime?: boolean;
+  /** A pivot is a verb of the job, with all its steps; the earliest QEMUs reopen the disk instead. */
+  readonly pivotVerb?: boolean;
+  /** Management processes can die and leave their domains to the next one: see {@link Session.manage}. */
+  readonly restart?: boolean;
   readonly copyTuning: boolean;
   readonly monotonicProgress: boolean;
 }
@@ -100,6 +104,20 @@ export interface QmpServer {
   readonly control?: Control;
 }
 
+/** How a management process of a session's own works. */
+export type ManagerOptions = Pick<ConnectionOptions, 'pauseGuestAroundPivot'>;
+
+/** A management process: a connection on state that outlives it. */
+export interface Manager {
+  readonly connection: Connection;
+  guest(domainName: string, disk: string): Guest;
+  /**
+   * It dies from one moment to the next, and its calls never return: what it had not sent is not sent, and what it had
+   * not written down is lost. Its domains run on. Idempotent.
+   */
+  die(): void;
+}
+
 /** What plans are fitted to where a backend cannot take them as they were made. */
 export interface SessionLimits {
   /** Without it a copy's granularity and buffer are left to the hypervisor. */
@@ -121,6 +139,12 @@ export interface Session {
   startQmp?(options?: QmpOptions): Promise<QmpServer>;
   /** The machine of a domain, as it was started last; left out where the capability `faults` is missing. */
   readonly control?: (domainName: string, request: WireMessage) => Promise<WireValue>;
+  /**
+   * Begins a management process on the session's state, which takes over what an earlier one has left; left out where
+   * the capability `restart` is missing.
+   * @throws VirtError OPERATION_INVALID while another one holds the state
+   */
+  manage?(options?: ManagerOptions): Promise<Manager>;
   /** None when left out. */
   readonly limits?: SessionLimits;
   /** All that crossed the wire so far, one line a message; only where {@link OpenOptions.trace} asked for it. */

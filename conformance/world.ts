@@ -4,7 +4,7 @@ import { EventId } from '../src/index.ts';
 import { type DiskPlan, withBallast } from './arbitraries.ts';
 import { DeadlineViolation, SetupFailure } from './expect.ts';
 import { DiskModel } from './model.ts';
-import type { ImageSpec, Session } from './target.ts';
+import type { ImageSpec, Manager, ManagerOptions, Session } from './target.ts';
 import { Vm } from './vm.ts';
 
 /** One event, as it was delivered. */
@@ -34,12 +34,18 @@ export class World {
   readonly timers: Timers;
   /** Every BLOCK_JOB, BLOCK_JOB_2 and LIFECYCLE event in the order of delivery. */
   readonly events: RecordedEvent[] = [];
+  readonly #wrap: (connection: Connection) => Connection;
   readonly #waiters = new Set<() => void>();
   #vms = 0;
 
-  /** `connection` may be a wrapped one; it is the session's own where nothing is broken on purpose. */
-  constructor(session: Session, connection: Connection = session.connection) {
+  /** `wrap` breaks connections on purpose; `connection` is the session's own where nothing is broken. */
+  constructor(
+    session: Session,
+    wrap: (connection: Connection) => Connection = (inner) => inner,
+    connection: Connection = wrap(session.connection),
+  ) {
     this.session = session;
+    this.#wrap = wrap;
     this.connection = connection;
     this.timers = connection.timers;
     this.#record();
@@ -78,6 +84,14 @@ export class World {
     const domain = await this.connection.createXML(domainXml(name, number, images, plan.isDeclared));
     const chain = images.map(({ path }) => path);
     return new Vm({ world: this, domain, model, chain, guest: this.session.guest(name, 'vda') });
+  }
+
+  /** Begins a management process; see {@link Session.manage}. */
+  async manage(options?: ManagerOptions): Promise<Manager> {
+    const { manage } = this.session;
+    if (!manage) throw new SetupFailure('the target has no management processes to offer');
+    const { connection, ...rest } = await manage(options);
+    return { ...rest, connection: this.#wrap(connection) };
   }
 
   /** The events of one disk's jobs (BLOCK_JOB_2), in order. */

@@ -5,6 +5,7 @@ import { copyCanaries } from './copy.ts';
 import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
 import { guardCanaries } from './guard-rails.ts';
+import { pivotCrashCanaries } from './pivot-crashes.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
 import { ioErrorCanaries } from './qmp/io-errors.ts';
@@ -29,4 +30,5 @@ export const canaries: readonly Canary[] = [
   ...textCanaries,
   ...stateCanaries,
   ...ioErrorCanaries,
+  ...pivotCrashCanaries,
 ];

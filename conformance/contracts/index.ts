@@ -10,6 +10,7 @@ import { infoBounded } from './api/info-bounded.ts';
 import { oneJobPerDisk } from './api/one-job-per-disk.ts';
 import { oneTerminalEvent } from './api/one-terminal-event.ts';
 import { pivotBeforeReadyRefused } from './api/pivot-before-ready-refused.ts';
+import { pivotCrashContracts } from './api/pivot-crashes.ts';
 import { pivotSwapsChain } from './api/pivot-swaps-chain.ts';
 import { pivotTargetEqualsGuest } from './api/pivot-target-equals-guest.ts';
 import { pullDropsBacking } from './api/pull-drops-backing.ts';
@@ -48,6 +49,7 @@ export const contracts: readonly Contract[] = [
   ...effectContracts,
   ...refusalContracts,
   ...guardContracts,
+  ...pivotCrashContracts,
   ...protocolContracts,
   ...verbContracts,
   ...sequenceContracts,

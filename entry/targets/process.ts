@@ -6,6 +6,7 @@ import type { Availability, Session, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { HypervisorDriver } from '../../src/index.ts';
+import { openFileState } from '../file-state.ts';
 import { Controls } from './controls.ts';
 import { borrowDriver, openSession, ownDriver, tapped } from './session.ts';
 
@@ -18,7 +19,8 @@ export interface ProcessTargetParts {
   readonly runs: number;
   readonly shrinks: number;
   readonly availability: () => Promise<Availability>;
-  readonly host: (seed: number) => Host;
+  /** `directory` is where sockets go; the system's own when left out. */
+  readonly host: (seed: number, directory?: string) => Host;
   readonly createImage: Session['createImage'];
   readonly contents: Session['contents'];
 }
@@ -44,7 +46,7 @@ export function processTarget(parts: ProcessTargetParts): Target {
     async open(options) {
       const { seed, wire, trace, faults } = options;
       const directory = await mkdtemp(join(tmpdir(), 'mockvirt-case-'));
-      const { host, trace: traced } = tapped(controls.remember(parts.host(seed), faults), options);
+      const { host, tap, trace: traced } = tapped(controls.remember(parts.host(seed), faults), options);
       const driver = wire || trace || faults ? ownDriver(host, new Map(), options) : sharedDriver(seed);
       return openSession({
         uri: `qemu:///embed?root=${directory}`,
@@ -55,6 +57,11 @@ export function processTarget(parts: ProcessTargetParts): Target {
         contents: parts.contents,
         qmpHost: host,
         ...(parts.hasFaults ? { controls } : {}),
+        managers: {
+          host: () => tap(controls.remember(parts.host(seed, directory), faults)),
+          openState: () => openFileState(join(directory, 'state')),
+          probes: new Map(),
+        },
         cleanUp: () => rm(directory, { recursive: true, force: true }),
       });
     },

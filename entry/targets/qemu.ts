@@ -60,7 +60,7 @@ function missingQemu(): Target {
  * used; then `available` says why.
  */
 export async function qemuTarget(emulator: string): Promise<Target> {
-  const host = () => createProcessHost({ emulator });
+  const host = (_seed?: number, directory?: string) => createProcessHost({ emulator, runtimeDir: directory });
   const probed = await probeDriver(createQemuDriver({ host: host() }));
   const availability = await withTools(probed, emulator);
   const target = processTarget({
@@ -81,7 +81,8 @@ async function withTools(probed: Probed, emulator: string): Promise<Availability
   if (!probed.ok) return { ok: false, reason: `${emulator} cannot be used: ${probed.reason}` };
   const missing = await missingImageTools();
   const { capabilities } = probed;
-  if (missing.length === 0) return { ...probed, capabilities: { ...capabilities, directories: true } };
+  if (missing.length === 0)
+    return { ...probed, capabilities: { ...capabilities, directories: true, restart: true } };
   return { ok: false, reason: `${missing.join(' and ')} missing; install with: ${INSTALL}` };
 }
 

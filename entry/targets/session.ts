@@ -6,6 +6,7 @@ import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { type HypervisorDriver, type Machine, openConnection } from '../../src/index.ts';
 import { type Controls, controlOf } from './controls.ts';
 import { monitorGuest } from './guest.ts';
+import { type ManagerParts, Managers } from './managers.ts';
 import { tapHost } from './wire.ts';
 
 /** What differs between the targets. */
@@ -22,6 +23,8 @@ export interface SessionParts {
   readonly qmpHost: Host;
   /** The machines of its domains, where they can be asked for what only a simulation can do. */
   readonly controls?: Controls;
+  /** What processes are made of that come one after the other. */
+  readonly managers?: Omit<ManagerParts, 'uri'>;
   /** Removes what is left once all emulators have ended. */
   readonly cleanUp: () => Promise<void>;
 }
@@ -38,9 +41,11 @@ export function openSession({
   dirty,
   qmpHost,
   controls,
+  managers: managerParts,
   cleanUp,
 }: SessionParts): Session {
   const connection = openConnection({ uri, driver, saveDirectory: directory });
+  const managers = managerParts && new Managers({ uri, ...managerParts });
   return {
     connection,
     directory,
@@ -48,6 +53,7 @@ export function openSession({
     contents,
     guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
     startQmp: (options) => startQmp(qmpHost, options),
+    ...(managers && { manage: (options) => managers.begin(options) }),
     ...(controls && { control: (name, request) => controls.ask(name, directory, request) }),
     ...(limits ? { limits } : {}),
     ...(trace ? { trace } : {}),
@@ -55,6 +61,7 @@ export function openSession({
     async dispose() {
       try {
         await connection.close();
+        await managers?.close();
         await qmpHost.close();
       } finally {
         await cleanUp();
@@ -75,18 +82,19 @@ async function startQmp(host: Host, { faults, machine = 'none' }: QmpOptions = {
   return { connect: () => emulator.connect(), ...(control && { control }) };
 }
 
-/** A host tapped as the session asks; `trace` gives what crossed the wire so far, where that is kept. */
+/** A host tapped as the session asks, and `tap` for others of the session; `trace` gives what crossed the wire so far, where that is kept. */
 export function tapped(
   host: Host,
   { wire, trace }: OpenOptions,
-): { readonly host: Host; readonly trace?: () => string } {
-  if (!wire && !trace) return { host };
+): { readonly host: Host; readonly tap: (other: Host) => Host; readonly trace?: () => string } {
+  if (!wire && !trace) return { host, tap: (other) => other };
   const lines: string[] = [];
-  const outer = tapHost(host, {
-    ...(wire ? { mutation: wire } : {}),
-    ...(trace ? { onLine: (line) => void lines.push(line) } : {}),
-  });
-  return { host: outer, ...(trace ? { trace: () => lines.join('\n') } : {}) };
+  const tap = (inner: Host) =>
+    tapHost(inner, {
+      ...(wire ? { mutation: wire } : {}),
+      ...(trace ? { onLine: (line) => void lines.push(line) } : {}),
+    });
+  return { host: tap(host), tap, ...(trace ? { trace: () => lines.join('\n') } : {}) };
 }
 
 /** A driver of one session's own; `probes` are left alone where the wire is broken. */

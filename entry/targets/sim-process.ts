@@ -29,7 +29,7 @@ export function simProcessTarget(): Target {
     async availability() {
       const probed = await probeDriver(createQemuDriver({ host: mockQemuHost(0) }));
       if (!probed.ok) return probed;
-      const capabilities = { ...probed.capabilities, faults: true, directories: true };
+      const capabilities = { ...probed.capabilities, faults: true, directories: true, restart: true };
       return { ...probed, capabilities, version: `simulated ${probed.version}, one process each` };
     },
     host: mockQemuHost,
@@ -42,8 +42,8 @@ export function simProcessTarget(): Target {
 let launches = 0;
 
 /** Runs `mock-qemu` with this Node, so that no shebang and no PATH is needed, and with a control socket. */
-function mockQemuHost(seed: number): Host {
-  const host = createProcessHost();
+function mockQemuHost(seed: number, directory?: string): Host {
+  const host = createProcessHost({ runtimeDir: directory });
   return {
     ...host,
     async launch(_emulator, argv, launched) {

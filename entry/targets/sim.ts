@@ -3,7 +3,8 @@ import type { SessionLimits, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { DEFAULT_PROFILE, profileNamed, profiles } from '../../mock-qemu/profiles/index.ts';
-import { createWorld } from '../../mock-qemu/shells/world.ts';
+import { type BootedQemu, createWorld } from '../../mock-qemu/shells/world.ts';
+import { MemoryState } from '../../src/index.ts';
 import { createMockHost } from '../mock-host.ts';
 import { Controls } from './controls.ts';
 import { observed } from './observer.ts';
@@ -34,17 +35,21 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
       if (!known.includes(profile)) return { ok: false, reason: unknownProfile(profile, known) };
       const probed = await probeDriver(createQemuDriver({ host: hostOf(0).host }));
       if (!probed.ok) return probed;
+      const pivotVerb = profileNamed(profile).introspection.commands.includes('block-job-complete');
       const capabilities = {
         ...probed.capabilities,
         qmp: !isEarly(profile),
         faults: true,
+        restart: true,
         virtualTime: true,
+        pivotVerb,
       };
       return { ...probed, capabilities, version: `simulated ${probed.version}` };
     },
     async open(options) {
       const { world, host: mockHost } = hostOf(options.seed);
       const controls = new Controls();
+      const [state, survivors] = [new MemoryState(), new Map<string, BootedQemu>()];
       const host = controls.remember(mockHost, options.faults);
       // The observer comes first, so that what it asks is not on the tapped wire.
       const watched = options.watch ? observed(host) : { host };
@@ -54,6 +59,12 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
         driver: ownDriver(tap.host, probes, options),
         qmpHost: tap.host,
         controls,
+        managers: {
+          host: () =>
+            tap.tap(controls.remember(createMockHost(world, profile, [], survivors), options.faults)),
+          openState: () => state.open(),
+          probes: options.wire ? new Map() : probes,
+        },
         ...(tap.trace ? { trace: tap.trace } : {}),
         ...('dirty' in watched ? { dirty: watched.dirty } : {}),
         directory: DIRECTORY,

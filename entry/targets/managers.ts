@@ -1,0 +1,72 @@
+/** Management processes of a session, one after the other on one state: they die, and their domains run on. */
+import type { Manager, ManagerOptions } from '../../conformance/index.ts';
+import { createQemuDriver } from '../../drivers/qemu/driver.ts';
+import type { Host } from '../../drivers/qemu/host.ts';
+import type { ProbeCache } from '../../drivers/qemu/probe.ts';
+import { type Connection, recoverConnection, type StateStore } from '../../src/index.ts';
+import { monitorGuest } from './guest.ts';
+import { type MortalHost, mortalHost } from './mortal.ts';
+
+/** What differs between the targets. */
+export interface ManagerParts {
+  readonly uri: string;
+  /** The host of a process that begins; machines of those before it can be found on it. */
+  readonly host: () => Host;
+  /** Takes the lock of the state. @throws VirtError OPERATION_INVALID while another one holds it */
+  readonly openState: () => StateStore;
+  readonly probes: ProbeCache;
+}
+
+/** The processes of one session. */
+export class Managers {
+  readonly #parts: ManagerParts;
+  readonly #alive = new Map<MortalHost, Connection>();
+  #begun = false;
+
+  constructor(parts: ManagerParts) {
+    this.#parts = parts;
+  }
+
+  /** Begins a process. */
+  async begin({ pauseGuestAroundPivot = false }: ManagerOptions = {}): Promise<Manager> {
+    const { uri, host, openState, probes } = this.#parts;
+    // The lock comes first: who is refused has not touched anything.
+    const state = openState();
+    this.#begun = true;
+    const life = mortalHost(host());
+    const connection = await recoverConnection({
+      uri,
+      driver: createQemuDriver({ host: life.host, probes }),
+      state: mortalState(state, life.isAlive),
+      pauseGuestAroundPivot,
+    });
+    this.#alive.set(life, connection);
+    return {
+      connection,
+      guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
+      die: () => {
+        if (!this.#alive.delete(life)) return;
+        life.die();
+        state.close();
+      },
+    };
+  }
+
+  /** Ends what any of them has started. */
+  async close(): Promise<void> {
+    if (!this.#begun) return;
+    if (this.#alive.size === 0) await this.begin();
+    for (const connection of this.#alive.values()) await connection.close();
+    this.#alive.clear();
+  }
+}
+
+/** What a dead process writes is written nowhere. */
+function mortalState(store: StateStore, isAlive: () => boolean): StateStore {
+  return {
+    load: () => store.load(),
+    write: (key, text) => isAlive() && store.write(key, text),
+    remove: (key) => isAlive() && store.remove(key),
+    close: () => isAlive() && store.close(),
+  };
+}
