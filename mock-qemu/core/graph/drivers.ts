@@ -27,7 +27,12 @@ const file: BlockDriver = {
   kind: 'protocol',
   supportsBacking: false,
   // Sectors count whole.
-  lengthBytes: (node) => Math.ceil(fileSizeBytes(imageOf(node), unflushedBytes(node)) / 512) * 512,
+  lengthBytes(node) {
+    const image = imageOf(node);
+    // What others do to a file goes unnoticed.
+    const bytes = image.format === 'raw' ? node.knownBytes : undefined;
+    return Math.ceil((bytes ?? fileSizeBytes(image, unflushedBytes(node))) / 512) * 512;
+  },
   at(node, offset, limit) {
     const span = imageOf(node).extents.at(offset, limit);
     return span.tag === ABSENT ? { end: span.end, tag: 0 } : span;
@@ -39,6 +44,7 @@ const file: BlockDriver = {
     const image = imageOf(node);
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
+    node.knownBytes = lengthBytes;
   },
 };
 

@@ -126,6 +126,8 @@ export class BlockNode {
   onThreshold: ((exceededBytes: number) => void) | undefined;
   /** A node without a file whose reads fill the buffer. */
   readsZeroes = false;
+  /** How long its raw file was when it was opened, or after what was done through this node. */
+  knownBytes: number | undefined;
   /** The size that a node without a file was given in its options. */
   sizeOption: number | undefined;
   /** Size of a node without a file (null-co). */

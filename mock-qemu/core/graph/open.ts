@@ -127,6 +127,7 @@ function openProtocol(context: OpenContext, node: BlockNode, options: Data): voi
     return;
   }
   node.image = openFile(context.images, String(options.filename ?? ''));
+  if (node.image.format === 'raw') node.knownBytes = node.image.virtualSizeBytes;
 }
 
 function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, options: Data): void {

@@ -22,6 +22,39 @@ export function finishCopy(
   flushNode(target);
 }
 
+/**
+ * Copies a stretch in the order in which its requests end: zeroes need not be read first, data goes request by request.
+ * That shows only where somebody watches how far writes go.
+ */
+export function copyAsIssued(
+  source: BlockNode,
+  target: BlockNode,
+  stretch: { readonly start: number; readonly end: number; readonly requestBytes: number },
+): void {
+  const { start, end, requestBytes } = stretch;
+  if (!isWatched(target)) {
+    copyRange(source, target, start, end);
+    return;
+  }
+  const spans: { readonly start: number; readonly end: number; readonly zero: boolean }[] = [];
+  for (let offset = start; offset < end; ) {
+    const zero = readAt(source, offset, end).tag === 0;
+    let to = offset;
+    while (to < end && (readAt(source, to, end).tag === 0) === zero) to = readAt(source, to, end).end;
+    spans.push({ start: offset, end: to, zero });
+    offset = to;
+  }
+  for (const span of spans) if (span.zero) copyRange(source, target, span.start, span.end);
+  for (const span of spans.filter(({ zero }) => !zero)) {
+    for (let at = span.start; at < span.end; at += requestBytes) {
+      copyRange(source, target, at, Math.min(span.end, at + requestBytes));
+    }
+  }
+}
+
+const isWatched = (node: BlockNode): boolean =>
+  node.writeThresholdBytes > 0 || (node.file?.child.writeThresholdBytes ?? 0) > 0;
+
 const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | undefined>> = {
   text: { code: 'EINVAL', text: 'Source and target image have different sizes' },
   einval: { code: 'EINVAL' },

@@ -17,7 +17,7 @@ import type { Effect, JobFailure, JobRun } from './effects.ts';
 import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
-import { finishCopy, isZero, sizeMismatch } from './mirror-copy.ts';
+import { copyAsIssued, finishCopy, isZero, sizeMismatch } from './mirror-copy.ts';
 import type { MirrorOptions } from './mirror-options.ts';
 import { SLICE_NS } from './ratelimit.ts';
 import { releaseBackends, releaseNodes } from './transaction.ts';
@@ -224,7 +224,7 @@ export class MirrorTask implements JobTask {
     yield { ...read, offset: start, bytes, unchecked: true };
     yield { ...write, op, offset: start, bytes, unchecked: true };
     if (!job.host.mayFail(source, target)) {
-      copyRange(source, target, start, end);
+      copyAsIssued(source, target, { start, end, requestBytes: this.#requestBytes });
       return undefined;
     }
     let copiedBytes = 0;

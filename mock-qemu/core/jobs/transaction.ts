@@ -42,14 +42,14 @@ export class JobTransaction {
     for (const job of [...this.members]) this.#settle(job);
   }
 
-  /** Ends a job that has not been started. */
+  /** Ends a job that has not been started; it does not wait to be dismissed. */
   drop(job: Job): void {
     job.transition('aborting');
     job.task.clean?.(job.host);
     releaseNodes(job);
     this.members.splice(this.members.indexOf(job), 1);
     job.transition('concluded');
-    if (job.autoDismiss) this.#dismiss(job);
+    this.#dismiss(job);
   }
 
   /** One member fails: all others are cancelled, and settled as soon as they stand still. */

@@ -73,7 +73,7 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
   };
   const io = parseIo(command);
   if (typeof io === 'string') {
-    vm.options.print('stdout', io);
+    vm.options.print(io.startsWith('command ') ? 'stderr' : 'stdout', io);
     answer('');
     return LATER;
   }
