@@ -23,6 +23,7 @@ import type { Random } from './random.ts';
 import { passingOf, pointsOf, type Request } from './request.ts';
 import type { Rights } from './rights.ts';
 import type { DeathSignal } from './surface.ts';
+import { type ThrottleGroup, ThrottleGroups } from './throttle.ts';
 import type { MachineBugs, Traits } from './traits.ts';
 
 /** QAPI RunState, as far as it is simulated. */
@@ -109,6 +110,9 @@ export class Vm implements JobHost {
   readonly #heldBack: (() => void)[] = [];
   /** How long the CPUs have run. */
   readonly guestClock: GuestClock;
+  readonly throttles = new ThrottleGroups();
+  /** What object-add and -object made, by id. */
+  readonly objects = new Map<string, { readonly type: string; readonly options: Data }>();
   /** Guests that keep writing, by the disk. */
   readonly loads = new Map<BlockBackend, GuestLoad>();
   /** Guest requests that wait for the CPUs, or are to be tried again when they run. */
@@ -158,6 +162,17 @@ export class Vm implements JobHost {
   }
 
   delayNs(request: Request): number {
+    return this.throttleNs(request) + this.#lateNs(request);
+  }
+
+  /** How long the filters below a node hold a request up. */
+  throttleNs(request: Request): number {
+    let ns = 0;
+    for (const group of groupsBelow(request.node)) ns += group.delayNs(this.clock.now() + ns, request);
+    return ns;
+  }
+
+  #lateNs(request: Request): number {
     if (!this.faults.any) return 0;
     const passing = passingOf(request);
     const met = pointsOf(request).flatMap((at) => this.faults.meet(at, passing, 'delay'));
@@ -178,6 +193,7 @@ export class Vm implements JobHost {
 
   mayFail(source: BlockNode, target: BlockNode): boolean {
     if (this.faults.any || imageBelow(target)?.capacityBytes !== undefined) return true;
+    if (groupsBelow(source).length > 0 || groupsBelow(target).length > 0) return true;
     return hasDebugBelow(source) || hasDebugBelow(target);
   }
 
@@ -386,6 +402,7 @@ export class Vm implements JobHost {
   /** Takes a backend away. */
   removeBackend(backend: BlockBackend): void {
     this.graph.letGo(backend.root);
+    this.throttles.leave(backend.throttle);
     const { backends } = this.graph;
     backends.splice(backends.indexOf(backend), 1);
   }
@@ -455,4 +472,13 @@ const canBeHeld = ({ deferred, status }: Job): boolean =>
 
 function isDrained(node: BlockNode): boolean {
   return node.drains > 0 || (node.filtered !== undefined && isDrained(node.filtered.child));
+}
+
+/** The groups of the throttle filters that a request to a node passes. */
+export function groupsBelow(node: BlockNode): ThrottleGroup[] {
+  const groups: ThrottleGroup[] = [];
+  for (let at: BlockNode | undefined = node; at; at = (at.filtered ?? at.file)?.child) {
+    if (at.throttle) groups.push(at.throttle);
+  }
+  return groups;
 }

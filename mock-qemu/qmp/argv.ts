@@ -3,7 +3,11 @@ import type { JsonObject } from '../../src/qmp/messages.ts';
 
 /** What was asked for, in the order in which it was asked. */
 export type LaunchStep =
-  | { readonly type: 'blockdev' | 'drive' | 'device'; readonly source: string; readonly options: JsonObject }
+  | {
+      readonly type: 'object' | 'blockdev' | 'drive' | 'device';
+      readonly source: string;
+      readonly options: JsonObject;
+    }
   | { readonly type: 'name'; readonly name: string }
   | { readonly type: 'uuid'; readonly uuid: string }
   | { readonly type: 'chardev'; readonly label: string; readonly filename: string }
@@ -39,7 +43,6 @@ const IGNORED = new Set([
   '-smp',
   '-display',
   '-mon',
-  '-object',
   '-overcommit',
   '-rtc',
   '-boot',
@@ -88,7 +91,7 @@ function parseOptions(text: string, implied?: string): JsonObject | undefined {
 type Reader = (value: string) => LaunchStep | undefined;
 
 const withOptions =
-  (type: 'blockdev' | 'drive' | 'device', implied?: string): Reader =>
+  (type: 'object' | 'blockdev' | 'drive' | 'device', implied?: string): Reader =>
   (source) => {
     const options = parseOptions(source, implied);
     return options && { type, source, options };
@@ -106,6 +109,7 @@ const machine: Reader = (value) => ({
 });
 
 const WITH_VALUE: Readonly<Record<string, Reader>> = {
+  '-object': withOptions('object', 'qom-type'),
   '-blockdev': withOptions('blockdev', 'driver'),
   '-drive': withOptions('drive'),
   '-device': withOptions('device', 'driver'),

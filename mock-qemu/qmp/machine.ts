@@ -16,6 +16,7 @@ import type { Profile } from '../profiles/profile.ts';
 import { type LaunchStep, parseArgv } from './argv.ts';
 import type { CommandPort, CommandResult } from './command-port.ts';
 import { handlerOf } from './commands/index.ts';
+import { addObject, isSimulatedObject } from './commands/objects.ts';
 import { type CommandContext, LATER } from './commands/table.ts';
 import { EventGate } from './events.ts';
 import { Outbox } from './outbox.ts';
@@ -42,7 +43,7 @@ const PROGRAM = 'qemu-system-x86_64';
 const COMMAND_NS = 100_000;
 const EPOCH_NS = BigInt(EPOCH_SECONDS) * 1_000_000_000n;
 
-const launchTurn = (type: LaunchStep['type']): number => (type === 'device' ? 2 : type === 'drive' ? 1 : 0);
+const LAUNCH_TURNS: Partial<Record<LaunchStep['type'], number>> = { blockdev: 1, drive: 2, device: 3 };
 
 const OK: CommandResult = { ok: true, value: {} };
 
@@ -226,9 +227,10 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     }
     this.vm.runState = 'running';
     this.vm.guestClock.start();
-    // Nodes come first, then drives, then devices, wherever they stand.
-    for (const turn of [0, 1, 2]) {
-      for (const step of parsed.steps.filter(({ type }) => launchTurn(type) === turn)) this.#follow(step);
+    // Objects come first, then nodes, drives and devices, wherever they stand.
+    for (const turn of [0, 1, 2, 3]) {
+      for (const step of parsed.steps.filter(({ type }) => (LAUNCH_TURNS[type] ?? 0) === turn))
+        this.#follow(step);
     }
   }
 
@@ -254,6 +256,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       case 'action':
         Object.assign(this.vm.guestActions, step.options);
         break;
+      case 'object':
       case 'blockdev':
       case 'drive':
       case 'device':
@@ -262,9 +265,10 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     }
   }
 
-  #open(type: 'blockdev' | 'drive' | 'device', source: string, options: JsonObject): void {
+  #open(type: 'object' | 'blockdev' | 'drive' | 'device', source: string, options: JsonObject): void {
     try {
-      if (type === 'blockdev') openNode(this.vm, options, { monitorOwned: true });
+      if (type === 'object') this.#addObject(options);
+      else if (type === 'blockdev') openNode(this.vm, options, { monitorOwned: true });
       else if (type === 'device') addDevice(this.vm, options);
       else addDrive(this.vm, options);
     } catch (error) {
@@ -273,6 +277,11 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       this.vm.closeImages();
       this.#exit(1, null);
     }
+  }
+
+  /** Memory and the like are none of the simulation's business. */
+  #addObject(options: JsonObject): void {
+    if (isSimulatedObject(String(options['qom-type']))) addObject(this.vm, options);
   }
 
   #signal(signal: 'SIGTERM' | 'SIGKILL'): void {

@@ -1,6 +1,7 @@
 /** Block backends: what a guest device has open, or what -drive named. */
 import type { ErrorPolicy } from '../jobs/policy.ts';
 import { NO_RIGHTS } from '../rights.ts';
+import type { ThrottleGroup } from '../throttle.ts';
 import type { BlockNode, Edge } from './node.ts';
 
 /** QAPI BlockDeviceIoStatus. */
@@ -43,6 +44,8 @@ export class BlockBackend {
   /** What it did with its last medium. */
   lastRights = NO_RIGHTS;
   trayOpen = false;
+  /** What it may do per second, together with the other members. */
+  throttle: ThrottleGroup | undefined;
   ioStatus: IoStatus | undefined;
   /** werror and rerror. */
   policies: { readonly read: ErrorPolicy; readonly write: ErrorPolicy } = { read: 'report', write: 'enospc' };

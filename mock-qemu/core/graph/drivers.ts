@@ -186,6 +186,9 @@ const blkdebug: BlockDriver = {
   },
 };
 
+/** Passes everything on, at the pace of its group. */
+const throttle: BlockDriver = { ...blkdebug, name: 'throttle' };
+
 /** Every driver a node can have, by its QAPI name. */
 export const DRIVERS = {
   file,
@@ -193,6 +196,7 @@ export const DRIVERS = {
   raw,
   qcow2,
   blkdebug,
+  throttle,
   'null-co': nullCo,
   'null-aio': { ...nullCo, name: 'null-aio' },
   mirror_top: filter('mirror_top'),

@@ -151,6 +151,7 @@ export class BlockGraph {
   collect(node: BlockNode): void {
     if (node.monitorOwned || node.parents.length > 0 || this.nodes.get(node.name) !== node) return;
     this.nodes.delete(node.name);
+    if (node.throttle) node.throttle.members--;
     if (!node.readOnly) {
       flushNode(node);
       storeBitmaps(node);

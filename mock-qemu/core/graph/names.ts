@@ -22,7 +22,7 @@ function nullName({ driver, sizeOption }: BlockNode): string {
 /** A filter that somebody put there by hand has a name of its own; of those that were asked for with a job, only a stream's. */
 function skipJobFilters(node: BlockNode): BlockNode {
   let at = node;
-  while (at.filtered && !at.debug && !isNamedStreamFilter(at)) at = at.filtered.child;
+  while (at.filtered && !isOwnFilter(at) && !isNamedStreamFilter(at)) at = at.filtered.child;
   return at;
 }
 
@@ -30,10 +30,13 @@ const isNamedStreamFilter = ({ driver, implicit }: BlockNode): boolean =>
   driver.name === 'copy-on-read' && !implicit;
 
 const needsOptions = (node: BlockNode): boolean =>
-  node.debug !== undefined ||
+  isOwnFilter(node) ||
   isNamedStreamFilter(node) ||
-  node.file?.child.debug !== undefined ||
+  isOwnFilter(node.file?.child) ||
   isBackingOverridden(node);
+
+const isOwnFilter = (node: BlockNode | undefined): boolean =>
+  node !== undefined && (node.debug !== undefined || node.throttle !== undefined);
 
 function isBackingOverridden(node: BlockNode): boolean {
   const { image } = node;
@@ -46,18 +49,25 @@ function isBackingOverridden(node: BlockNode): boolean {
 
 function optionsOf(node: BlockNode): Data {
   if (node.debug) return debugOptions(node);
+  if (node.throttle) return throttleOptions(node);
   if (isNamedStreamFilter(node) && node.filtered) {
     return { driver: node.driver.name, file: optionsOf(skipJobFilters(node.filtered.child)) };
   }
   const below = node.backing && skipJobFilters(node.backing.child);
   const backing = below ? optionsOf(below) : null;
   const storage = node.file?.child;
-  const file = storage?.debug
-    ? optionsOf(storage)
-    : { driver: 'file', filename: imageBelow(node)?.path ?? '' };
+  const file =
+    storage && isOwnFilter(storage)
+      ? optionsOf(storage)
+      : { driver: 'file', filename: imageBelow(node)?.path ?? '' };
   const { name } = node.driver;
   if (node.driver.kind === 'protocol') return { driver: name, filename: node.image?.path ?? '' };
   return { ...(isBackingOverridden(node) && { backing }), driver: name, file };
+}
+
+function throttleOptions({ throttle, driver, filtered }: BlockNode): Data {
+  const file = filtered && optionsOf(filtered.child);
+  return { 'throttle-group': throttle?.name ?? '', driver: driver.name, ...(file && { file }) };
 }
 
 /** Rules are listed flat, as they would be on a command line. */

@@ -2,6 +2,7 @@
 import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
 import type { Rights } from '../rights.ts';
+import type { ThrottleGroup } from '../throttle.ts';
 import type { BlockBackend } from './backend.ts';
 import type { DirtyBitmap } from './bitmap.ts';
 import type { DebugRules } from './blkdebug.ts';
@@ -115,6 +116,8 @@ export class BlockNode {
   hooks: RequestHooks | undefined;
   /** What makes requests to a blkdebug node fail. */
   debug: DebugRules | undefined;
+  /** The limits of a throttle node. */
+  throttle: ThrottleGroup | undefined;
   /** Guest requests are held back while above 0. */
   drains = 0;
   /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */

@@ -4,6 +4,7 @@ import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
+import type { ThrottleGroups } from '../throttle.ts';
 import { DebugRules } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
 import { type BlockGraph, closeImage, startPending } from './graph.ts';
@@ -14,6 +15,7 @@ import { loadBitmaps } from './stored-bitmaps.ts';
 export interface OpenContext {
   readonly graph: BlockGraph;
   readonly images: ImageStore;
+  readonly throttles: ThrottleGroups;
 }
 
 /** Whose node it is. */
@@ -62,7 +64,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     refuse(`Unknown driver '${driverName}'`, 'GenericError', { kind: 'invalid-format', name: driverName });
   }
   const driver = DRIVERS[driverName as DriverName];
-  if (driver.kind === 'filter' && driver !== DRIVERS.blkdebug)
+  if (driver.kind === 'filter' && driver !== DRIVERS.blkdebug && driver !== DRIVERS.throttle)
     refuse(`Driver '${driverName}' is not supported by the simulation`);
   const readOnly =
     options['read-only'] === undefined ? (hints.readOnly ?? false) : isOn(options['read-only']);
@@ -89,7 +91,8 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     });
     if (child && driver.kind === 'filter') {
       graph.adopt(node, 'filtered', child);
-      node.debug = new DebugRules(options);
+      if (driver === DRIVERS.throttle) joinGroup(context, node, options);
+      else node.debug = new DebugRules(options);
     } else if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
   } catch (error) {
@@ -103,10 +106,17 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
 
 /** Opens what a node is put on. */
 function openBelow(context: OpenContext, driver: BlockDriver, options: Data, hints: OpenHints): BlockNode {
-  return openChild(context, driver.kind === 'filter' ? options.image : options.file, {
-    ...hints,
-    isChild: true,
-  });
+  const below = driver.kind === 'filter' ? (options.image ?? options.file) : options.file;
+  return openChild(context, below, { ...hints, isChild: true });
+}
+
+/** Puts a throttle node under the limits of a group that there is. */
+export function joinGroup({ throttles }: OpenContext, node: BlockNode, options: Data): void {
+  const name = String(options['throttle-group'] ?? '');
+  const group = throttles.find(name) ?? refuse(`Throttle group '${name}' does not exist`);
+  if (node.throttle) node.throttle.members--;
+  group.members++;
+  node.throttle = group;
 }
 
 /** Drops a node that was not opened in full: there is nothing to flush. */

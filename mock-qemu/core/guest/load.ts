@@ -5,7 +5,7 @@
 import type { BlockBackend } from '../graph/backend.ts';
 import { flushNode, writeTo } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
-import type { Vm } from '../vm.ts';
+import { groupsBelow, type Vm } from '../vm.ts';
 import { reportGuestError } from './requests.ts';
 
 /** What a guest does to one disk. */
@@ -78,7 +78,15 @@ export class GuestLoad {
   /** What it really writes: a guest waits for its disk. */
   get bytesPerSecond(): number {
     const { bytesPerSecond, blockBytes } = this.options;
-    return Math.min(bytesPerSecond, (blockBytes / this.writeLatencyNs) * NS_PER_SECOND);
+    const byDevice = (blockBytes / this.writeLatencyNs) * NS_PER_SECOND;
+    return Math.min(bytesPerSecond, byDevice, ...this.#limits);
+  }
+
+  /** What throttling leaves it, in the long run. */
+  get #limits(): number[] {
+    const { node, throttle } = this.backend;
+    const groups = [...(throttle ? [throttle] : []), ...(node ? groupsBelow(node) : [])];
+    return groups.map((group) => group.writeBytesPerSecond(this.options.blockBytes));
   }
 
   /** How fast it makes a copy stale, on average over its rests. */

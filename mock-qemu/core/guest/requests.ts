@@ -47,7 +47,9 @@ export function guestRequest(
   }
   const startedNs = vm.clock.now();
   vm.whenGuestMay(node, () => {
-    vm.clock.after(costNs(vm, node, request), () => {
+    const heldNs =
+      backend.throttle?.delayNs(vm.clock.now(), { op: KINDS[request.op].op, bytes: request.bytes }) ?? 0;
+    vm.clock.after(heldNs + costNs(vm, node, request), () => {
       vm.whenGuestMay(backend.node ?? node, () => {
         const error = perform(vm, backend, backend.node ?? node, request);
         account(backend.counters, request, vm.clock.now() - startedNs, error !== undefined);

@@ -6,11 +6,11 @@ import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
 import { fileSizeBytes, type ImageFile, resolveBacking, storedBytes } from '../../core/images.ts';
+import type { ThrottleGroup } from '../../core/throttle.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
 import { snapshotInfo } from './snapshots.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
-
-const NO_THROTTLE = { iops_rd: 0, iops_wr: 0, iops: 0, bps_rd: 0, bps_wr: 0, bps: 0 } as const;
+import { throttleInfo } from './throttling.ts';
 
 /** QAPI ImageInfo of one node, without its backing image. */
 function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
@@ -98,12 +98,13 @@ function deviceInfo(
   { profile }: CommandContext,
   node: BlockNode,
   shown: 'flat' | 'by-device' | 'by-node',
+  throttle?: ThrottleGroup,
 ): JsonObject {
   const { behaviour } = profile;
   const byDevice = shown === 'by-device';
   const below = node.backing?.child;
   return {
-    ...NO_THROTTLE,
+    ...throttleInfo(throttle),
     ...(profile.behaviour.inactiveNodes && { active: true }),
     ...bitmapInfo(node),
     detect_zeroes: node.detectZeroes,
@@ -127,7 +128,7 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
     device: backend.name,
     locked: false,
     removable: backend.removable || (backend.qdev === undefined && backend.name !== ''),
-    ...(node && { inserted: deviceInfo(context, node, 'by-device') }),
+    ...(node && { inserted: deviceInfo(context, node, 'by-device', backend.throttle) }),
     ...(backend.qdev !== undefined && { qdev: backend.qdev }),
     type: 'unknown',
     ...(backend.removable && { tray_open: backend.trayOpen }),

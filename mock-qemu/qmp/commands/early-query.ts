@@ -4,11 +4,14 @@ import type { BlockBackend } from '../../core/graph/backend.ts';
 import { backingOf, chainOf, skipImplicit } from '../../core/graph/data.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
+import type { ThrottleGroup } from '../../core/throttle.ts';
 import type { CommandContext, CommandTable } from './table.ts';
+import { throttleInfo } from './throttling.ts';
 
 const pathOf = (node: BlockNode): string => imageBelow(node)?.path ?? '';
 
-function inserted({ profile }: CommandContext, node: BlockNode): JsonObject {
+function inserted({ profile }: CommandContext, node: BlockNode, throttle?: ThrottleGroup): JsonObject {
+  const { group: _, ...rates } = throttleInfo(throttle);
   const below = backingOf(node);
   return {
     file: pathOf(node),
@@ -18,12 +21,7 @@ function inserted({ profile }: CommandContext, node: BlockNode): JsonObject {
     ...(below && { backing_file: pathOf(below) }),
     ...(profile.behaviour.errorPolicies && {
       backing_file_depth: chainOf(node).length - 1,
-      bps: 0,
-      bps_rd: 0,
-      bps_wr: 0,
-      iops: 0,
-      iops_rd: 0,
-      iops_wr: 0,
+      ...rates,
     }),
   };
 }
@@ -39,7 +37,7 @@ function driveInfo(context: CommandContext, drive: BlockBackend): JsonObject {
     ...(context.profile.behaviour.errorPolicies &&
       drive.ioStatus !== undefined &&
       node && { 'io-status': drive.ioStatus }),
-    ...(node && { inserted: inserted(context, node) }),
+    ...(node && { inserted: inserted(context, node, drive.throttle) }),
   };
 }
 

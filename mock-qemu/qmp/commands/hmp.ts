@@ -8,9 +8,10 @@ import type { BlockNode, Edge } from '../../core/graph/node.ts';
 import { WRITE } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
 import { mediaHmp } from './media.ts';
-import { ioCostNs, parseIo, performIo } from './qemu-io.ts';
+import { ioCostNs, parseIo, performIo, requestOf } from './qemu-io.ts';
 import { infoSnapshots, snapshotHmp } from './snapshots.ts';
 import { type CommandContext, type CommandTable, type Finish, LATER, needText } from './table.ts';
+import { throttleHmp, throttleLine } from './throttling.ts';
 
 /** Splits a command line at blanks; quotes hold together, a backslash takes the next character as it is. */
 function words(line: string): string[] {
@@ -84,7 +85,8 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
     return LATER;
   }
   vm.whenGuestMay(place.node, () => {
-    vm.clock.after(ioCostNs(vm, io), () => {
+    const heldNs = place.backend?.throttle?.delayNs(vm.clock.now(), requestOf(place.node, io)) ?? 0;
+    vm.clock.after(heldNs + ioCostNs(vm, io) + vm.throttleNs(requestOf(place.node, io)), () => {
       // The disk may have been drained meanwhile, or have pivoted.
       vm.whenGuestMay(place.backend?.node ?? place.node, () => {
         const node = place.backend?.node ?? place.node;
@@ -119,6 +121,7 @@ function describeBackend(backend: BlockBackend): string {
     ...removable,
     '    Cache mode:       writeback',
     ...(below ? [`    Backing file:     ${fileNameOf(below)} (chain depth: ${depth})`] : []),
+    ...(backend.throttle ? [throttleLine(backend.throttle)] : []),
   ]);
 }
 
@@ -148,7 +151,7 @@ const INFO: Readonly<Record<string, (context: CommandContext) => string>> = {
   status: ({ vm }) => infoStatus(vm),
 };
 
-const COMMANDS = { ...snapshotHmp, ...mediaHmp };
+const COMMANDS = { ...snapshotHmp, ...mediaHmp, ...throttleHmp };
 
 function execute(context: CommandContext, args: JsonObject, finish: Finish): string | typeof LATER {
   const [name = '', ...rest] = words(needText(args, 'command-line'));

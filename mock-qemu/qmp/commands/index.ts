@@ -13,9 +13,11 @@ import { jobVerbCommands } from './job-verbs.ts';
 import { lifecycleCommands } from './lifecycle.ts';
 import { mediaCommands } from './media.ts';
 import { nodeCommands } from './nodes.ts';
+import { objectCommands } from './objects.ts';
 import { reopenCommands } from './reopen.ts';
 import { snapshotCommands } from './snapshots.ts';
 import type { CommandTable, Handler } from './table.ts';
+import { throttleCommands } from './throttling.ts';
 import { transactionCommands } from './transaction.ts';
 
 /** The handlers; a command that a profile lists and these tables lack cannot be simulated. */
@@ -32,6 +34,8 @@ const commands: CommandTable = {
   ...hmpCommands,
   ...snapshotCommands,
   ...mediaCommands,
+  ...throttleCommands,
+  ...objectCommands,
 };
 
 /** What takes the place of a handler where a switch is off. */

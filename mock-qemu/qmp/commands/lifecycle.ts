@@ -3,7 +3,6 @@ import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { addDevice, finishUnplug } from '../../core/devices.ts';
 import { refuse } from '../../core/errors.ts';
 import { reset } from '../../core/guest/lifecycle.ts';
-import type { Vm } from '../../core/vm.ts';
 import type { Profile } from '../../profiles/profile.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
 
@@ -22,16 +21,6 @@ function enumOfReply({ introspection }: Profile, command: string, member: string
 const EXIT_NS = 1_000;
 // A device is freed only after a grace period, so its end comes well after the reply.
 const UNPLUG_NS = 20_000_000;
-
-function qomList(vm: Vm, path: string): JsonObject[] {
-  const type = { name: 'type', type: 'string' };
-  if (path === '/machine/peripheral') {
-    const named = vm.devices.filter(({ id }) => id !== undefined);
-    return [type, ...named.map(({ id, driver }) => ({ name: id ?? '', type: `child<${driver}>` }))];
-  }
-  if (path === '/machine' || vm.devices.some((device) => device.path === path)) return [type];
-  return refuse(`Device '${path}' not found`, 'DeviceNotFound');
-}
 
 /** Commands about the machine. */
 export const lifecycleCommands: CommandTable = {
@@ -57,7 +46,6 @@ export const lifecycleCommands: CommandTable = {
       state: false,
     })),
   'migrate-set-capabilities': () => undefined,
-  'query-iothreads': () => [],
   'query-cpus-fast': () => [
     {
       'thread-id': 1,
@@ -67,7 +55,6 @@ export const lifecycleCommands: CommandTable = {
       target: 'x86_64',
     },
   ],
-  'qom-list': ({ vm }, args) => qomList(vm, needText(args, 'path')),
   stop: ({ vm }) => {
     if (vm.running) vm.pause('paused');
     // Everything is drained and flushed, whether the CPUs ran or not.

@@ -103,7 +103,7 @@ const VERBS: Readonly<Record<IoCommand['op'], string>> = {
 };
 
 /** The command as a request to a node: not the guest's own, so only the node's faults are met. */
-function requestOf(node: BlockNode, { op, offset, bytes }: IoCommand): Request {
+export function requestOf(node: BlockNode, { op, offset, bytes }: IoCommand): Request {
   const kind = op === 'discard' ? 'zero' : op;
   const at = kind === 'read' ? 'node.read' : kind === 'flush' ? 'node.flush' : 'node.write';
   return { at, op: kind, node, offset, bytes };

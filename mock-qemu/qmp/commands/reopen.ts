@@ -4,13 +4,15 @@ import { refuse } from '../../core/errors.ts';
 import { chainOf, skipFilters } from '../../core/graph/data.ts';
 import type { Reopening } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
-import { imageBelow } from '../../core/graph/open.ts';
+import { imageBelow, joinGroup } from '../../core/graph/open.ts';
 import type { Vm } from '../../core/vm.ts';
 import { type CommandTable, flag, type Handler, isObject, needText, objects, text } from './table.ts';
 
 /** What becomes of a node, all but its rights checked. */
 interface Change extends Reopening {
   readonly unmap: boolean;
+  /** The options of a throttle node, whose group may be another one. */
+  readonly throttle?: JsonObject;
 }
 
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
@@ -22,11 +24,17 @@ function prepare(vm: Vm, options: JsonObject): Change {
   const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
   vm.flap(node, 1);
   if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
-  if (node.driver.kind === 'filter') {
+  if (node.driver.kind === 'filter' && !node.throttle) {
     refuse(`Block format '${node.driver.name}' used by node '${name}' does not support reopening files`);
   }
   const filename = text(options, 'filename');
   if (filename !== undefined && filename !== node.image?.path) refuseChange('filename');
+  if (node.throttle) {
+    const group = needText(options, 'throttle-group');
+    if (!vm.throttles.find(group)) refuse(`Throttle group '${group}' does not exist`);
+    const readOnly = flag(options, 'read-only') ?? false;
+    return { node, readOnly, children: {}, unmap: options.discard === 'unmap', throttle: options };
+  }
   const children = { ...fileOf(vm, node, options.file), ...backingOption(vm, node, options.backing) };
   return {
     node,
@@ -79,8 +87,9 @@ const blockdevReopen: Handler = ({ vm, profile }, args) => {
   }
   const changes = list.map((options) => prepare(vm, options));
   vm.graph.reopenAll(changes);
-  for (const { node, unmap } of changes) {
+  for (const { node, unmap, throttle } of changes) {
     node.unmap = unmap;
+    if (throttle) joinGroup(vm, node, throttle);
     if (node.file) node.image = imageBelow(node);
   }
   return undefined;
