@@ -30,12 +30,15 @@ export interface InternalSnapshot {
   readonly extents: ExtentMap;
 }
 
-/** A persistent dirty bitmap as its image keeps it. */
+/** A dirty bitmap that outlives the processes that use its image. */
 export interface StoredBitmap {
   readonly name: string;
   readonly granularityBytes: number;
-  readonly enabled: boolean;
-  /** Dirty ranges. Never changed. */
+  /** Records from the moment its image is opened. */
+  readonly auto: boolean;
+  /** A process has it in memory, or had when it died: what is stored here is out of date. */
+  readonly inUse: boolean;
+  /** What is dirty. Never changed. */
   readonly ranges: ExtentMap;
 }
 
@@ -52,10 +55,8 @@ export interface ImageFile {
   readonly extents: ExtentMap;
   /** Oldest first. */
   readonly snapshots: InternalSnapshot[];
-  /** Persistent bitmaps as of when the image was last closed or made read-only. Not on the host's disk. */
+  /** In the order of the image's directory. */
   readonly bitmaps: StoredBitmap[];
-  /** Somebody writes to the image, so that they may be out of date. */
-  bitmapsInUse: boolean;
   /** How many bytes of content its file system can hold; undefined: no limit. */
   capacityBytes: number | undefined;
   /** Held by all openers that share a store (QEMU's image locking). */
@@ -75,7 +76,7 @@ const SECTOR_BYTES = 512;
 export function fileSizeBytes(file: ImageFile, unflushedBytes = 0): number {
   if (file.format === 'raw') return file.virtualSizeBytes;
   const cluster = file.header.clusterSizeBytes;
-  const dataBytes = storedBytes(file) + snapshotBytes(file) + unflushedBytes;
+  const dataBytes = storedBytes(file) + snapshotBytes(file) + bitmapBytes(file) + unflushedBytes;
   if (dataBytes === 0) return QCOW2_METADATA_CLUSTERS * cluster + SECTOR_BYTES;
   // An L2 table is a cluster of 8-byte entries, one for each data cluster.
   const tables = Math.ceil(dataBytes / (cluster * (cluster / 8)));
@@ -105,6 +106,23 @@ function snapshotBytes(file: ImageFile): number {
     }
   }
   return bytes;
+}
+
+/** What persistent bitmaps take: a directory, and for each its table and those of its clusters that mark anything. */
+function bitmapBytes(file: ImageFile): number {
+  if (file.bitmaps.length === 0) return 0;
+  const cluster = file.header.clusterSizeBytes;
+  let clusters = 1;
+  for (const { granularityBytes, ranges } of file.bitmaps) {
+    // One bit for each chunk.
+    const coveredBytes = cluster * 8 * granularityBytes;
+    const marked = new Set<number>();
+    for (const { start, end } of ranges.extents) {
+      for (let at = Math.floor(start / coveredBytes); at * coveredBytes < end; at++) marked.add(at);
+    }
+    clusters += 1 + marked.size;
+  }
+  return clusters * cluster;
 }
 
 /** Whether the clusters at `offset` belong to an internal snapshot as well, so that a write makes new ones; how far that goes. */

@@ -44,6 +44,7 @@ interface Saved {
   readonly header: ImageHeader;
   readonly extents: readonly Extent[];
   readonly snapshots: readonly InternalSnapshot[];
+  readonly bitmaps: readonly StoredBitmap[];
 }
 
 const NOTHING_SAVED: Saved = {
@@ -52,6 +53,7 @@ const NOTHING_SAVED: Saved = {
   header: NO_HEADER,
   extents: [],
   snapshots: [],
+  bitmaps: [],
 };
 
 /** One open file: its content as last read, written back at each save. */
@@ -63,7 +65,6 @@ class DiskFile implements ImageFile {
   readonly extents = new ExtentMap();
   readonly snapshots: InternalSnapshot[] = [];
   readonly bitmaps: StoredBitmap[] = [];
-  bitmapsInUse = false;
   capacityBytes: number | undefined;
   readonly locks = new FileLocks();
   readonly #store: DiskStore;
@@ -118,20 +119,22 @@ class DiskFile implements ImageFile {
   #read(source: ByteSource): void {
     const into = new Interner(this.path, this.#store.blobs, this.extents);
     this.snapshots.length = 0;
+    this.bitmaps.length = 0;
     if (!isQcow2(source)) {
       readRaw(source, into);
       Object.assign(this, { format: 'raw', virtualSizeBytes: source.sizeBytes, header: NO_HEADER });
       return;
     }
-    const { virtualSizeBytes, header, snapshots } = readQcow2(source, into);
+    const { virtualSizeBytes, header, snapshots, bitmaps } = readQcow2(source, into);
     this.snapshots.push(...snapshots);
+    this.bitmaps.push(...bitmaps);
     Object.assign(this, { format: 'qcow2', virtualSizeBytes, header });
   }
 
   #state(): Saved {
     const { format, virtualSizeBytes, header } = this;
-    const [extents, snapshots] = [[...this.extents.extents], [...this.snapshots]];
-    return { format, virtualSizeBytes, header, extents, snapshots };
+    const [extents, snapshots, bitmaps] = [[...this.extents.extents], [...this.snapshots], [...this.bitmaps]];
+    return { format, virtualSizeBytes, header, extents, snapshots, bitmaps };
   }
 
   #writeRaw(): void {
@@ -196,9 +199,10 @@ const isSame = (left: Saved, right: Saved): boolean =>
   left.virtualSizeBytes === right.virtualSizeBytes &&
   left.header === right.header &&
   areSame(left.extents, right.extents) &&
-  areSame(left.snapshots, right.snapshots);
+  areSame(left.snapshots, right.snapshots) &&
+  areSame(left.bitmaps, right.bitmaps);
 
-// Extents and snapshots are never changed, only replaced.
+// Extents, snapshots and bitmaps are never changed, only replaced.
 const areSame = (left: readonly unknown[], right: readonly unknown[]): boolean =>
   left.length === right.length && left.every((each, index) => each === right[index]);
 

@@ -35,7 +35,6 @@ export function emptyImageFile(path: string, save: () => void = () => undefined)
     extents: new ExtentMap(),
     snapshots: [],
     bitmaps: [],
-    bitmapsInUse: false,
     capacityBytes: undefined,
     locks: new FileLocks(),
     save,

@@ -4,6 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, expect, test } from 'vitest';
+import { ExtentMap } from '../../mock-qemu/core/extents.ts';
 import type { ImageFile } from '../../mock-qemu/core/images.ts';
 import { format } from '../../mock-qemu/core/jobs/create.ts';
 import { createDiskStore } from '../../mock-qemu/images/disk.ts';
@@ -95,4 +96,51 @@ test('images of qemu-img are read as they are', () => {
   const [kept] = store.open(at('base')).snapshots;
   expect(kept).toMatchObject({ id: '1', name: 'kept', virtualSizeBytes: 8 * MIB });
   expect(kept?.extents.at(0, 100).tag).toBe(3);
+});
+
+/** Runs commands on a real QEMU that ends with the last one. */
+function onRealQemu(commands: readonly (readonly [string, object?])[]): string {
+  const lines = [['qmp_capabilities'] as const, ...commands, ['quit'] as const].map(([execute, args]) =>
+    JSON.stringify({ execute, arguments: args ?? {} }),
+  );
+  const argv = ['-S', '-machine', 'none', '-nodefaults', '-display', 'none', '-qmp', 'stdio'];
+  return execFileSync('qemu-system-x86_64', argv, { input: lines.join('\n'), encoding: 'utf8' });
+}
+
+test('persistent bitmaps go from QEMU to us and back', () => {
+  img('create', '-q', '-f', 'qcow2', at('image'), '64M');
+  const open = { driver: 'qcow2', 'node-name': 'n', file: { driver: 'file', filename: at('image') } };
+  const write = (what: string) => ({ 'command-line': `qemu-io n "${what}"` });
+  onRealQemu([
+    ['blockdev-add', open],
+    ['block-dirty-bitmap-add', { node: 'n', name: 'first', persistent: true }],
+    [
+      'block-dirty-bitmap-add',
+      { node: 'n', name: 'off', persistent: true, disabled: true, granularity: 512 },
+    ],
+    ['human-monitor-command', write('write -P 5 1M 2M')],
+  ]);
+  const store = createDiskStore();
+  const image = store.open(at('image'));
+  expect(image.bitmaps.map(({ ranges, ...rest }) => ({ ...rest, ranges: ranges.extents }))).toEqual([
+    { name: 'off', granularityBytes: 512, auto: false, inUse: false, ranges: [] },
+    {
+      name: 'first',
+      granularityBytes: 65536,
+      auto: true,
+      inUse: false,
+      ranges: [{ start: MIB, end: 3 * MIB, tag: 1 }],
+    },
+  ]);
+  const ranges = new ExtentMap([{ start: 1024, end: 3 * MIB + 512, tag: 1 }]);
+  image.bitmaps.push({ name: 'ours', granularityBytes: 512, auto: true, inUse: false, ranges });
+  image.extents.set(0, 65536, 9);
+  image.save();
+  expect(check(at('image'))).toMatchObject({ 'check-errors': 0 });
+  const seen = onRealQemu([
+    ['blockdev-add', open],
+    ['query-named-block-nodes', { flat: true }],
+  ]);
+  expect(seen).toMatch(/"count": 3145216[^}]*"name": "ours"|"name": "ours"[^}]*"count": 3145216/);
+  expect(seen).toMatch(/"count": 2097152[^}]*"name": "first"|"name": "first"[^}]*"count": 2097152/);
 });

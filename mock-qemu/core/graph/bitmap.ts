@@ -10,6 +10,8 @@ export interface BitmapOptions {
   readonly enabled?: boolean;
   /** Kept by a job, not by the node that it is on: shows as not recording. */
   readonly keptByJob?: boolean;
+  /** Whoever wrote to its image last did not put it back. */
+  readonly inconsistent?: boolean;
 }
 
 /** A set of dirty chunks; ranges, so that its cost is the number of dirty stretches. */
@@ -21,7 +23,9 @@ export class DirtyBitmap {
   readonly keptByJob: boolean;
   /** A job works on it: nobody may touch it. */
   busy = false;
-  /** Stored in an image that may not be written to: it can be read, switched on and off, but not changed. */
+  /** What it marks is not known: it can only be removed. */
+  readonly inconsistent: boolean;
+  /** Its image may not be written. */
   readOnly = false;
   readonly ranges = new ExtentMap();
   /** Told whenever something was marked: an idle mirror waits for this. */
@@ -33,6 +37,7 @@ export class DirtyBitmap {
     this.persistent = options.persistent ?? false;
     this.enabled = options.enabled ?? true;
     this.keptByJob = options.keptByJob ?? false;
+    this.inconsistent = options.inconsistent ?? false;
   }
 
   /** Dirty bytes, in whole chunks. */

@@ -9,7 +9,7 @@ import { flushNode } from './data.ts';
 import type { BlockDriver, BlockedOp, BlockNode, ChildRole, Edge, Parent } from './node.ts';
 import { BlockNode as Node } from './node.ts';
 import { childrenOf, forceRights, takeRights, yieldRights } from './permissions.ts';
-import { claimBitmaps, storeBitmaps } from './stored-bitmaps.ts';
+import { storeBitmaps, takeBitmaps } from './stored-bitmaps.ts';
 
 /** A new node's properties, before it has children. */
 export interface NodeOptions {
@@ -168,9 +168,9 @@ export class BlockGraph {
   /** Gives nodes other children, and makes them read-only or not: all of it or, where it is refused as above, nothing. */
   reopenAll(changes: readonly Reopening[]): void {
     for (const { node } of changes) flushNode(node);
-    const turned = changes.filter(({ node, readOnly }) => node.readOnly !== readOnly);
     const undo: (() => void)[] = [];
     const toReadOnly = new Set<BlockNode>();
+    const toReadWrite: BlockNode[] = [];
     const dropped: BlockNode[] = [];
     for (const { node, readOnly, children = {} } of changes) {
       for (const [role, child] of Object.entries(children) as [ChildRole, BlockNode | undefined][]) {
@@ -182,6 +182,7 @@ export class BlockGraph {
         if (each.readOnly === readOnly) continue;
         each.readOnly = readOnly;
         if (readOnly) toReadOnly.add(each);
+        else toReadWrite.push(each);
         undo.push(() => {
           each.readOnly = !readOnly;
         });
@@ -195,8 +196,9 @@ export class BlockGraph {
       },
       toReadOnly,
     );
+    for (const node of toReadOnly) storeBitmaps(node);
+    for (const node of toReadWrite) takeBitmaps(node);
     for (const { node } of changes) startPending(node);
-    for (const { node, readOnly } of turned) (readOnly ? storeBitmaps : claimBitmaps)(node);
     for (const node of dropped) this.collect(node);
   }
 

@@ -149,8 +149,8 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   if (image?.format !== node.driver.name) {
     refuse(`Image is not in ${node.driver.name} format`);
   }
-  loadBitmaps(node);
   openBacking(context, node, options.backing);
+  loadBitmaps(node);
 }
 
 function openBacking(context: OpenContext, node: BlockNode, option: Value | undefined): void {

@@ -1,44 +1,79 @@
-/** Persistent dirty bitmaps: they go into the image when it is closed or made read-only, and come back when it is opened. */
-import type { Tag } from '../extents.ts';
+/** Persistent bitmaps: when a node takes them from its image and when it puts them back. */
 import { ExtentMap } from '../extents.ts';
+import type { ImageFile, StoredBitmap } from '../images.ts';
 import { DirtyBitmap } from './bitmap.ts';
 import type { BlockNode } from './node.ts';
 
-const DIRTY: Tag = 1;
+const imageWithBitmaps = (node: BlockNode): ImageFile | undefined =>
+  node.driver.supportsBacking ? node.image : undefined;
 
-function copyOf({ extents }: ExtentMap): ExtentMap {
-  const copy = new ExtentMap();
-  for (const { start, end } of extents) copy.set(start, end, DIRTY);
-  return copy;
-}
-
-/** Puts the persistent bitmaps of a node into its image, which is not written to from now on. */
-export function storeBitmaps({ image, bitmaps, driver }: BlockNode): void {
-  if (image === undefined || !driver.supportsBacking) return;
-  image.bitmapsInUse = false;
-  image.bitmaps.length = 0;
-  // Newest first.
-  for (const bitmap of bitmaps.toReversed()) {
-    const { name, granularityBytes, enabled, persistent, ranges } = bitmap;
-    if (!persistent || name === undefined) continue;
-    bitmap.readOnly = true;
-    image.bitmaps.push({ name, granularityBytes, enabled, ranges: copyOf(ranges) });
-  }
-}
-
-/** Marks the stored bitmaps of a node that may be written to from now on. */
-export function claimBitmaps({ image, bitmaps }: BlockNode): void {
-  for (const bitmap of bitmaps) bitmap.readOnly = false;
-  if (image && image.bitmaps.length > 0) image.bitmapsInUse = true;
-}
-
-/** Takes the bitmaps out of the image of a node that has just been opened. */
+/**
+ * Gives a node that was opened the bitmaps of its image. One that a writer has not put back does not know what
+ * was written since: it is inconsistent.
+ */
 export function loadBitmaps(node: BlockNode): void {
-  for (const { ranges, ...options } of node.image?.bitmaps ?? []) {
-    const bitmap = new DirtyBitmap({ ...options, persistent: true });
-    for (const { start, end } of ranges.extents) bitmap.force(start, end);
+  const image = imageWithBitmaps(node);
+  if (image === undefined) return;
+  for (const { name, granularityBytes, auto, inUse, ranges } of image.bitmaps) {
+    const bitmap = new DirtyBitmap({
+      name,
+      granularityBytes,
+      persistent: true,
+      enabled: auto && !inUse,
+      inconsistent: inUse,
+    });
+    if (!inUse) for (const { start, end } of ranges.extents) bitmap.force(start, end);
     bitmap.readOnly = node.readOnly;
     node.bitmaps.push(bitmap);
   }
-  if (!node.readOnly) claimBitmaps(node);
+  if (!node.readOnly) markInUse(image);
+}
+
+/** Puts a node's bitmaps into its image, for it is about to be closed or may not be written from now on. */
+export function storeBitmaps(node: BlockNode): void {
+  const image = imageWithBitmaps(node);
+  const persistent = node.bitmaps.filter((each) => each.persistent && each.name !== undefined);
+  if (image === undefined || persistent.length === 0) return;
+  // The newest first, behind those that have their place already.
+  for (const bitmap of persistent.toReversed()) {
+    bitmap.readOnly = true;
+    if (!bitmap.inconsistent) put(image, bitmap);
+  }
+  image.save();
+}
+
+/** A node may be written again: what its image says of its bitmaps is no longer true. */
+export function takeBitmaps(node: BlockNode): void {
+  const image = imageWithBitmaps(node);
+  if (image === undefined) return;
+  for (const bitmap of node.bitmaps) bitmap.readOnly = false;
+  markInUse(image);
+}
+
+/** Drops a bitmap that was removed from its node's image, where it is there. */
+export function forgetBitmap(node: BlockNode, name: string | undefined): void {
+  const image = imageWithBitmaps(node);
+  const index = image?.bitmaps.findIndex((each) => each.name === name) ?? -1;
+  if (image === undefined || index < 0) return;
+  image.bitmaps.splice(index, 1);
+  image.save();
+}
+
+function put(image: ImageFile, bitmap: DirtyBitmap): void {
+  const stored: StoredBitmap = {
+    name: bitmap.name ?? '',
+    granularityBytes: bitmap.granularityBytes,
+    auto: bitmap.enabled,
+    inUse: false,
+    ranges: new ExtentMap(bitmap.ranges.extents),
+  };
+  const index = image.bitmaps.findIndex(({ name }) => name === stored.name);
+  if (index < 0) image.bitmaps.push(stored);
+  else image.bitmaps[index] = stored;
+}
+
+function markInUse(image: ImageFile): void {
+  if (image.bitmaps.every(({ inUse }) => inUse)) return;
+  for (const [index, bitmap] of image.bitmaps.entries()) image.bitmaps[index] = { ...bitmap, inUse: true };
+  image.save();
 }

@@ -4,6 +4,7 @@ import { refuse } from '../../core/errors.ts';
 import { DirtyBitmap } from '../../core/graph/bitmap.ts';
 import { displayName } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
+import { forgetBitmap } from '../../core/graph/stored-bitmaps.ts';
 import type { Vm } from '../../core/vm.ts';
 import { type CommandTable, flag, type Handler, integer, isObject, needText } from './table.ts';
 
@@ -29,17 +30,17 @@ function named(node: BlockNode, name: string): DirtyBitmap {
   return bitmap ?? refuse(`Dirty bitmap '${name}' not found`);
 }
 
-/** Refuses a bitmap that a job works on. */
-function checkIdle(bitmap: DirtyBitmap): void {
-  if (bitmap.busy) {
-    refuse(`Bitmap '${bitmap.name}' is currently in use by another operation and cannot be used`);
-  }
-}
+/** What a use of a bitmap puts up with. */
+type Tolerance = 'none' | 'read-only' | 'inconsistent';
 
-/** Refuses a bitmap that cannot be changed. */
-function checkWritable(bitmap: DirtyBitmap): void {
-  checkIdle(bitmap);
-  if (bitmap.readOnly) refuse(`Bitmap '${bitmap.name}' is readonly and cannot be modified`);
+/** Refuses a bitmap that a job works on, that cannot be written, or of which nobody knows what it marks. */
+export function checkUsable(bitmap: DirtyBitmap, tolerance: Tolerance = 'none'): void {
+  const { name, busy, readOnly, inconsistent } = bitmap;
+  if (busy) refuse(`Bitmap '${name}' is currently in use by another operation and cannot be used`);
+  if (readOnly && tolerance !== 'read-only') refuse(`Bitmap '${name}' is readonly and cannot be modified`);
+  if (inconsistent && tolerance !== 'inconsistent') {
+    refuse(`Bitmap '${name}' is inconsistent and cannot be used`);
+  }
 }
 
 const add: BitmapAction = (vm, data) => {
@@ -72,20 +73,16 @@ function drop(node: BlockNode, bitmap: DirtyBitmap): void {
 
 const remove: BitmapAction = (vm, data) => {
   const { node, bitmap } = find(vm, data);
-  checkWritable(bitmap);
+  checkUsable(bitmap, 'inconsistent');
   drop(node, bitmap);
-  const stored = node.image?.bitmaps ?? [];
-  const index = stored.findIndex(({ name }) => bitmap.persistent && name === bitmap.name);
-  const removed = index < 0 ? [] : stored.splice(index, 1);
-  return () => {
-    node.bitmaps.push(bitmap);
-    stored.splice(index, 0, ...removed);
-  };
+  // Not taken back with the rest of a transaction: the image has it again when the node is closed.
+  if (bitmap.persistent) forgetBitmap(node, bitmap.name);
+  return () => node.bitmaps.push(bitmap);
 };
 
 const clear: BitmapAction = (vm, data) => {
   const { bitmap } = find(vm, data);
-  checkWritable(bitmap);
+  checkUsable(bitmap);
   const before = bitmap.ranges.extents.slice();
   bitmap.ranges.truncate(0);
   return () => {
@@ -97,7 +94,7 @@ const setEnabled =
   (enabled: boolean): BitmapAction =>
   (vm, data) => {
     const { bitmap } = find(vm, data);
-    checkIdle(bitmap);
+    checkUsable(bitmap, 'read-only');
     const before = bitmap.enabled;
     bitmap.enabled = enabled;
     return () => {
@@ -108,11 +105,12 @@ const setEnabled =
 const merge: BitmapAction = (vm, data) => {
   const node = nodeOf(vm, needText(data, 'node'));
   const target = named(node, needText(data, 'target'));
-  checkWritable(target);
+  checkUsable(target);
   const sources = Array.isArray(data.bitmaps) ? (data.bitmaps as readonly Json[]) : [];
   const bitmaps = sources.map((source) =>
     isObject(source) ? find(vm, source).bitmap : named(node, String(source)),
   );
+  for (const bitmap of bitmaps) checkUsable(bitmap, 'read-only');
   const before = target.ranges.extents.slice();
   for (const bitmap of bitmaps) for (const { start, end } of bitmap.ranges.extents) target.force(start, end);
   return () => {

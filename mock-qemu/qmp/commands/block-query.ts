@@ -33,7 +33,7 @@ function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
     ...(clusters && { 'cluster-size': clusters.header.clusterSizeBytes }),
     format: node.driver.name,
     ...(file && { 'actual-size': file.format === 'raw' ? storedBytes(file) : fileSizeBytes(file) }),
-    ...(isFormat && { 'format-specific': formatSpecific(image) }),
+    ...(isFormat && { 'format-specific': qcow2Details(image) }),
     ...(fileDetails && node.driver.name === 'file' && { 'format-specific': { type: 'file', data: {} } }),
     ...(backingName !== undefined &&
       image && {
@@ -44,26 +44,23 @@ function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
   };
 }
 
-const QCOW2_SPECIFIC = {
-  type: 'qcow2',
-  data: {
-    compat: '1.1',
-    'compression-type': 'zlib',
-    'lazy-refcounts': false,
-    'refcount-bits': 16,
-    corrupt: false,
-    'extended-l2': false,
-  },
-} as const;
-
-function formatSpecific({ bitmaps, bitmapsInUse }: ImageFile): JsonObject {
-  if (bitmaps.length === 0) return QCOW2_SPECIFIC;
-  const list = bitmaps.map(({ name, granularityBytes, enabled }) => ({
-    flags: [...(bitmapsInUse ? ['in-use'] : []), ...(enabled ? ['auto'] : [])],
+/** ImageInfoSpecificQCow2. */
+function qcow2Details({ bitmaps }: ImageFile): JsonObject {
+  const list = bitmaps.map(({ name, granularityBytes, auto, inUse }) => ({
+    flags: [...(inUse ? ['in-use'] : []), ...(auto ? ['auto'] : [])],
     name,
     granularity: granularityBytes,
   }));
-  return { ...QCOW2_SPECIFIC, data: { ...QCOW2_SPECIFIC.data, bitmaps: list } };
+  const data = {
+    compat: '1.1',
+    'compression-type': 'zlib',
+    'lazy-refcounts': false,
+    ...(list.length > 0 && { bitmaps: list }),
+    'refcount-bits': 16,
+    corrupt: false,
+    'extended-l2': false,
+  };
+  return { type: 'qcow2', data };
 }
 
 /** ImageInfo with all images below; queries by device pass over the filters that jobs inserted unasked. */
@@ -89,6 +86,7 @@ function bitmapInfo(node: BlockNode): JsonObject {
     busy: bitmap.busy,
     granularity: bitmap.granularityBytes,
     count: bitmap.countBytes,
+    ...(bitmap.inconsistent && { inconsistent: true }),
   }));
   return { 'dirty-bitmaps': list };
 }

@@ -1,6 +1,7 @@
 /** Starting mirrors and backups. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
+import type { DirtyBitmap } from '../../core/graph/bitmap.ts';
 import { backingOf, belowOf, chainOf, skipFilters } from '../../core/graph/data.ts';
 import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
@@ -15,6 +16,7 @@ import type { HeldNode } from '../../core/jobs/registry.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import { ALL, READ, RESIZE, type Rights, WRITE, WRITE_UNCHANGED } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
+import { checkUsable } from './bitmaps.ts';
 import { createImageFile } from './nodes.ts';
 import {
   type CommandContext,
@@ -322,9 +324,11 @@ function driveMirror({ vm }: CommandContext, args: JsonObject): undefined {
 }
 
 /** Refuses a bitmap that a backup could make no use of. */
-function checkBitmapUse(mode: string, bitmapMode: string | undefined): void {
-  if (mode === 'incremental') return;
-  if (bitmapMode === undefined) refuse('Bitmap sync mode must be given when providing a bitmap');
+function checkBitmapUse(bitmap: DirtyBitmap, mode: string, bitmapMode: string | undefined): void {
+  if (mode !== 'incremental' && bitmapMode === undefined) {
+    refuse('Bitmap sync mode must be given when providing a bitmap');
+  }
+  checkUsable(bitmap, 'read-only');
   if (mode === 'none') refuse("sync mode 'none' does not produce meaningful bitmap outputs");
   if (bitmapMode === 'never' && mode !== 'bitmap') {
     refuse(`Bitmap sync mode 'never' has no meaningful effect when combined with sync mode '${mode}'`);
@@ -351,7 +355,7 @@ export function createBackup(
   }
   const bitmap = source.bitmaps.find((each) => bitmapName !== undefined && each.name === bitmapName);
   if (bitmapName !== undefined && !bitmap) refuse(`Bitmap '${bitmapName}' could not be found`);
-  if (bitmap) checkBitmapUse(mode, bitmapMode);
+  if (bitmap) checkBitmapUse(bitmap, mode, bitmapMode);
   if (!bitmap && bitmapMode !== undefined) refuse('Cannot specify bitmap sync mode without a bitmap');
   if (source === target) refuse('Source and target cannot be the same');
   if (flag(args, 'compress') && !target.driver.supportsBacking) {

@@ -21,12 +21,16 @@ export const HEADER = {
   snapshotCount: 60,
   snapshotsOffset: 64,
   incompatibleFeatures: 72,
+  /** The low half of the 64 bits. */
+  autoclearFeatures: 92,
   refcountOrder: 96,
   headerBytes: 100,
 } as const;
 
 /** Types of header extensions. */
-export const EXTENSION = { end: 0, backingFormat: 0xe2792aca } as const;
+export const EXTENSION = { end: 0, backingFormat: 0xe2792aca, bitmaps: 0x23852875 } as const;
+/** The bit of the autoclear features that says: whoever wrote last kept the bitmaps true. */
+export const AUTOCLEAR_BITMAPS = 1;
 
 /** Incompatible features that reading copes with: the dirty bit (refcounts are not read) and no other. */
 export const KNOWN_INCOMPATIBLE = 1;
@@ -76,3 +80,32 @@ export const SNAPSHOT_BYTES = { fixed: 40, extra: 24 } as const;
 export const NO_INSTRUCTIONS = 0xffff_ffff_ffff_ffffn;
 /** How many internal snapshots an image may have. */
 export const MAX_SNAPSHOTS = 65536;
+
+/** Offsets of the members of the extension that leads to the bitmaps' directory, and what QEMU allows there. */
+export const BITMAPS = {
+  count: 0,
+  directoryBytes: 8,
+  directoryOffset: 16,
+  /** Length of the extension, in bytes. */
+  bytes: 24,
+  maxCount: 65535,
+  maxDirectoryBytes: 65535 * 1048,
+  minGranularityBits: 9,
+  maxGranularityBits: 31,
+} as const;
+/** Offsets of the members of an entry of that directory, in bytes. The extra data and the name follow. */
+export const BITMAP = {
+  tableOffset: 0,
+  tableEntries: 8,
+  flags: 12,
+  type: 16,
+  granularityBits: 17,
+  nameBytes: 18,
+  extraBytes: 20,
+} as const;
+/** Length of an entry up to its extra data, in bytes. */
+export const BITMAP_BYTES = 24;
+/** Flags of an entry. */
+export const BITMAP_FLAG = { inUse: 1, auto: 2 } as const;
+/** The one type of bitmaps that there is. */
+export const BITMAP_TYPE_DIRTY = 1;

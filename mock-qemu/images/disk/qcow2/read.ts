@@ -2,10 +2,13 @@
 import { constants, inflateRawSync } from 'node:zlib';
 import { HostError } from '../../../core/errno.ts';
 import { ExtentMap } from '../../../core/extents.ts';
-import type { ImageHeader, InternalSnapshot } from '../../../core/images.ts';
+import type { ImageHeader, InternalSnapshot, StoredBitmap } from '../../../core/images.ts';
 import type { ByteSource } from '../host-file.ts';
 import { type Interner, uniformByte } from '../intern.ts';
+import { type BitmapEntry, bitClusters, decodeEntry, markBits } from './bitmaps.ts';
 import {
+  AUTOCLEAR_BITMAPS,
+  BITMAPS,
   CLUSTER_BITS,
   ENTRY,
   EXTENSION,
@@ -29,6 +32,8 @@ export interface Qcow2Image {
   readonly header: ImageHeader;
   /** Oldest first. */
   readonly snapshots: readonly InternalSnapshot[];
+  /** In the order of the directory; none if another program has written to the image and does not know of them. */
+  readonly bitmaps: readonly StoredBitmap[];
 }
 
 /** A stretch of L2 entries that say the same. Indexes count clusters from the table's first. */
@@ -59,6 +64,7 @@ class Reader implements Qcow2Image {
   readonly virtualSizeBytes: number;
   readonly header: ImageHeader;
   readonly snapshots: InternalSnapshot[] = [];
+  readonly bitmaps: StoredBitmap[] = [];
   readonly #source: ByteSource;
   readonly #head: Buffer;
   readonly #clusterBytes: number;
@@ -77,13 +83,14 @@ class Reader implements Qcow2Image {
     this.#head = source.read(0, this.#clusterBytes);
     this.#checkFeatures(version);
     this.virtualSizeBytes = this.#u64(this.#head, HEADER.virtualSizeBytes);
-    this.header = this.#readHeader(version);
+    this.header = this.#readHeader();
   }
 
   readContent(into: Interner): void {
     const entries = this.#head.readUInt32BE(HEADER.l1Entries);
     this.#readLayer(into, this.#u64(this.#head, HEADER.l1Offset), entries, this.virtualSizeBytes);
     this.#readSnapshots(into);
+    this.#readBitmaps();
   }
 
   /** One disk: what the guest has now, or had at a snapshot. */
@@ -140,6 +147,43 @@ class Reader implements Qcow2Image {
     return at + Math.ceil(entry.length / 8) * 8;
   }
 
+  #readBitmaps(): void {
+    const version = this.#head.readUInt32BE(HEADER.version);
+    const extension = version === 2 ? undefined : this.#extension(EXTENSION.bitmaps);
+    const isTrue = (this.#head.readUInt32BE(HEADER.autoclearFeatures) & AUTOCLEAR_BITMAPS) !== 0;
+    if (extension === undefined || !isTrue) return;
+    this.#require(extension.length === BITMAPS.bytes, 'EINVAL');
+    const count = extension.readUInt32BE(BITMAPS.count);
+    const directoryBytes = this.#u64(extension, BITMAPS.directoryBytes);
+    this.#require(count <= BITMAPS.maxCount && directoryBytes <= BITMAPS.maxDirectoryBytes, 'EINVAL');
+    const directory = this.#bytes(this.#u64(extension, BITMAPS.directoryOffset), directoryBytes);
+    for (let index = 0, at = 0; index < count; index++) {
+      const entry = decodeEntry(directory, at) ?? this.#refuse('EINVAL');
+      this.bitmaps.push(this.#readBitmap(entry));
+      at += entry.entryBytes;
+    }
+  }
+
+  #readBitmap(entry: BitmapEntry): StoredBitmap {
+    const { name, granularityBytes, auto, inUse } = entry;
+    const ranges = new ExtentMap();
+    // A disk may have got another size while nobody kept the bitmap.
+    const count = bitClusters(this.virtualSizeBytes, granularityBytes, this.#clusterBytes);
+    this.#require(inUse || entry.tableEntries === count, 'EINVAL');
+    const table = inUse ? Buffer.alloc(0) : this.#table(entry.tableOffset, count);
+    for (let index = 0; index * TABLE_ENTRY_BYTES < table.length; index++) {
+      const bits = this.#bits(table.readUInt32BE(index * 8), table.readUInt32BE(index * 8 + 4));
+      if (bits) markBits(ranges, bits, index, entry, this.virtualSizeBytes);
+    }
+    return { name, granularityBytes, auto, inUse, ranges };
+  }
+
+  /** One cluster of bits: somewhere in the file, or all ones, or (undefined) all zeroes. */
+  #bits(high: number, low: number): Buffer | undefined {
+    if (offsetOf(high, low) !== 0) return this.#plain(high, low);
+    return (low & 1) === 1 ? Buffer.alloc(this.#clusterBytes, 0xff) : undefined;
+  }
+
   get #tableSpanBytes(): number {
     return (this.#clusterBytes / TABLE_ENTRY_BYTES) * this.#clusterBytes;
   }
@@ -153,7 +197,7 @@ class Reader implements Qcow2Image {
     this.#require(features === 0 || features === KNOWN_INCOMPATIBLE, 'ENOTSUP');
   }
 
-  #readHeader(version: number): ImageHeader {
+  #readHeader(): ImageHeader {
     const nameOffset = this.#u64(this.#head, HEADER.backingNameOffset);
     const clusterSizeBytes = this.#clusterBytes;
     if (nameOffset === 0) return { clusterSizeBytes };
@@ -161,18 +205,19 @@ class Reader implements Qcow2Image {
     this.#require(nameBytes > 0 && nameBytes <= MAX_BACKING_NAME_BYTES, 'EINVAL');
     this.#require(nameOffset + nameBytes <= this.#head.length, 'EINVAL');
     const backingName = this.#head.toString('utf8', nameOffset, nameOffset + nameBytes);
-    const extensions = version === 2 ? HEADER_BYTES[2] : this.#head.readUInt32BE(HEADER.headerBytes);
-    const backingFormat = this.#backingFormat(extensions, nameOffset);
+    const backingFormat = this.#extension(EXTENSION.backingFormat)?.toString('utf8');
     return { clusterSizeBytes, backingName, ...(backingFormat !== undefined && { backingFormat }) };
   }
 
-  #backingFormat(from: number, to: number): string | undefined {
-    for (let at = from; at + 8 <= to; ) {
-      const type = this.#head.readUInt32BE(at);
-      const bytes = this.#head.readUInt32BE(at + 4);
+  /** What an extension of the header holds; undefined if there is none. */
+  #extension(wanted: number): Buffer | undefined {
+    const head = this.#head;
+    const isOld = head.readUInt32BE(HEADER.version) === 2;
+    for (let at = isOld ? HEADER_BYTES[2] : head.readUInt32BE(HEADER.headerBytes); at + 8 <= head.length; ) {
+      const [type, bytes] = [head.readUInt32BE(at), head.readUInt32BE(at + 4)];
       if (type === EXTENSION.end) break;
-      this.#require(at + 8 + bytes <= this.#head.length, 'EINVAL');
-      if (type === EXTENSION.backingFormat) return this.#head.toString('utf8', at + 8, at + 8 + bytes);
+      this.#require(at + 8 + bytes <= head.length, 'EINVAL');
+      if (type === wanted) return head.subarray(at + 8, at + 8 + bytes);
       at += 8 + Math.ceil(bytes / 8) * 8;
     }
     return undefined;
@@ -267,7 +312,11 @@ class Reader implements Qcow2Image {
   }
 
   #require(condition: boolean, code: 'EINVAL' | 'ENOTSUP'): void {
-    if (!condition) throw new HostError(code, this.#source.path);
+    if (!condition) this.#refuse(code);
+  }
+
+  #refuse(code: 'EINVAL' | 'ENOTSUP'): never {
+    throw new HostError(code, this.#source.path);
   }
 }
 

@@ -4,9 +4,12 @@
  */
 import { HostError } from '../../../core/errno.ts';
 import type { Extent } from '../../../core/extents.ts';
-import type { ImageHeader, InternalSnapshot } from '../../../core/images.ts';
+import type { ImageHeader, InternalSnapshot, StoredBitmap } from '../../../core/images.ts';
+import { bitClusters, bitsOf, encodeEntry } from './bitmaps.ts';
 import { type Cluster, ClusterAllocator } from './clusters.ts';
 import {
+  AUTOCLEAR_BITMAPS,
+  BITMAPS,
   ENTRY,
   EXTENSION,
   HEADER,
@@ -32,6 +35,7 @@ export interface Qcow2Content {
   readonly extents: readonly Extent[];
   /** Oldest first. */
   readonly snapshots: readonly InternalSnapshot[];
+  readonly bitmaps: readonly StoredBitmap[];
   /** The bytes of a stretch of one tag. */
   bytesOf(start: number, end: number, tag: number): Buffer;
 }
@@ -72,9 +76,10 @@ class Writer {
     const { virtualSizeBytes, extents } = this.#content;
     const active = this.#writeLayer(virtualSizeBytes, extents);
     const snapshots = this.#writeSnapshots();
+    const extension = this.#writeBitmaps();
     for (const [cluster, table] of this.#tables) this.#put(cluster, this.#encodeTable(table));
     this.#put(active.at, this.#encodeTable(active.tables));
-    this.#writeHeader(active, snapshots, this.#writeRefcounts());
+    this.#writeHeader(active, snapshots, extension, this.#writeRefcounts());
     return this.#pieces;
   }
 
@@ -214,6 +219,35 @@ class Writer {
     return at;
   }
 
+  /** The persistent bitmaps: the extension of the header that leads to them. */
+  #writeBitmaps(): Buffer {
+    const { bitmaps, virtualSizeBytes } = this.#content;
+    if (bitmaps.length === 0) return Buffer.alloc(0);
+    const size = this.#clusterBytes;
+    const entries = bitmaps.map((bitmap) => {
+      const count = bitClusters(virtualSizeBytes, bitmap.granularityBytes, size);
+      const table = Buffer.alloc(Math.max(1, count) * TABLE_ENTRY_BYTES);
+      for (let index = 0; index < count; index++) {
+        const bits = bitsOf(bitmap, index, size);
+        if (bits) table.writeBigUInt64BE(BigInt(this.#putNew(bits)), index * TABLE_ENTRY_BYTES);
+      }
+      return encodeEntry(bitmap, this.#putNew(table), count);
+    });
+    const directory = Buffer.concat(entries);
+    const extension = Buffer.alloc(BITMAPS.bytes);
+    extension.writeUInt32BE(bitmaps.length, BITMAPS.count);
+    extension.writeBigUInt64BE(BigInt(directory.length), BITMAPS.directoryBytes);
+    extension.writeBigUInt64BE(BigInt(this.#putNew(directory)), BITMAPS.directoryOffset);
+    return extension;
+  }
+
+  /** Puts bytes into clusters of their own; their offset. */
+  #putNew(bytes: Buffer): number {
+    const cluster = this.#clusters.allocate(bytes.length);
+    this.#put(cluster, bytes);
+    return cluster * this.#clusterBytes;
+  }
+
   /** An L1 or L2 table. */
   #encodeTable(table: Float64Array): Buffer {
     const bytes = Buffer.alloc(table.length * TABLE_ENTRY_BYTES);
@@ -253,7 +287,7 @@ class Writer {
     return { at: table, clusters: size.tableClusters, order: Math.log2(entryBytes * 8) };
   }
 
-  #writeHeader(l1: Layer, snapshotTable: Cluster, refcounts: RefcountTable): void {
+  #writeHeader(l1: Layer, snapshotTable: Cluster, bitmaps: Buffer, refcounts: RefcountTable): void {
     const { header, path, virtualSizeBytes, snapshots } = this.#content;
     const bytes = Buffer.alloc(this.#clusterBytes);
     const offset = (at: number, value: number) => bytes.writeBigUInt64BE(BigInt(value), at);
@@ -269,7 +303,8 @@ class Writer {
     bytes.writeUInt32BE(refcounts.clusters, HEADER.refcountTableClusters);
     bytes.writeUInt32BE(refcounts.order, HEADER.refcountOrder);
     bytes.writeUInt32BE(HEADER_BYTES[3], HEADER.headerBytes);
-    const tail = Buffer.concat([...extensionsOf(header)]);
+    if (bitmaps.length > 0) bytes.writeUInt32BE(AUTOCLEAR_BITMAPS, HEADER.autoclearFeatures);
+    const tail = Buffer.concat([...extensionsOf(header, bitmaps)]);
     const name = Buffer.from(header.backingName ?? '');
     const nameAt = HEADER_BYTES[3] + tail.length;
     if (nameAt + name.length > bytes.length) throw new HostError('EINVAL', path);
@@ -308,10 +343,11 @@ function refcountSize(used: number, perBlock: number, perTable: number) {
   return { blocks, tableClusters };
 }
 
-function* extensionsOf(header: ImageHeader): Generator<Buffer> {
+function* extensionsOf(header: ImageHeader, bitmaps: Buffer): Generator<Buffer> {
   if (header.backingFormat !== undefined) {
     yield extension(EXTENSION.backingFormat, Buffer.from(header.backingFormat));
   }
+  if (bitmaps.length > 0) yield extension(EXTENSION.bitmaps, bitmaps);
   yield extension(EXTENSION.end, Buffer.alloc(0));
 }
 

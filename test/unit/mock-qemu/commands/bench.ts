@@ -49,7 +49,7 @@ export function chainArgv(): string[] {
 
 /** One machine and one client. */
 export class Bench {
-  readonly store = createMemoryStore();
+  readonly store: ImageStore;
   readonly qemu: MockQemu;
   readonly trace: string[] = [];
   /** What came, in short: `{}` for a reply, `id:status` for a job's states, else the event's name. */
@@ -63,8 +63,9 @@ export class Bench {
   readonly afterExit: string[] = [];
   #reply: JsonObject | undefined;
 
-  constructor(argv = chainArgv(), seed = 1, profile = profileNamed('qemu-7.2')) {
-    makeImages(this.store);
+  constructor(argv = chainArgv(), seed = 1, profile = profileNamed('qemu-7.2'), store?: ImageStore) {
+    this.store = store ?? createMemoryStore();
+    if (store === undefined) makeImages(this.store);
     const trace = (line: string) => this.trace.push(line);
     this.qemu = new MockQemu({ profile, argv, seed, images: this.store, trace });
     this.#take();
