@@ -179,6 +179,11 @@ export type DriverEvent =
       readonly outcome: 'completed' | 'failed' | 'cancelled';
       readonly error?: string;
     }
+  /**
+   * How the hypervisor says that a job has ended, where it says so ahead of `job-ended`: it stands if the machine is
+   * gone before that comes.
+   */
+  | { readonly type: 'job-verdict'; readonly id: string; readonly outcome: 'completed' | 'failed' }
   /** A job that the machine was left with is not there any more; the chains have to tell what became of it. */
   | { readonly type: 'job-lost'; readonly id: string }
   | { readonly type: 'paused'; readonly reason: 'user' | 'io-error' }

@@ -3,7 +3,7 @@
  * is gone too, the journal says what may have happened and the images what did.
  */
 import { ImageIndexes, type LiveDisk } from './blockjob/live.ts';
-import type { JobEntry } from './blockjob/registry.ts';
+import type { JobEntry, JobRecord } from './blockjob/registry.ts';
 import type { JobState } from './blockjob/states.ts';
 import { overlayConfig } from './calls/snapshot-create.ts';
 import { chainBelow } from './chains.ts';
@@ -30,6 +30,7 @@ import type { StoredText } from './state/store.ts';
 interface LeftJob {
   readonly entry: JobEntry;
   readonly state: JobState;
+  readonly verdict: JobRecord['verdict'];
 }
 
 /** One run of a domain as it was left. */
@@ -83,7 +84,11 @@ function readRun({ disks, jobs, live, lastIndex, ...run }: RunStatus): LeftRun {
     live: domainFromXml(live),
     disks: liveDisks,
     indexes: new ImageIndexes(lastIndex),
-    jobs: jobs.map((job) => ({ entry: rebuildJob(job, liveDisks), state: job.state })),
+    jobs: jobs.map((job) => ({
+      entry: rebuildJob(job, liveDisks),
+      state: job.state,
+      verdict: job.verdict,
+    })),
   };
 }
 
@@ -207,11 +212,11 @@ async function buryRun(record: DomainRecord, run: LeftRun): Promise<void> {
 async function tellFate(
   record: DomainRecord,
   { pausedFor }: LeftRun,
-  { entry, state }: LeftJob,
+  { entry, state, verdict }: LeftJob,
 ): Promise<void> {
   const { disk, after, mirrors } = entry;
-  const doubt = mirrors && state === 'pivoting' && pausedFor?.job !== entry.id;
-  const completed = !mirrors && (await headersSay(record, after));
+  const doubt = mirrors && state === 'pivoting' && pausedFor?.job !== entry.id && verdict === undefined;
+  const completed = mirrors ? verdict === 'completed' : await headersSay(record, after);
   record.outcomes.add(outcomeOf(entry, doubt ? 'unknown' : completed ? 'completed' : 'failed'));
   if (!completed) return;
   const previous = disk.chain[0];

@@ -224,6 +224,9 @@ export class RunningDomain {
       case 'job-ended':
         void this.#onEnded(event.id, event.outcome, event.error);
         break;
+      case 'job-verdict':
+        this.#onVerdict(event.id, event.outcome);
+        break;
       case 'job-lost':
         void this.#onLost(event.id);
         break;
@@ -298,6 +301,12 @@ export class RunningDomain {
     this.jobs.transition(record, 'ready');
     markMirror(record.disk, 'yes');
     this.#parts.observer.jobEvent(record, BlockJobStatus.READY);
+  }
+
+  /** Only of a pivot is nothing else left to tell afterwards how it ended. */
+  #onVerdict(id: string, verdict: 'completed' | 'failed'): void {
+    const record = this.jobs.byId(id);
+    if (record?.mirrors && record.state === 'pivoting') this.jobs.hear(record, verdict);
   }
 
   async #onEnded(id: string, outcome: DriverOutcome, error: string | undefined): Promise<void> {

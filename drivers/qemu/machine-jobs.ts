@@ -33,6 +33,8 @@ interface Job {
   phase: JobSnapshot['phase'];
   /** What QEMU has accepted to do with it. */
   asked: How | undefined;
+  /** How it ended, as QEMU said before it could be asked. */
+  heard?: Verdict;
   /** Settles when no request to end it is in flight: before, a verdict cannot be understood. */
   asking: Promise<unknown>;
 }
@@ -120,7 +122,8 @@ export class MachineJobs {
   onSignal(signal: JobSignal): void {
     const job = this.#jobs.get(signal.key);
     if (job === undefined || this.#context.isEnding()) return;
-    if (signal.type === 'concluded') {
+    if (signal.type === 'verdict') this.#hear(job, signal.verdict);
+    else if (signal.type === 'concluded') {
       this.#watch?.forget(signal.key);
       if (job.phase !== 'concluded') void this.#finish(job, signal.verdict);
       job.phase = 'concluded';
@@ -131,9 +134,13 @@ export class MachineJobs {
     }
   }
 
-  /** Looks at nothing any more. */
+  /**
+   * The machine is at its end. A job of which QEMU has said how it ended has ended so, although nobody could be asked
+   * any more; of the others nothing is known.
+   */
   close(): void {
     this.#watch?.close();
+    for (const job of [...this.#jobs.values()]) if (job.heard) this.#tellEnd(job, job.heard);
   }
 
   async #conclude(job: Job, how: How): Promise<void> {
@@ -192,12 +199,20 @@ export class MachineJobs {
       verdict ??= { error: error.message };
     }
     if (this.#context.isEnding()) return;
+    this.#tellEnd(job, verdict);
+  }
+
+  /** An abort counts as one, however QEMU words its end. */
+  #hear(job: Job, verdict: Verdict): void {
+    job.heard = verdict;
+    const outcome = verdict.error === undefined ? 'completed' : 'failed';
+    this.#context.emit({ type: 'job-verdict', id: job.view.request.id, outcome });
+  }
+
+  #tellEnd(job: Job, verdict: Verdict): void {
     this.#jobs.delete(job.view.key);
-    this.#context.emit({
-      type: 'job-ended',
-      id: job.view.request.id,
-      ...outcomeOf(job.asked, verdict),
-    });
+    const outcome = outcomeOf(job.asked, verdict);
+    this.#context.emit({ type: 'job-ended', id: job.view.request.id, ...outcome });
   }
 }
 

@@ -33,6 +33,8 @@ export interface JobRecord {
   readonly target: TargetSpec | undefined;
   /** It was going on when an earlier connection ended: nobody waits for it, so its end is kept as an outcome. */
   readonly recovered: boolean;
+  /** How the hypervisor has said that it ended, before its end was dealt with. */
+  readonly verdict: 'completed' | 'failed' | undefined;
   /** Its end is known and in the journal; only the cleaning up is left. */
   readonly settled: boolean;
   /** Settles when it is ready, or has ended without having been. */
@@ -114,6 +116,7 @@ export class JobRegistry {
       state: recoveredIn ?? 'new',
       recovered: recoveredIn !== undefined,
       settled: false,
+      verdict: undefined,
       readyOrEnded,
       ended: promise,
     };
@@ -139,6 +142,14 @@ export class JobRegistry {
       });
     else this.#tryJournal();
     if (state === 'ready') slot.resolveReady();
+  }
+
+  /** Keeps how a job has ended, for those who find the machine gone. */
+  hear(record: JobRecord, verdict: 'completed' | 'failed'): void {
+    const slot = this.#slots.get(record.id);
+    assert(slot?.record === record, `job ${record.id} is not registered`);
+    slot.record.verdict = verdict;
+    this.#tryJournal();
   }
 
   /** The end of a job is decided: from now on the journal does without it. The caller writes the journal. */

@@ -71,7 +71,17 @@ function diskStatus({ definition, alias, chain, mirror, emptyIndex, next }: Live
   return { xml: formatXml(definition.element), alias, chain, mirror, emptyIndex, next };
 }
 
-function jobStatus({ id, kind, disk, state, after, deletes, request, target }: JobRecord): JobStatus {
+function jobStatus({
+  id,
+  kind,
+  disk,
+  state,
+  after,
+  deletes,
+  request,
+  target,
+  verdict,
+}: JobRecord): JobStatus {
   return {
     id,
     kind,
@@ -82,5 +92,6 @@ function jobStatus({ id, kind, disk, state, after, deletes, request, target }: J
     reuse: target?.reuse ?? false,
     shallow: request.kind === 'copy' && request.shallow,
     top: request.kind === 'commit' ? request.top.index : undefined,
+    verdict,
   };
 }

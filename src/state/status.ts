@@ -37,6 +37,8 @@ export interface JobStatus {
   readonly shallow: boolean;
   /** Of a commit: what is merged, by index. */
   readonly top: number | undefined;
+  /** How the hypervisor has said that it ended. */
+  readonly verdict: 'completed' | 'failed' | undefined;
 }
 
 /** A disk as it was in use. */
@@ -128,6 +130,7 @@ const job = shapeOf<JobStatus>({
   reuse: flag,
   shallow: flag,
   top: optional(count),
+  verdict: optional(oneOf('completed', 'failed')),
 });
 
 const disk = shapeOf<DiskStatus>({

@@ -187,6 +187,10 @@ function settle(job: JobView, asked: 'pivot' | 'abort' | undefined): readonly St
 }
 
 function signal({ event, data }: QmpEventMessage): JobSignal | undefined {
+  if (event === 'BLOCK_JOB_COMPLETED' && typeof data.device === 'string') {
+    const error = optionalText(data, 'error');
+    return { type: 'verdict', key: data.device, verdict: error === undefined ? {} : { error } };
+  }
   if (event !== 'JOB_STATUS_CHANGE' || typeof data.id !== 'string') return undefined;
   if (data.status === 'ready' || data.status === 'concluded') return { type: data.status, key: data.id };
   return undefined;

@@ -85,6 +85,8 @@ export interface JobReport {
  */
 export type JobSignal =
   | { readonly type: 'ready'; readonly key: string }
+  /** How it has ended, told ahead of `concluded`: of use where the monitor is lost in between. */
+  | { readonly type: 'verdict'; readonly key: string; readonly verdict: Verdict }
   | { readonly type: 'concluded'; readonly key: string; readonly verdict?: Verdict };
 
 /** A guest I/O error as QEMU tells it (QAPI: BLOCK_IO_ERROR). */

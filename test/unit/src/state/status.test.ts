@@ -44,6 +44,7 @@ const status = {
         reuse: false,
         shallow: false,
         top: undefined,
+        verdict: undefined,
       },
     ],
     pausedFor: { job: 'copy-vda-libvirt-1-format', resumes: true },
