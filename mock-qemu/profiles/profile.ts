@@ -53,6 +53,8 @@ export interface Behaviour extends Traits {
   /** What block_resize says of a disk with a job. */
   readonly resizeBusyText: 'device-in-use' | 'node-busy';
   /** First letter of the grouped-transaction refusal: `Transaction property` or `transaction property`. */
+  /** When a grouped transaction is refused for an action that cannot be grouped: in its turn, or first of all (10.0). */
+  readonly groupChecked: 'in-turn' | 'first';
   readonly transactionPropertyText: 'Transaction property' | 'transaction property';
   /** query-status has `singlestep` (gone in 9.x). */
   readonly singlestep: boolean;
@@ -87,6 +89,8 @@ export interface KnownBugs extends MachineBugs {
   readonly ignoresUnknownMembers: boolean;
   /** 8.2 and later: block-job-change does not compare its type with the job's. */
   readonly jobChangeIgnoresType: boolean;
+  /** A grouped transaction that fails when it has created several jobs never ends, nor does anything after it. */
+  readonly groupAbortHangs: boolean;
   /** 6.1 and later: blockdev-reopen with an empty list ends the process with a failed assertion. */
   readonly emptyReopenAborts: boolean;
 }

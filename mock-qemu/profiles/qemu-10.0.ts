@@ -30,6 +30,7 @@ export const qemu100: Profile = {
     zoneStatistics: true,
     snapshotTable: 'underscored',
     resizeBusyText: 'node-busy',
+    groupChecked: 'first',
     transactionPropertyText: 'transaction property',
     singlestep: false,
     inactiveNodes: true,

@@ -49,7 +49,8 @@ export class RealPlace {
     const process = await RealProcess.start(this.#qemu, script, this.directory);
     try {
       const seen = await process.perform(script);
-      return { ...seen, files: this.#files() };
+      // What a process that had to be killed would have written, nobody knows.
+      return { ...seen, files: process.hangs ? [] : this.#files() };
     } finally {
       await process.kill();
     }
@@ -87,6 +88,8 @@ class RealProcess {
   readonly #answers = new Map<number, (message: Message) => void>();
   #ids = 0;
   #ended = false;
+  /** A command was never answered. */
+  hangs = false;
   readonly #unplugging = new Set<string>();
 
   private constructor(child: ChildProcess, socket: Socket, directory: string) {
@@ -144,6 +147,7 @@ class RealProcess {
     const graph: string[] = [];
     for (const each of this.#ended ? [] : GRAPH_QUERIES) graph.push(await query(each));
     if (!this.#ended) await this.#send({ execute: 'quit' });
+    if (this.hangs) return { steps, graph, end: lines([{ hangs: true }]), stdout: '' };
     await this.#exited;
     if (this.#child.signalCode !== null) this.#heard.push({ died: this.#child.signalCode });
     const end = lines(this.#drain());
@@ -165,7 +169,10 @@ class RealProcess {
   /** Sends a command whose reply is part of the transcript. */
   async #send(step: Step): Promise<void> {
     const message = await this.#request(step);
-    if (message === undefined) this.#heard.push({ silent: true });
+    if (message !== undefined) return;
+    this.#heard.push({ silent: true });
+    this.hangs = true;
+    this.#ended = true;
   }
 
   /** Asks something that is not part of the script. */

@@ -21,6 +21,8 @@ class Session {
   readonly store: ImageStore;
   stdout = '';
   ended = false;
+  /** A command was never answered. */
+  hangs = false;
   /** The signal that ended it. */
   signal: string | null = null;
   #heard: Record<string, unknown>[] = [];
@@ -44,6 +46,10 @@ class Session {
     for (let jumps = 0; jumps < MAX_JUMPS && !this.ended; jumps++) {
       if (this.#heard.some(isReply) || !this.#jump(Number.POSITIVE_INFINITY)) break;
     }
+    if (this.ended || this.#heard.some(isReply)) return;
+    this.#heard.push({ silent: true });
+    this.hangs = true;
+    this.ended = true;
   }
 
   /** Lets happen what happens soon. */
@@ -96,13 +102,14 @@ export function runSimulated(script: Script, profile: string, directory: string)
   session.rest();
   session.heard();
   const steps = script.steps.map((step) => {
-    session.send(step);
-    session.rest();
+    if (!session.ended) session.send(step);
+    if (!session.ended) session.rest();
     const heard = session.heard().map((message) => normaliser.value(message));
     return { heard, jobs: session.ended ? [] : JOB_QUERIES.map(query) };
   });
   const graph = session.ended ? [] : GRAPH_QUERIES.map(query);
-  session.send({ execute: 'quit' });
+  if (!session.ended) session.send({ execute: 'quit' });
+  if (session.hangs) return { steps, graph, end: [normaliser.value({ hangs: true })], stdout: '', files: [] };
   const died = session.signal === null ? [] : [{ died: session.signal }];
   const end = [...session.heard(), ...died].map((message) => normaliser.value(message));
   return {

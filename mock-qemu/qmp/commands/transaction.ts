@@ -5,6 +5,7 @@ import type { BlockNode } from '../../core/graph/node.ts';
 import type { Job } from '../../core/jobs/job.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
+import type { Behaviour } from '../../profiles/profile.ts';
 import { type BitmapAction, bitmapActions } from './bitmaps.ts';
 import { backupTarget, createBackup, startDrained } from './copy.ts';
 import { prepareMirror, syncOf } from './early-copy.ts';
@@ -100,7 +101,11 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   ),
 };
 
-const GROUPABLE = new Set(['blockdev-backup', 'drive-backup', 'abort']);
+const isJob = (type: string): boolean => type === 'blockdev-backup' || type === 'drive-backup';
+const isGroupable = (type: string): boolean => isJob(type) || type === 'abort';
+
+const refuseGrouping = (type: string, { transactionPropertyText: property }: Behaviour): never =>
+  refuse(`Action '${type}' does not support ${property} completion-mode = grouped`);
 
 interface Step {
   readonly type: string;
@@ -152,10 +157,7 @@ class Performance {
 
   #actionOf({ type }: Step): Action {
     const { aliases, behaviour } = this.#context.profile;
-    if (this.#grouped && !GROUPABLE.has(type)) {
-      const property = behaviour.transactionPropertyText;
-      refuse(`Action '${type}' does not support ${property} completion-mode = grouped`);
-    }
+    if (this.#grouped && !isGroupable(type)) refuseGrouping(type, behaviour);
     return ACTIONS[aliases[type] ?? type] ?? refuse(`Action '${type}' is not supported by the simulation`);
   }
 
@@ -164,7 +166,10 @@ class Performance {
       run();
     } catch (error) {
       if (!(error instanceof CommandError)) throw error;
-      for (const each of this.#prepared.toReversed()) each.abort();
+      for (const [index, each] of this.#prepared.toReversed().entries()) {
+        if (index > 0 && this.#grouped && this.#context.profile.bugs.groupAbortHangs) this.#scope.vm.hang();
+        each.abort();
+      }
       this.#end(error);
     }
   }
@@ -197,7 +202,12 @@ const transaction: Handler = (context, args, finish) => {
     data: isObject(action.data) ? action.data : {},
   }));
   const properties = isObject(args.properties) ? args.properties : {};
-  return drainAndPerform(context, steps, properties['completion-mode'] === 'grouped', finish);
+  const grouped = properties['completion-mode'] === 'grouped';
+  const { behaviour } = context.profile;
+  const alone =
+    behaviour.groupChecked === 'first' && grouped ? steps.find(({ type }) => !isJob(type)) : undefined;
+  if (alone) refuseGrouping(alone.type, behaviour);
+  return drainAndPerform(context, steps, grouped, finish);
 };
 
 const single =
