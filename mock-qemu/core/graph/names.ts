@@ -4,12 +4,16 @@ import { resolveBacking } from '../images.ts';
 import type { BlockNode } from './node.ts';
 import { imageBelow } from './open.ts';
 
+/** Filters that go by the name of what they filter, also where a user has put them there. */
+const TRANSPARENT = new Set(['mirror_top', 'commit_top', 'copy-before-write']);
+
 /** A file name as QEMU gives it: plain, or `json:` where options say more than the file itself. */
 export function fileNameOf(node: BlockNode): string {
-  const image = skipJobFilters(node);
-  if (needsOptions(image)) return `json:${spaced(optionsOf(image))}`;
-  const path = imageBelow(image)?.path;
-  return path ?? nullName(image);
+  const { filtered } = node;
+  if (filtered && (node.implicit || TRANSPARENT.has(node.driver.name))) return fileNameOf(filtered.child);
+  if (needsOptions(node)) return `json:${spaced(optionsOf(node))}`;
+  const path = imageBelow(node)?.path;
+  return path ?? nullName(node);
 }
 
 /** A node without a file: its size shows only if it was chosen. */
@@ -19,50 +23,34 @@ function nullName({ driver, sizeOption }: BlockNode): string {
   return `json:${spaced({ driver: driver.name, size: sizeOption })}`;
 }
 
-/** A filter that somebody put there by hand has a name of its own; of those that were asked for with a job, only a stream's. */
-function skipJobFilters(node: BlockNode): BlockNode {
-  let at = node;
-  while (at.filtered && !isOwnFilter(at) && !isNamedStreamFilter(at)) at = at.filtered.child;
-  return at;
-}
-
-const isNamedStreamFilter = ({ driver, implicit }: BlockNode): boolean =>
-  driver.name === 'copy-on-read' && !implicit;
-
 const needsOptions = (node: BlockNode): boolean =>
-  isOwnFilter(node) ||
-  isNamedStreamFilter(node) ||
-  isOwnFilter(node.file?.child) ||
-  isBackingOverridden(node);
-
-const isOwnFilter = (node: BlockNode | undefined): boolean =>
-  node !== undefined && (node.debug !== undefined || node.throttle !== undefined);
+  node.driver.kind === 'filter' || node.file?.child.driver.kind === 'filter' || isBackingOverridden(node);
 
 function isBackingOverridden(node: BlockNode): boolean {
-  const { image } = node;
+  const { image, backing } = node;
   if (image === undefined || !node.driver.supportsBacking) return false;
   const named = image.header.backingName;
   const expected = named === undefined ? undefined : resolveBacking(image.path, named);
-  const below = node.backing?.child;
-  return (below && fileNameOf(below)) !== expected;
+  return (backing && fileNameOf(backing.child)) !== expected;
 }
 
+/** What it would take to open a node again. */
 function optionsOf(node: BlockNode): Data {
+  const { filtered, target, file, backing, sizeOption } = node;
+  if (node.implicit && filtered) return optionsOf(filtered.child);
   if (node.debug) return debugOptions(node);
   if (node.throttle) return throttleOptions(node);
-  if (isNamedStreamFilter(node) && node.filtered) {
-    return { driver: node.driver.name, file: optionsOf(skipJobFilters(node.filtered.child)) };
-  }
-  const below = node.backing && skipJobFilters(node.backing.child);
-  const backing = below ? optionsOf(below) : null;
-  const storage = node.file?.child;
-  const file =
-    storage && isOwnFilter(storage)
-      ? optionsOf(storage)
-      : { driver: 'file', filename: imageBelow(node)?.path ?? '' };
-  const { name } = node.driver;
-  if (node.driver.kind === 'protocol') return { driver: name, filename: node.image?.path ?? '' };
-  return { ...(isBackingOverridden(node) && { backing }), driver: name, file };
+  const { name, kind } = node.driver;
+  if (name.startsWith('null-'))
+    return { driver: name, ...(sizeOption !== undefined && { size: sizeOption }) };
+  if (kind === 'protocol') return { driver: name, filename: node.image?.path ?? '' };
+  const storage = file ?? filtered;
+  return {
+    ...(isBackingOverridden(node) && { backing: backing ? optionsOf(backing.child) : null }),
+    driver: name,
+    ...(storage && { file: optionsOf(storage.child) }),
+    ...(target && { target: optionsOf(target.child) }),
+  };
 }
 
 function throttleOptions({ throttle, driver, filtered }: BlockNode): Data {

@@ -19,6 +19,8 @@ export interface MirrorOptions {
   readonly sync: MirrorSync;
   /** The image that an active commit merges into; undefined: a copy. */
   readonly commitBase: BlockNode | undefined;
+  /** That image was read-only before, and is again unless the job succeeds. */
+  readonly baseWasReadOnly?: boolean;
   readonly granularityBytes: number;
   readonly bufSizeBytes: number;
   readonly onSourceError: ErrorPolicy;

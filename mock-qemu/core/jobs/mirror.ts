@@ -389,12 +389,13 @@ export class MirrorTask implements JobTask {
 
   clean(host: JobHost, job?: Job): void {
     this.#dropBitmap();
-    const { filter, source } = this.options;
+    const { filter, source, commitBase, baseWasReadOnly } = this.options;
     if (job) {
       this.#leave(job);
       releaseNodes(job);
     }
     if (filter.filtered) host.graph.removeFilter(filter);
+    if (job?.failure && commitBase && baseWasReadOnly) host.graph.tryReopen(commitBase, true);
     if (this.#drained === undefined) return;
     this.#drained.pauseCount--;
     this.#drained = undefined;

@@ -213,9 +213,7 @@ function blockCommit({ vm }: CommandContext, args: JsonObject): undefined {
   checkNotBlocked(device, 'commit-source');
   const top = commitTop(vm, device, args);
   const base = commitBase(vm, top, args);
-  const chain = chainOf(top);
-  const involved = chain.slice(0, chain.indexOf(skipFilters(base)) + 1);
-  for (const node of involved) checkNotBlocked(node, 'commit-target');
+  for (const node of nodesDownTo(top, belowOf(base))) checkNotBlocked(node, 'commit-target');
   if (top === base) refuse('cannot commit an image into itself');
   const backingName = text(args, 'backing-file');
   const active = top === device;
@@ -247,6 +245,7 @@ function startActiveCommit(
         target: base,
         sync: 'top',
         commitBase: base,
+        baseWasReadOnly: wasReadOnly,
         granularityBytes: base.image?.header.clusterSizeBytes ?? 65536,
         bufSizeBytes: 16 << 20,
         onSourceError: onError,

@@ -2,7 +2,7 @@
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
 import { HostError, strerror } from '../../core/errno.ts';
 import { refuse } from '../../core/errors.ts';
-import { chainOf, flushNode } from '../../core/graph/data.ts';
+import { backingOf, chainOf, flushNode } from '../../core/graph/data.ts';
 import {
   blockedReason,
   checkNotBlocked,
@@ -138,8 +138,7 @@ function changeBackingFile({ vm }: CommandContext, args: JsonObject): undefined 
   if (!isRoot(device)) refuse('Need a root block node');
   const name = needText(args, 'image-node-name');
   const node = vm.graph.findNode(name);
-  const header = node.image?.header;
-  if (header?.backingName === undefined || !node.backing) {
+  if (!backingOf(node)) {
     refuse('not allowing backing file change on an image without a backing file');
   }
   checkNotBlocked(device, 'change');
@@ -154,6 +153,8 @@ function changeBackingFile({ vm }: CommandContext, args: JsonObject): undefined 
   return undefined;
 }
 
+const CREATABLE = new Set(['qcow2', 'raw', 'file', 'host_device']);
+
 /** Makes an overlay of a file: blockdev-snapshot-sync's and drive-mirror's way to create images. */
 export function createImageFile(
   vm: Vm,
@@ -162,6 +163,7 @@ export function createImageFile(
 ): void {
   const { driver, sizeBytes, backing } = options;
   try {
+    if (!CREATABLE.has(driver)) refuse(`Format driver '${driver}' does not support image creation`);
     if (backing && driver === 'raw') refuse("Backing file not supported for file format 'raw'");
     const backingName = backing && fileNameOf(backing);
     if (backingName === path) {
