@@ -25,6 +25,8 @@ export interface Extent {
 export class ExtentMap {
   #list: Extent[];
   #covered: number;
+  /** Another map has the same list until one of them changes. */
+  #shared = false;
 
   constructor(extents: readonly Extent[] = []) {
     this.#list = [...extents];
@@ -33,7 +35,12 @@ export class ExtentMap {
 
   /** A map of its own that holds the same. */
   copy(): ExtentMap {
-    return new ExtentMap(this.#list);
+    const copy = new ExtentMap();
+    copy.#list = this.#list;
+    copy.#covered = this.#covered;
+    copy.#shared = true;
+    this.#shared = true;
+    return copy;
   }
 
   /** How many bytes are held. */
@@ -72,6 +79,10 @@ export class ExtentMap {
   /** Puts content over a range; {@link ABSENT} makes a gap. */
   set(start: number, end: number, tag: Tag): void {
     if (start >= end) return;
+    if (this.#shared) {
+      this.#list = [...this.#list];
+      this.#shared = false;
+    }
     const last = this.#list.at(-1);
     if (last === undefined || last.end <= start) this.#append(last, start, end, tag);
     else this.#overwrite(start, end, tag);

@@ -42,6 +42,20 @@ export interface StoredBitmap {
   readonly ranges: ExtentMap;
 }
 
+/** Puts the content of a file back to what it was, but for the stretches that `survives` picks. */
+export function revertTo(file: ImageFile, before: ExtentMap, survives: () => boolean): void {
+  const now = file.extents.copy();
+  file.extents.truncate(0);
+  for (const { start, end, tag } of before.extents) file.extents.set(start, end, tag);
+  for (const { start, end, tag } of now.extents) {
+    for (let at = start; at < end; ) {
+      const old = before.at(at, end);
+      if (old.tag !== tag && survives()) file.extents.set(at, old.end, tag);
+      at = old.end;
+    }
+  }
+}
+
 /**
  * One file's content, shared by everyone who has it open: what is left when every process is gone. It lives on while
  * open, even when its path has been removed.
@@ -63,6 +77,11 @@ export interface ImageFile {
   readonly locks: FileLocks;
   /** Makes the present content last: called after each flush and at an orderly close. */
   save(): void;
+  /**
+   * The host dies: the content is again what was last made to last. Of what was written since, `survives` is asked for each
+   * stretch whether it had got to the disk all the same.
+   */
+  losePageCache(survives: () => boolean): void;
 }
 
 // Header, refcount table and refcount block take a cluster each, the empty L1 table behind them a sector.

@@ -111,6 +111,8 @@ export class Vm implements JobHost {
   /** How long the CPUs have run. */
   readonly guestClock: GuestClock;
   readonly throttles = new ThrottleGroups();
+  /** The host dies with the process: what it was to write is lost with it. */
+  powerLost = false;
   /** What object-add and -object made, by id. */
   readonly objects = new Map<string, { readonly type: string; readonly options: Data }>();
   /** Guests that keep writing, by the disk. */
@@ -461,9 +463,13 @@ export class Vm implements JobHost {
         // QEMU may have written a metadata table back early, for want of memory.
         if (this.random.chance(1 / 4)) node.image?.extents.set(start, end, tag);
       }
-      node.image?.save();
-      closeImage(node);
     }
+    for (const node of this.graph.nodes.values()) {
+      if (!this.powerLost) node.image?.save();
+      // What the host has not been told to write may have been written all the same.
+      else if (!node.readOnly) node.image?.losePageCache(() => this.random.chance(1 / 4));
+    }
+    for (const node of this.graph.nodes.values()) closeImage(node);
   }
 }
 

@@ -25,6 +25,7 @@ import {
   type ImageStore,
   type InternalSnapshot,
   type Run,
+  revertTo,
   type StoredBitmap,
 } from '../core/images.ts';
 import { FileLocks } from '../core/rights.ts';
@@ -103,6 +104,18 @@ class DiskFile implements ImageFile {
     }
     this.#saved = this.#state();
     this.#identity = undefined;
+  }
+
+  losePageCache(survives: () => boolean): void {
+    // The file has what was saved; what was not is in this process alone.
+    const written = this.extents.copy();
+    this.#identity = undefined;
+    this.load();
+    const before = this.extents.copy();
+    this.extents.truncate(0);
+    for (const { start, end, tag } of written.extents) this.extents.set(start, end, tag);
+    revertTo(this, before, survives);
+    this.save();
   }
 
   /** Makes it an empty raw image. */

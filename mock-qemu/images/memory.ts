@@ -8,6 +8,7 @@ import {
   type ImageHeader,
   type ImageStore,
   type Run,
+  revertTo,
 } from '../core/images.ts';
 import { FileLocks } from '../core/rights.ts';
 import { chainContents, digestRuns } from './content.ts';
@@ -25,24 +26,52 @@ export interface MemoryStoreOptions {
 
 const NO_HEADER: ImageHeader = { clusterSizeBytes: 65536 };
 
-/** An empty raw file that is nowhere yet. */
-export function emptyImageFile(path: string, save: () => void = () => undefined): ImageFile {
-  return {
-    path,
-    format: 'raw',
-    virtualSizeBytes: 0,
-    header: NO_HEADER,
-    extents: new ExtentMap(),
-    snapshots: [],
-    bitmaps: [],
-    capacityBytes: undefined,
-    locks: new FileLocks(),
-    save,
-  };
+/** What is left of a file when its host dies. */
+type Durable = Pick<ImageFile, 'format' | 'virtualSizeBytes' | 'header'> & {
+  readonly extents: ExtentMap;
+  readonly snapshots: ImageFile['snapshots'];
+  readonly bitmaps: ImageFile['bitmaps'];
+};
+
+/** One file; an empty raw image at first. */
+class MemoryFile implements ImageFile {
+  readonly path: string;
+  format: ImageFile['format'] = 'raw';
+  virtualSizeBytes = 0;
+  header = NO_HEADER;
+  readonly extents = new ExtentMap();
+  readonly snapshots: ImageFile['snapshots'] = [];
+  readonly bitmaps: ImageFile['bitmaps'] = [];
+  capacityBytes: number | undefined;
+  readonly locks = new FileLocks();
+  #durable: Durable | undefined;
+
+  constructor(path: string) {
+    this.path = path;
+  }
+
+  save(): void {
+    const { format, virtualSizeBytes, header, extents, snapshots, bitmaps } = this;
+    const lists = {
+      extents: extents.copy(),
+      snapshots: [...snapshots],
+      bitmaps: bitmaps.map((each) => ({ ...each })),
+    };
+    this.#durable = { format, virtualSizeBytes, header, ...lists };
+  }
+
+  losePageCache(survives: () => boolean): void {
+    if (!this.#durable) return;
+    const { extents, snapshots, bitmaps, ...rest } = this.#durable;
+    Object.assign(this, rest);
+    this.snapshots.splice(0, Number.POSITIVE_INFINITY, ...snapshots);
+    this.bitmaps.splice(0, Number.POSITIVE_INFINITY, ...bitmaps);
+    revertTo(this, extents, survives);
+  }
 }
 
 /** Makes a file what a freshly created one is; its openers see that, as with O_TRUNC. */
-export function truncateImageFile(file: ImageFile): void {
+function truncateImageFile(file: ImageFile): void {
   file.format = 'raw';
   file.virtualSizeBytes = 0;
   file.header = NO_HEADER;
@@ -67,6 +96,8 @@ class MemoryStore implements ImageStore {
   open(path: string): ImageFile {
     const file = this.#files.get(path);
     if (file === undefined) throw new HostError(this.#isDirectory(path) ? 'EISDIR' : 'ENOENT', path);
+    // Nobody writes to it: what it holds has long been on the disk.
+    if (file.locks.counts.writers === 0) file.save();
     return file;
   }
 
@@ -77,7 +108,7 @@ class MemoryStore implements ImageStore {
       return existing;
     }
     this.#checkDirectory(path);
-    const file = emptyImageFile(path);
+    const file = new MemoryFile(path);
     this.#files.set(path, file);
     return file;
   }

@@ -91,6 +91,8 @@ export interface KnownBugs extends MachineBugs {
   readonly jobChangeIgnoresType: boolean;
   /** A grouped transaction that fails when it has created several jobs never ends, nor does anything after it. */
   readonly groupAbortHangs: boolean;
+  /** 7.2: query-named-block-nodes while a qcow2 image is being formatted ends the process with a failed assertion. */
+  readonly listingWhileFormattingAborts: boolean;
   /** 6.1 and later: blockdev-reopen with an empty list ends the process with a failed assertion. */
   readonly emptyReopenAborts: boolean;
 }

@@ -105,5 +105,11 @@ export const qemu13: Profile = {
   aliases: {},
   laterOptions: LATER_OPTIONS,
   // Nothing can be reopened yet.
-  bugs: { ...qemu72.bugs, emptyReopenAborts: false, groupAbortHangs: false, loadUnderMirrorCrashes: false },
+  bugs: {
+    ...qemu72.bugs,
+    emptyReopenAborts: false,
+    groupAbortHangs: false,
+    loadUnderMirrorCrashes: false,
+    listingWhileFormattingAborts: false,
+  },
 };

@@ -43,6 +43,7 @@ export const qemu100: Profile = {
     ...qemu72.bugs,
     jobChangeIgnoresType: true,
     loadUnderMirrorCrashes: false,
+    listingWhileFormattingAborts: false,
     olderNodesLeftOut: true,
   },
 };

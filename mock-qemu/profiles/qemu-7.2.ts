@@ -72,6 +72,7 @@ export const qemu72: Profile = {
     jobChangeIgnoresType: false,
     emptyReopenAborts: true,
     groupAbortHangs: true,
+    listingWhileFormattingAborts: true,
     loadUnderMirrorCrashes: true,
     olderNodesLeftOut: false,
   },

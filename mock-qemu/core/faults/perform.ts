@@ -14,6 +14,10 @@ type Performer = (vm: Vm, fault: Fault) => void;
 const PERFORMERS: Partial<Readonly<Record<FaultAction, Performer>>> = {
   stall: (vm, { delayNs = 0 }) => vm.stall(delayNs),
   crash: (vm) => vm.die(null, 'SIGKILL'),
+  'power-loss': (vm) => {
+    vm.powerLost = true;
+    vm.die(null, 'SIGKILL');
+  },
   abort: (vm) => vm.die(null, 'SIGABRT'),
   exit: (vm, { code = 1 }) => vm.die(code, null),
   hang: (vm) => vm.hang(),

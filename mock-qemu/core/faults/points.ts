@@ -214,6 +214,11 @@ export const FAULT_ACTIONS = {
     at: ['event'],
   },
   crash: { says: 'SIGKILL: what was not flushed may be lost.' },
+  'power-loss': {
+    says:
+      'The host of this machine dies: what was written since the last flush of its file may be lost, of each file that the ' +
+      'machine may write to.',
+  },
   abort: { says: 'abort(3), as a failed assertion does: SIGABRT, exit status 134 in a shell.' },
   exit: {
     says: 'The process exits with `code` (1 when left out) without closing its images.',

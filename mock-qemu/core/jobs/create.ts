@@ -20,6 +20,8 @@ export interface CreateOptions {
 /** One image creation. */
 export class CreateTask implements JobTask {
   readonly options: CreateOptions;
+  /** Has a node of its own whose header is not written. */
+  formatting = false;
 
   constructor(options: CreateOptions) {
     this.options = options;
@@ -55,7 +57,9 @@ export class CreateTask implements JobTask {
         const creator = { kind: 'job-backend', jobId: job.id } as const;
         const { graph } = job.host;
         held = graph.hold(creator, 'root', node, { needs: WRITE | RESIZE, shares: ALL });
+        this.formatting = this.options.format === 'qcow2';
         const error = yield { type: 'io', at: 'create.write', op: 'write', node, offset: 0, bytes: 0 };
+        this.formatting = false;
         if (error !== undefined) return { code: error, text: `Could not create image: ${strerror(error)}` };
         const image = imageOf(node);
         if (image) format(image, this.options);

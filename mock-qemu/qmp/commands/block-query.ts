@@ -6,6 +6,7 @@ import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
 import { fileSizeBytes, type ImageFile, resolveBacking, storedBytes } from '../../core/images.ts';
+import { CreateTask } from '../../core/jobs/create.ts';
 import type { ThrottleGroup } from '../../core/throttle.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
 import { snapshotInfo } from './snapshots.ts';
@@ -218,10 +219,19 @@ const backendStats = (behaviour: Behaviour, backend: BlockBackend): JsonObject =
   ...(backend.qdev !== undefined && { qdev: backend.qdev }),
 });
 
+/** An image that is being formatted has a node already, whose details nobody can tell. */
+function dieIfFormatting({ vm, profile }: CommandContext): void {
+  const isFormatting = vm.jobs.jobs.some(({ task }) => task instanceof CreateTask && task.formatting);
+  if (!isFormatting || !profile.bugs.listingWhileFormattingAborts) return;
+  vm.options.print('stderr', "qcow2_get_specific_info: Assertion `false' failed.\n");
+  vm.die(null, 'SIGABRT');
+}
+
 /** Queries of the block graph. */
 export const blockQueryCommands: CommandTable = {
   'query-block': (context) => context.vm.graph.backends.map((backend) => blockInfo(context, backend)),
   'query-named-block-nodes': (context, args) => {
+    dieIfFormatting(context);
     const nodes = [...context.vm.graph.nodes.values()].reverse();
     const flat = flag(args, 'flat') ?? false;
     return nodes.map((node) => deviceInfo(context, node, flat ? 'flat' : 'by-node'));
