@@ -1,5 +1,6 @@
 /** A canary: a backend broken on purpose, in one way, that one contract must catch. */
 import type { Connection, Domain } from '../src/index.ts';
+import type { Row } from './rows.ts';
 import type { WireMutationFactory } from './wire.ts';
 
 /** One deliberate break. It has a `wire` side, an `api` side, or both. */
@@ -10,6 +11,8 @@ export interface Canary {
   readonly contract: string;
   /** What is wrong with this backend. */
   readonly title: string;
+  /** The one thing of the block-job family that it breaks, where it is one: a row of the coverage table. */
+  readonly row?: Row;
   /** Breaks QEMU, as the driver sees it. */
   readonly wire?: WireMutationFactory;
   /** Breaks the public API itself, for what sits above the wire. */

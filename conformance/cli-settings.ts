@@ -38,6 +38,8 @@ export interface CliParts {
   readonly environment?: Readonly<Record<string, string | undefined>>;
   /** YYYY-MM-DD; the clock's when left out. */
   readonly today?: string;
+  /** The time in ms that --minutes goes by; the machine's when left out. */
+  readonly now?: () => number;
 }
 
 /** Something the caller got wrong, in one line. */
@@ -65,6 +67,10 @@ export interface Settings {
   readonly report: string | undefined;
   readonly baseline: string | undefined;
   readonly updateBaseline: boolean;
+  /** The target of the baseline that what is run is held against. */
+  readonly against: string | undefined;
+  /** `I/N`, where this run is a part of one. */
+  readonly shard: string | undefined;
   readonly trace: string | undefined;
   /** Where targets that make their images on a server of somebody else's put them. */
   readonly directory: string | undefined;
@@ -83,6 +89,8 @@ const OPTIONS = {
   report: { type: 'string' },
   baseline: { type: 'string' },
   'update-baseline': { type: 'boolean' },
+  against: { type: 'string' },
+  'no-canaries': { type: 'boolean' },
   trace: { type: 'string' },
   directory: { type: 'string' },
   list: { type: 'boolean' },
@@ -119,13 +127,14 @@ export function settingsOf(
   const path = pathOf(values, contracts);
   if (values['update-baseline'] && values.baseline === undefined)
     throw new UsageError('--update-baseline needs --baseline FILE, the file to write');
-  const isOneCase = planted !== undefined || path !== undefined;
+  checkAgainst(values);
+  const hasCanaries = planted === undefined && path === undefined && !values['no-canaries'];
   return {
     chosen: chooseTargets(values.target ?? [], values.require ?? [], parts.targets),
     contracts,
-    canaries: isOneCase
-      ? []
-      : parts.canaries.filter(({ contract }) => contracts.some(({ id }) => id === contract)),
+    canaries: hasCanaries
+      ? parts.canaries.filter(({ contract }) => contracts.some(({ id }) => id === contract))
+      : [],
     planted,
     seed: integer('--seed', values.seed, 0, 0x7fff_ffff) ?? randomSeed(),
     path,
@@ -134,9 +143,18 @@ export function settingsOf(
     report: values.report,
     baseline: values.baseline,
     updateBaseline: values['update-baseline'] ?? false,
+    against: values.against,
+    shard: values.shard,
     trace: values.trace,
     directory: values.directory,
   };
+}
+
+/** What is held against another target cannot become that target's baseline. @throws UsageError */
+export function checkAgainst(values: Pick<Values, 'against' | 'baseline' | 'update-baseline'>): void {
+  if (values.against === undefined) return;
+  if (values.baseline === undefined || values['update-baseline'])
+    throw new UsageError('--against needs --baseline FILE, and no --update-baseline');
 }
 
 /** Contracts by id, or whole families: `api/` is every contract of it. */
@@ -264,6 +282,7 @@ How far:
   --path PATH      with --seed and --contract: the one case that a failure printed
   --runs N         cases per property; each target has a default of its own
   --minutes M      go on with further seeds until M minutes are over
+  --no-canaries    leave out the canaries, which test the suite and not the target
   --canary ID      break every target on purpose, to see its contract fail
 
 What comes of it:
@@ -271,6 +290,7 @@ What comes of it:
   --baseline FILE  fail on what is worse than there, on what vanished, and on known deviations that pass again
   --update-baseline
                    write FILE from this run instead; what fails becomes a deviation of 30 days
+  --against NAME   with --baseline: fail on what is worse than on this target of it, such as the QEMU before an upgrade
   --trace FILE     write all messages of the simulated wire there; '-' for standard output
   --help           this text
 

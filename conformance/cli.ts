@@ -5,6 +5,7 @@ import { parseArgs } from 'node:util';
 import { canaries as allCanaries } from './canaries/index.ts';
 import {
   type CliParts,
+  checkAgainst,
   helpText,
   parseArguments,
   parsed,
@@ -19,9 +20,10 @@ import {
   type GateContext,
   holdAgainst,
   parseBaseline,
+  targetsOf,
   updatedBaseline,
 } from './gate.ts';
-import { mergeReports } from './merge.ts';
+import { mergeReports, missingParts } from './merge.ts';
 import { ProgressLine } from './progress.ts';
 import { type Report, renderReport } from './report.ts';
 import { readReport, writeReportFiles } from './report-files.ts';
@@ -72,7 +74,8 @@ async function runChosen(settings: Settings, parts: FullParts): Promise<ExitCode
     settings.trace === undefined || isOnStdout ? undefined : await usable(open(settings.trace, 'w'));
   try {
     const onTrace = traceSink(file, isOnStdout ? parts.stdout : undefined);
-    const report = await runTargets(await makeTargets(settings), settings, parts, onTrace);
+    const found = await runTargets(await makeTargets(settings), settings, parts, onTrace);
+    const report = { ...found, ...(settings.shard === undefined ? {} : { shard: settings.shard }) };
     // The matrix makes way for a trace on stdout, which has to be the same for every run with one seed.
     const stream = isOnStdout ? parts.stderr : parts.stdout;
     return await conclude(report, { ...settings, loaded: baseline }, { ...parts, stdout: stream });
@@ -85,6 +88,7 @@ const MERGE_OPTIONS = {
   report: { type: 'string' },
   baseline: { type: 'string' },
   'update-baseline': { type: 'boolean' },
+  against: { type: 'string' },
 } as const;
 
 /** `merge REPORT...`: joins what the shards of a run found. */
@@ -96,16 +100,20 @@ async function mergeCli(argv: readonly string[], parts: FullParts): Promise<Exit
     report: values.report,
     baseline: values.baseline,
     updateBaseline: values['update-baseline'] ?? false,
+    against: values.against,
   };
+  checkAgainst(values);
   const reports: Report[] = [];
   for (const path of positionals) reports.push(await usable(readReport(path), 'cannot read'));
+  const missing = missingParts(reports);
+  if (missing.length > 0) throw new UsageError(`the parts ${missing.join(', ')} are missing from the merge`);
   if (settings.report !== undefined) await usable(mkdir(settings.report, { recursive: true }));
   const loaded = await readBaseline(settings);
   const order = parts.contracts.map(({ id }) => id);
   return conclude(mergeReports(reports, order), { ...settings, loaded }, parts);
 }
 
-interface Outcome extends Pick<Settings, 'report' | 'baseline' | 'updateBaseline'> {
+interface Outcome extends Pick<Settings, 'report' | 'baseline' | 'updateBaseline' | 'against'> {
   readonly loaded: Baseline | undefined;
 }
 
@@ -114,6 +122,7 @@ async function conclude(found: Report, outcome: Outcome, parts: FullParts): Prom
   const context: GateContext = {
     known: parts.contracts.map(({ id }) => id),
     today: parts.today ?? new Date().toISOString().slice(0, 10),
+    ...(outcome.against === undefined ? {} : { against: outcome.against }),
   };
   let baseline = outcome.loaded;
   if (outcome.updateBaseline && outcome.baseline !== undefined) {
@@ -134,18 +143,29 @@ async function tellGithub(report: Report, { stdout, environment = {} }: FullPart
 }
 
 /** undefined where none was named, or where it is going to be made. */
-async function readBaseline({ baseline, updateBaseline }: Pick<Settings, 'baseline' | 'updateBaseline'>) {
+async function readBaseline(
+  settings: Pick<Settings, 'baseline' | 'updateBaseline' | 'against'>,
+): Promise<Baseline | undefined> {
+  const { baseline, updateBaseline, against } = settings;
   if (baseline === undefined) return undefined;
   const text = await readFile(baseline, 'utf8').catch((error: NodeJS.ErrnoException) => {
     if (updateBaseline && error.code === 'ENOENT') return undefined;
     throw new UsageError(`cannot read: ${error.message}; --update-baseline makes a baseline`);
   });
   if (text === undefined) return undefined;
+  const read = parsedBaseline(baseline, text);
+  const known = targetsOf(read);
+  if (against !== undefined && !known.includes(against))
+    throw new UsageError(`unknown target '${against}' for --against; ${baseline} knows: ${known.join(', ')}`);
+  return read;
+}
+
+function parsedBaseline(file: string, text: string): Baseline {
   try {
     return parseBaseline(text);
   } catch (error) {
     const [what] = (error instanceof Error ? error.message : String(error)).split('\n');
-    throw new UsageError(`${baseline} is not a baseline: ${what}`);
+    throw new UsageError(`${file} is not a baseline: ${what}`);
   }
 }
 
@@ -161,7 +181,7 @@ function traceSink(
 async function runTargets(
   targets: readonly Target[],
   settings: Settings,
-  { stderr, command }: FullParts,
+  { stderr, command, now }: FullParts,
   onTrace: ((text: string) => void) | undefined,
 ): Promise<Report> {
   const { seed, runs, path, minutes, planted, contracts, canaries } = settings;
@@ -177,6 +197,7 @@ async function runTargets(
     ...(minutes === undefined ? {} : { budgetMs: minutes * 60_000 }),
     ...(planted ? { planted } : {}),
     ...(command === undefined ? {} : { command }),
+    ...(now ? { now } : {}),
     evidence: settings.report !== undefined,
     onProgress: (state) => progress.show(state),
     ...(onTrace ? { onTrace } : {}),

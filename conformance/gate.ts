@@ -29,6 +29,8 @@ export interface GateContext {
   readonly known: readonly string[];
   /** YYYY-MM-DD. */
   readonly today: string;
+  /** The target of the baseline that every target is held against; each against its own when left out. */
+  readonly against?: string;
 }
 
 /** How long a new deviation is put up with, in days, unless someone writes another date. */
@@ -42,7 +44,7 @@ export function holdAgainst(report: Report, baseline: Baseline, context: GateCon
     ...line,
     results: mapResults(line, (result, target) => {
       const deviation = baseline.deviations.find(
-        (item) => item.contract === line.id && item.target === target,
+        (item) => item.contract === line.id && item.target === (context.against ?? target),
       );
       const isKnown = deviation && result.status === 'fail' && context.today <= deviation.until;
       return isKnown ? { ...result, deviation: `${deviation.reason} (until ${deviation.until})` } : result;
@@ -50,7 +52,7 @@ export function holdAgainst(report: Report, baseline: Baseline, context: GateCon
   }));
   const gate = [
     ...vanished(baseline, context),
-    ...contracts.flatMap((line) => worse(line, baseline)),
+    ...contracts.flatMap((line) => worse(line, baseline, context)),
     ...baseline.deviations.flatMap((deviation) => ledgerErrors(deviation, contracts, context)),
   ];
   const held = { ...report, contracts, gate };
@@ -64,13 +66,19 @@ function vanished({ contracts, deviations }: Baseline, { known }: GateContext): 
     .map((id) => `${id} vanished: the baseline has it, the suite has not`);
 }
 
-function worse({ id, results }: ContractReport, { contracts }: Baseline): string[] {
+function worse({ id, results }: ContractReport, { contracts }: Baseline, { against }: GateContext): string[] {
   const before = contracts[id] ?? {};
   return Object.entries(results).flatMap(([target, { status, deviation }]) => {
-    const was = before[target];
+    const was = before[against ?? target];
     const isWorse = was !== undefined && RANK[status] < RANK[was] && deviation === undefined;
-    return isWorse ? [`${id} on ${target} got worse: it was ${was}, it is ${status}`] : [];
+    const where = against === undefined || against === target ? '' : ` on ${against}`;
+    return isWorse ? [`${id} on ${target} got worse: it was ${was}${where}, it is ${status}`] : [];
   });
+}
+
+/** The targets that a baseline knows, in the order of their first mention. */
+export function targetsOf({ contracts }: Baseline): string[] {
+  return [...new Set(Object.values(contracts).flatMap((statuses) => Object.keys(statuses)))];
 }
 
 function ledgerErrors(

@@ -31,6 +31,16 @@ export function mergeReports(reports: readonly Report[], order: readonly string[
   };
 }
 
+/** The parts `I/N` of shared runs that are not among these reports. */
+export function missingParts(reports: readonly Report[]): string[] {
+  const there = reports.flatMap(({ shard }) => (shard === undefined ? [] : [shard]));
+  const counts = [...new Set(there.map((shard) => Number(shard.split('/')[1])))];
+  const wanted = counts.flatMap((count) =>
+    Array.from({ length: count }, (_, index) => `${index + 1}/${count}`),
+  );
+  return wanted.filter((shard) => !there.includes(shard));
+}
+
 function joinResults(
   left: ContractReport['results'],
   right: ContractReport['results'],

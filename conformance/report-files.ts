@@ -14,10 +14,19 @@ export async function writeReportFiles(directory: string, report: Report): Promi
   await writeFile(join(directory, 'index.html'), htmlReport(report));
 }
 
+function parseJson(text: string, file: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch (cause) {
+    throw new Error(`${file} is no JSON: ${cause instanceof Error ? cause.message : cause}`, { cause });
+  }
+}
+
 /** Reads a report back, by the path of its file or of its directory; throws an Error for anything else. */
 export async function readReport(path: string): Promise<Report> {
   const isDirectory = (await stat(path)).isDirectory();
-  const value: unknown = JSON.parse(await readFile(isDirectory ? join(path, FILE) : path, 'utf8'));
+  const file = isDirectory ? join(path, FILE) : path;
+  const value: unknown = parseJson(await readFile(file, 'utf8'), file);
   const report = value as Partial<Report> | null;
   const isReport = Array.isArray(report?.contracts) && Array.isArray(report.canaries) && report.summary;
   if (!isReport) throw new Error(`${path} is not a report of a conformance run`);

@@ -74,6 +74,8 @@ export interface Report {
   readonly summary: Summary;
   /** A few copies, one case each, to look at; only where evidence was asked for. */
   readonly copies?: readonly CopyReport[];
+  /** `I/N`: this is one part of a run that several machines share. */
+  readonly shard?: string;
   /** What the comparison with a baseline found; each is a reason why the run fails. */
   readonly gate?: readonly string[];
 }

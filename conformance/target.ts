@@ -43,6 +43,8 @@ export interface TargetCapabilities {
   readonly readyEvent: boolean;
   /** What domains offer besides jobs: resize, thresholds, snapshots, disks that come and go, saved states. */
   readonly extras?: boolean;
+  /** Domains can be saved and restored. */
+  readonly saves?: boolean;
   /** A QMP server that speaks as today's do can be had without a domain: see {@link Session.startQmp}. */
   readonly qmp?: boolean;
   /** The QMP server is a case's own: it may be ended. */
@@ -51,6 +53,8 @@ export interface TargetCapabilities {
   readonly qmpRunning?: boolean;
   /** The server was started without `-name`. */
   readonly qmpUnnamed?: boolean;
+  /** The server knows block-job-change. */
+  readonly qmpJobChange?: boolean;
   /** The server can be one whose machine takes disks: see {@link QmpOptions.machine}. */
   readonly qmpDisks?: boolean;
   /** Faults can be planned, and guests asked for what they do: {@link OpenOptions.faults}, {@link Session.control}. */

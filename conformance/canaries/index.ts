@@ -14,6 +14,7 @@ import { stateCanaries } from './qmp/state.ts';
 import { textCanaries } from './qmp/texts.ts';
 import { verbCanaries } from './qmp/verbs.ts';
 import { refusalCanaries } from './refusals.ts';
+import { rowCanaries } from './rows.ts';
 
 /** Every canary of the suite; each contract is named by at least one. */
 export const canaries: readonly Canary[] = [
@@ -31,4 +32,5 @@ export const canaries: readonly Canary[] = [
   ...stateCanaries,
   ...ioErrorCanaries,
   ...pivotCrashCanaries,
+  ...rowCanaries,
 ];

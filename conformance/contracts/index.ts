@@ -1,6 +1,7 @@
 /** All contracts, in the order of the report. */
 import type { Contract } from '../contract.ts';
 import { abortKeepsSource } from './api/abort-keeps-source.ts';
+import { aroundContracts } from './api/around.ts';
 import { copyCompleteOnlyWhenReady } from './api/copy-complete-only-when-ready.ts';
 import { copyReadyOnce } from './api/copy-ready-once.ts';
 import { effectContracts } from './api/effects.ts';
@@ -19,6 +20,7 @@ import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
 import { refusalContracts, transientJob } from './api/refusals.ts';
 import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
+import { commandContracts } from './qmp/commands.ts';
 import { errorContracts } from './qmp/errors.ts';
 import { graphContracts } from './qmp/graph.ts';
 import { guestErrorContracts } from './qmp/guest-errors.ts';
@@ -47,6 +49,7 @@ export const contracts: readonly Contract[] = [
   oneTerminalEvent,
   transientJob,
   ...effectContracts,
+  ...aroundContracts,
   ...refusalContracts,
   ...guardContracts,
   ...pivotCrashContracts,
@@ -58,4 +61,5 @@ export const contracts: readonly Contract[] = [
   ...graphContracts,
   ...ioErrorContracts,
   ...guestErrorContracts,
+  ...commandContracts,
 ];

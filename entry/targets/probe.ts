@@ -20,6 +20,8 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
     });
     const { hypervisor, version, ...capabilities } = machine.capabilities;
     const extras = machine.resizeDisk !== undefined && machine.snapshot !== undefined;
+    const saves = machine.save !== undefined;
+    const commands = await machine.monitorCommand('{"execute":"query-commands"}', false);
     await machine.destroy();
     return {
       ok: true,
@@ -28,10 +30,12 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
       capabilities: {
         ...capabilities,
         extras,
+        saves,
         qmp: true,
         qmpEndable: true,
         qmpRunning: true,
         qmpUnnamed: true,
+        qmpJobChange: commands.includes('"block-job-change"'),
         qmpDisks: true,
       },
     };

@@ -105,10 +105,12 @@ export function ownDriver(host: Host, probes: ProbeCache, { wire }: OpenOptions)
 /** A driver that a session may use and close: closing it ends what the session started, and no more. */
 export function borrowDriver(driver: HypervisorDriver): HypervisorDriver {
   const machines = new Set<Machine>();
+  const { savedHeader } = driver;
   return {
     name: driver.name,
     timers: driver.timers,
     volumes: driver.volumes,
+    ...(savedHeader && { savedHeader: (path: string) => savedHeader.call(driver, path) }),
     async start(spec) {
       const machine = await driver.start(spec);
       machines.add(machine);

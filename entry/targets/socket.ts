@@ -151,6 +151,7 @@ async function look(stream: SharedStream): Promise<Availability> {
       qmpEndable: false,
       qmpRunning: (await ask('query-status')).status === 'running',
       qmpUnnamed: (await ask('query-name')).name === undefined,
+      qmpJobChange: JSON.stringify(await stream.execute('query-commands')).includes('"block-job-change"'),
     },
   };
 }

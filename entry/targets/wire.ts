@@ -41,11 +41,30 @@ class Lines {
   readonly #decoder = new TextDecoder();
   #rest = '';
 
+  /** What came behind the last line and cannot be the beginning of a message: whole, or none at all. */
+  takeRest(): string {
+    if (isUnfinished(this.#rest)) return '';
+    const rest = this.#rest;
+    this.#rest = '';
+    return rest;
+  }
+
   take(bytes: Uint8Array): string[] {
     const lines = (this.#rest + this.#decoder.decode(bytes, { stream: true })).split('\n');
     this.#rest = lines.pop() ?? '';
     return lines.map((line) => line.trim()).filter((line) => line !== '');
   }
+}
+
+/** Whether a text ends within a string or within brackets. */
+function isUnfinished(text: string): boolean {
+  let depth = 0;
+  for (const [token] of text.matchAll(/"(?:\\.|[^"\\])*"?|'(?:\\.|[^'\\])*'?|[{}[\]]/g)) {
+    if (token === '{' || token === '[') depth++;
+    else if (token === '}' || token === ']') depth--;
+    else if (token.length === 1 || !token.endsWith(token.charAt(0))) return true;
+  }
+  return depth > 0;
 }
 
 /** One direction's parsed message, with the text it came as: what is passed on unchanged keeps its every digit. */
@@ -73,6 +92,10 @@ function tapDuplex(
   const down = (text: string) => {
     label('>', text);
     inner.write(encoder.encode(`${text}\r\n`));
+  };
+  const whole = (text: string) => {
+    label('>', text);
+    inner.write(encoder.encode(text));
   };
   const up = (text: string) => {
     label('<', text);
@@ -103,6 +126,9 @@ function tapDuplex(
       // An answer given here must not reach the driver before its own call has returned.
       const answer = (text: string) => queueMicrotask(() => up(text));
       for (const line of commands.take(bytes)) pass(line, mutation.toQemu, down, answer);
+      // A client need not end its line: what is a message goes the same way, what is none goes on as it is.
+      const rest = commands.takeRest();
+      if (rest !== '') pass(rest, mutation.toQemu, whole, answer);
     },
     onData(next) {
       listener = next;

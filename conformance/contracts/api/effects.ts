@@ -13,7 +13,7 @@ import {
   SnapshotCreateFlags,
 } from '../../../src/index.ts';
 import { type Contract, example } from '../../contract.ts';
-import { expect, expectEqual } from '../../expect.ts';
+import { expect, expectEqual, Violation } from '../../expect.ts';
 import { CAPACITY_BYTES, diskXml, Lab, type LabOptions } from '../../lab.ts';
 import { readDisk } from '../../xml.ts';
 
@@ -30,6 +30,9 @@ interface Effect {
   check(lab: Lab): Promise<void>;
 }
 
+/** A speed that can be one in bytes/s and would overflow as MiB/s. */
+const BYTES_ONLY = 2n ** 43n;
+
 const done = (type: number, status: number): string => `job vda ${type} ${status}`;
 
 const EFFECTS: readonly Effect[] = [
@@ -38,7 +41,7 @@ const EFFECTS: readonly Effect[] = [
     title: 'A pull of the whole chain leaves one image, in the XML and in the header, and one COMPLETED',
     source: 'virDomainBlockPull',
     async check(lab) {
-      await lab.domain.blockPull('vda', 1024 * 1024, BlockPullFlags.BANDWIDTH_BYTES);
+      await lab.domain.blockPull('vda', BYTES_ONLY, BlockPullFlags.BANDWIDTH_BYTES);
       await lab.idle();
       expectEqual(await lab.chain(), ['top'], 'chain');
       expectEqual(await lab.backingName('top'), undefined, 'backing file in the header');
@@ -62,11 +65,11 @@ const EFFECTS: readonly Effect[] = [
   },
   {
     id: 'rebase-bandwidth-bytes',
-    title: 'A rebase takes its speed in bytes/s, and its base as an index of the chain',
+    title: 'A rebase takes its speed in bytes/s, as much as fits, and its base as an index of the chain',
     source: 'virDomainBlockRebase: VIR_DOMAIN_BLOCK_REBASE_BANDWIDTH_BYTES, "vda[N]"',
     async check(lab) {
       const indexes = [...(await lab.domain.getXMLDesc()).matchAll(/<backingStore [^>]*index='(\d+)'/g)];
-      await lab.domain.blockRebase('vda', `vda[${indexes[2]?.[1]}]`, 65_536, R.BANDWIDTH_BYTES);
+      await lab.domain.blockRebase('vda', `vda[${indexes[2]?.[1]}]`, BYTES_ONLY, R.BANDWIDTH_BYTES);
       await lab.idle();
       expectEqual(await lab.chain(), ['top', 'base'], 'chain');
     },
@@ -119,12 +122,34 @@ const EFFECTS: readonly Effect[] = [
     },
   },
   {
+    id: 'copy-shallow',
+    title: 'A shallow copy holds the active image only, above the same backing chain',
+    source: 'virDomainBlockCopy: VIR_DOMAIN_BLOCK_COPY_SHALLOW',
+    async check(lab) {
+      await lab.copy(BlockCopyFlags.SHALLOW);
+      await lab.ready();
+      await lab.domain.blockJobAbort('vda', PIVOT);
+      expectEqual(await lab.chain(), ['copy', 'mid', 'low', 'base'], 'chain');
+    },
+  },
+  {
     id: 'copy-synchronous-writes',
-    title: 'A copy with SYNCHRONOUS_WRITES becomes READY and can pivot',
+    title: 'With SYNCHRONOUS_WRITES a write is in the copy when it is done, without the job, which can pivot',
     source: 'virDomainBlockCopy: VIR_DOMAIN_BLOCK_COPY_SYNCHRONOUS_WRITES',
     async check(lab) {
       await lab.copy(BlockCopyFlags.SYNCHRONOUS_WRITES);
       await lab.ready();
+      const before = await soleJob(lab);
+      await monitor(lab, 'block-job-pause', { device: before.device });
+      await lab.world.until('a job that stands still', async () => (await soleJob(lab)).status === 'standby');
+      await lab.domain.qemuMonitorCommand(`qemu-io -d ${GUEST_DISK} "write -P 1 1048576 65536"`, 1);
+      const { offset } = await soleJob(lab);
+      expectEqual(
+        offset - before.offset,
+        65_536,
+        'what the write alone has copied, while the job stood still',
+      );
+      await monitor(lab, 'block-job-resume', { device: before.device });
       await lab.domain.blockJobAbort('vda', PIVOT | ASYNC);
       await lab.until('COMPLETED', (line) => line === done(BlockJobType.COPY, BlockJobStatus.COMPLETED));
       expectEqual(await lab.chain(), ['copy'], 'chain');
@@ -152,7 +177,7 @@ const EFFECTS: readonly Effect[] = [
     title: 'SHALLOW commits into the image right below',
     source: 'virDomainBlockCommit: VIR_DOMAIN_BLOCK_COMMIT_SHALLOW, BANDWIDTH_BYTES',
     async check(lab) {
-      await lab.domain.blockCommit('vda', null, lab.path('mid'), 65_536, C.SHALLOW | C.BANDWIDTH_BYTES);
+      await lab.domain.blockCommit('vda', null, lab.path('mid'), BYTES_ONLY, C.SHALLOW | C.BANDWIDTH_BYTES);
       await lab.idle();
       expectEqual(await lab.chain(), ['top', 'low', 'base'], 'chain');
     },
@@ -259,6 +284,16 @@ const EFFECTS: readonly Effect[] = [
     },
   },
   {
+    id: 'monitor-command',
+    title: 'The monitor answers past all bookkeeping, and its query-block shows the image that the XML names',
+    source: 'virDomainQemuMonitorCommand; QAPI query-block',
+    async check(lab) {
+      const reply = await lab.domain.qemuMonitorCommand('{"execute":"query-block"}');
+      expect(reply.includes('"return"'), `the reply is no QMP reply: ${reply}`);
+      expect(reply.includes(lab.path('top')), `query-block does not show the active image: ${reply}`);
+    },
+  },
+  {
     id: 'disk-comes-and-goes',
     title: 'A disk that is plugged in can be copied, and when unplugged is gone from the XML',
     source: 'virDomainAttachDeviceFlags; DEVICE_ADDED',
@@ -284,9 +319,10 @@ const EFFECTS: readonly Effect[] = [
     async check(lab) {
       await lab.copy(BlockCopyFlags.TRANSIENT_JOB);
       await lab.ready();
-      const defined = async () =>
-        readDisk(await lab.domain.getXMLDesc(DomainXMLFlags.INACTIVE), 'vda').chain[0];
+      const view = async () => readDisk(await lab.domain.getXMLDesc(DomainXMLFlags.INACTIVE), 'vda');
+      const defined = async () => (await view()).chain[0];
       expectEqual(await defined(), lab.path('top'), 'source of the persistent definition during the copy');
+      expectEqual((await view()).mirror, undefined, 'mirror in the persistent definition');
       await lab.domain.blockJobAbort('vda', PIVOT);
       expectEqual(await lab.chain(), ['copy'], 'live chain');
       expectEqual(await defined(), lab.path('copy'), 'source of the persistent definition after the pivot');
@@ -321,6 +357,24 @@ const EFFECTS: readonly Effect[] = [
     },
   },
 ];
+
+interface ShownJob {
+  readonly device: string;
+  readonly status: string;
+  readonly offset: number;
+}
+
+async function monitor(lab: Lab, execute: string, args: object): Promise<unknown> {
+  const text = await lab.domain.qemuMonitorCommand(JSON.stringify({ execute, arguments: args }));
+  return (JSON.parse(text) as { readonly return: unknown }).return;
+}
+
+/** The one job that there is, as query-block-jobs shows it. */
+async function soleJob(lab: Lab): Promise<ShownJob> {
+  const [job] = (await monitor(lab, 'query-block-jobs', {})) as readonly ShownJob[];
+  if (!job) throw new Violation('query-block-jobs shows no job');
+  return job;
+}
 
 async function makeReusable(lab: Lab): Promise<void> {
   await lab.world.connection.volumes.create({

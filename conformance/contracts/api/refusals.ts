@@ -3,6 +3,7 @@ import { BlockCopyFlags } from '../../../src/index.ts';
 import { type Contract, example } from '../../contract.ts';
 import { expectEqual } from '../../expect.ts';
 import { Lab } from '../../lab.ts';
+import { aroundRows } from './refusals/around.ts';
 import { callRows } from './refusals/calls.ts';
 import { commitRows } from './refusals/commits.ts';
 import { copyRows } from './refusals/copies.ts';
@@ -10,9 +11,13 @@ import { pullRows } from './refusals/pulls.ts';
 import { type RefusalRow, refusalContract } from './refusals/row.ts';
 
 /** Every refusal. */
-export const refusalRows: readonly RefusalRow[] = [...callRows, ...pullRows, ...copyRows, ...commitRows].map(
-  (row) => ({ ...row, id: `api/refused/${row.id}` }),
-);
+export const refusalRows: readonly RefusalRow[] = [
+  ...callRows,
+  ...pullRows,
+  ...copyRows,
+  ...commitRows,
+  ...aroundRows,
+].map((row) => ({ ...row, id: `api/refused/${row.id}` }));
 
 /** One contract per refusal. */
 export const refusalContracts: readonly Contract[] = refusalRows.map(refusalContract);

@@ -18,7 +18,6 @@ export interface OperationCounter {
 /** Counters of query-blockstats. */
 export interface IoCounters {
   readonly of: Readonly<Record<'read' | 'write' | 'flush' | 'discard', OperationCounter>>;
-  writeHighestOffset: number;
 }
 
 const noOperations = (): OperationCounter => ({ bytes: 0, operations: 0, failed: 0, totalNs: 0 });
@@ -26,7 +25,6 @@ const noOperations = (): OperationCounter => ({ bytes: 0, operations: 0, failed:
 /** Counters at zero. */
 export const noCounters = (): IoCounters => ({
   of: { read: noOperations(), write: noOperations(), flush: noOperations(), discard: noOperations() },
-  writeHighestOffset: 0,
 });
 
 /** A device's view of the graph. */

@@ -88,6 +88,7 @@ export function writeTo(node: BlockNode, start: number, end: number, tag: number
   const file = watchedFile(node);
   const fileBytes = file?.lengthBytes ?? 0;
   node.driver.write(node, start, end, tag);
+  node.writeHighestOffset = Math.max(node.writeHighestOffset, end);
   noteWrite(node, start, end);
   if (file && file.lengthBytes > fileBytes) tellThreshold(file, file.lengthBytes);
   node.hooks?.afterWrite?.(start, end, tag);

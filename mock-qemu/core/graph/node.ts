@@ -122,6 +122,8 @@ export class BlockNode {
   drains = 0;
   /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */
   generation = 0;
+  /** The highest byte that was ever written, plus one. */
+  writeHighestOffset = 0;
   flushedGeneration = 0;
   /** BLOCK_WRITE_THRESHOLD; 0: off. */
   writeThresholdBytes = 0;

@@ -51,7 +51,7 @@ export function guestRequest(
       backend.throttle?.delayNs(vm.clock.now(), { op: KINDS[request.op].op, bytes: request.bytes }) ?? 0;
     vm.clock.after(heldNs + costNs(vm, node, request), () => {
       vm.whenGuestMay(backend.node ?? node, () => {
-        const error = perform(vm, backend, backend.node ?? node, request);
+        const error = perform(vm, backend.node ?? node, request);
         account(backend.counters, request, vm.clock.now() - startedNs, error !== undefined);
         if (error === undefined) done(undefined);
         else fail(vm, backend, request, error, again, done);
@@ -71,7 +71,7 @@ function costNs(vm: Vm, node: BlockNode, { op, offset, bytes }: GuestRequest): n
   return costNs;
 }
 
-function perform(vm: Vm, backend: BlockBackend, node: BlockNode, request: GuestRequest): Errno | undefined {
+function perform(vm: Vm, node: BlockNode, request: GuestRequest): Errno | undefined {
   const { op, offset, bytes, tag } = request;
   if (offset + bytes > node.lengthBytes) return 'EIO';
   if (op !== 'read' && node.readOnly) return 'EPERM';
@@ -81,8 +81,6 @@ function perform(vm: Vm, backend: BlockBackend, node: BlockNode, request: GuestR
   else if (op === 'discard') discardFrom(node, offset, offset + bytes);
   else if (op === 'flush') flushNode(node);
   else noteRead(node, offset, offset + bytes);
-  const { counters } = backend;
-  if (op === 'write') counters.writeHighestOffset = Math.max(counters.writeHighestOffset, offset + bytes);
   return undefined;
 }
 

@@ -136,7 +136,8 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
 
 function stats(
   { zoneStatistics }: Behaviour,
-  { of: { read, write, flush, discard }, writeHighestOffset }: IoCounters,
+  { of: { read, write, flush, discard } }: IoCounters,
+  writeHighestOffset: number,
 ): JsonObject {
   return {
     flush_total_time_ns: Math.round(flush.totalNs),
@@ -178,8 +179,8 @@ const NO_ZONES = {
   zone_append_total_time_ns: 0,
 } as const;
 
-const idleStats = (behaviour: Behaviour): JsonObject => ({
-  ...stats(behaviour, noCounters()),
+const idleStats = (behaviour: Behaviour, writeHighestOffset: number): JsonObject => ({
+  ...stats(behaviour, noCounters(), writeHighestOffset),
   account_invalid: false,
   account_failed: false,
 });
@@ -198,7 +199,9 @@ function nodeStats(
   return {
     ...(below && { backing: nodeStats(behaviour, below, shown) }),
     ...(file && { parent: nodeStats(behaviour, file, shown) }),
-    stats: counters ? stats(behaviour, counters) : idleStats(behaviour),
+    stats: counters
+      ? stats(behaviour, counters, node.writeHighestOffset)
+      : idleStats(behaviour, node.writeHighestOffset),
     ...(image.driver.name === 'file' && {
       'driver-specific': {
         driver: 'file',
@@ -214,7 +217,7 @@ function nodeStats(
 const backendStats = (behaviour: Behaviour, backend: BlockBackend): JsonObject => ({
   ...(backend.node
     ? nodeStats(behaviour, skipImplicit(backend.node), 'by-device', backend.counters)
-    : { stats: stats(behaviour, backend.counters) }),
+    : { stats: stats(behaviour, backend.counters, 0) }),
   device: backend.name,
   ...(backend.qdev !== undefined && { qdev: backend.qdev }),
 });

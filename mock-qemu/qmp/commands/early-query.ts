@@ -48,7 +48,7 @@ function driveStats({ name, node, counters }: BlockBackend): JsonObject {
     rd_operations: counters.of.read.operations,
     wr_operations: counters.of.write.operations,
     flush_operations: counters.of.flush.operations,
-    wr_highest_offset: counters.writeHighestOffset,
+    wr_highest_offset: node?.writeHighestOffset ?? 0,
     rd_total_time_ns: 0,
     wr_total_time_ns: 0,
     flush_total_time_ns: 0,

@@ -1,6 +1,5 @@
 /** The `qemu-io` of the human monitor: guest-like reads and writes from outside. */
 import { strerror } from '../../core/errno.ts';
-import type { BlockBackend } from '../../core/graph/backend.ts';
 import { discardFrom, flushNode, noteRead, readAt, writeTo } from '../../core/graph/data.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import type { Request } from '../../core/request.ts';
@@ -75,7 +74,7 @@ export const ioCostNs = (vm: Vm, { op, bytes }: IoCommand): number =>
   vm.costNs({ op: op === 'discard' ? 'zero' : op, bytes });
 
 /** Does a command to a node; the answer is what qemu-io prints. */
-export function performIo(vm: Vm, node: BlockNode, backend: BlockBackend | undefined, io: IoCommand): string {
+export function performIo(vm: Vm, node: BlockNode, io: IoCommand): string {
   const { op, offset, bytes } = io;
   const error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
   if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
@@ -87,10 +86,6 @@ export function performIo(vm: Vm, node: BlockNode, backend: BlockBackend | undef
   if (op === 'read') return readBack(vm, node, io);
   if (op === 'discard') discardFrom(node, offset, end);
   else writeTo(node, offset, end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
-  if (backend && op !== 'discard') {
-    const { counters } = backend;
-    counters.writeHighestOffset = Math.max(counters.writeHighestOffset, end);
-  }
   return io.quiet ? '' : report(vm, op === 'discard' ? 'discard' : 'wrote', io);
 }
 

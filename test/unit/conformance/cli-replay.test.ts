@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { type CliParts, conformanceCli } from '../../../conformance/cli.ts';
-import { contracts } from '../../../conformance/index.ts';
+import { contracts, example, type Target, Violation } from '../../../conformance/index.ts';
 import { simTarget } from '../../../entry/targets/sim.ts';
 
 const CONTRACT = 'api/pivot-before-ready-refused';
@@ -87,10 +87,83 @@ describe('machines that share a run', () => {
     [['merge'], 'merge needs the reports to join'],
     [['merge', '/nowhere'], 'cannot read: ENOENT'],
     [['merge', '--frob'], "Unknown option '--frob'; valid options: --report"],
+    [['merge', 'part', '--against', 'sim'], '--against needs --baseline FILE'],
   ])('%j is refused in one line', async (argv, message) => {
     const { code, err } = await run(argv);
     expect([code, err.trim().split('\n').length]).toEqual([2, 1]);
     expect(err).toContain(message);
+  });
+});
+
+test('a part that is missing, or that is none, is refused in one line', async () => {
+  await writeFile(file('torn.json'), '{"contracts":');
+  await writeFile(file('other.json'), '{"name":"something else"}');
+  for (const [argv, message] of [
+    [['merge', file('part-1')], 'the parts 2/2 are missing from the merge'],
+    [['merge', file('torn.json')], 'torn.json'],
+    [['merge', file('other.json')], 'other.json'],
+  ] as const) {
+    const { code, err } = await run(argv);
+    expect([code, err.trim().split('\n').length, err]).toEqual([2, 1, expect.stringContaining(message)]);
+  }
+});
+
+describe('--minutes', () => {
+  /** A minute has ten seconds here: each look at the clock is one of them. */
+  const clock = () => {
+    let ms = 0;
+    return () => {
+      ms += 6_000;
+      return ms;
+    };
+  };
+
+  test('goes on with further seeds until the time is over, and counts all cases', async () => {
+    const argv = ['--contract', CONTRACT, '--seed', '3', '--runs', '2', '--report', file('minutes')];
+    const seeds = new Set<string>();
+    const opened = (target: Target): Target => ({
+      ...target,
+      open: (options) => {
+        seeds.add(String(options.seed));
+        return target.open(options);
+      },
+    });
+    const targets = [{ name: 'sim', help: 'simulated', make: async () => [opened(simTarget())] }];
+    const { code } = await run([...argv, '--minutes', '1'], { now: clock(), targets, canaries: [] });
+    const result = (await reportIn('minutes')).contracts[0].results.sim;
+    expect([code, result.status, result.seed]).toEqual([0, 'pass', 3]);
+    expect(seeds.size).toBeGreaterThan(2);
+    expect(result.runs).toBe(2 * seeds.size);
+  });
+
+  test('tells the seed that failed, with the line that replays it, and leaves the contract alone then', async () => {
+    const sixth = example({
+      id: 'api/sixth',
+      title: 'Seed 6 is no good',
+      source: 'here',
+      needs: [],
+      async check() {
+        rounds.push(current);
+        if (current === 6) throw new Violation('it is seed 6');
+      },
+    });
+    const rounds: number[] = [];
+    let current = 0;
+    const target: Target = {
+      ...simTarget(),
+      async open(options) {
+        current = options.seed;
+        return simTarget().open(options);
+      },
+    };
+    const { code, out } = await run(['--seed', '4', '--minutes', '1'], {
+      now: clock(),
+      contracts: [sixth],
+      canaries: [],
+      targets: [{ name: 'sim', help: 'simulated', make: async () => [target] }],
+    });
+    expect([code, rounds]).toEqual([1, [4, 5, 6]]);
+    expect(out).toContain('replay: npx mockvirt conformance --target sim --contract api/sixth --seed 6\n');
   });
 });
 
@@ -121,7 +194,38 @@ describe('a baseline', () => {
     expect([passing.code, passing.out]).toEqual([1, expect.stringContaining('passes again')]);
   });
 
+  test('of one QEMU is a gate for the next one', async () => {
+    const two = ['qemu-7.2', 'qemu-10.0'].map((profile) => ({
+      name: profile,
+      help: profile,
+      make: async () => [simTarget(profile)],
+    }));
+    const upgrade = [...quick, '--baseline', file('upgrade.json')];
+    const gate = [...upgrade, '--target', 'qemu-10.0', '--against', 'sim'];
+    const made = await run([...upgrade, '--target', 'qemu-7.2', '--update-baseline'], { targets: two });
+    expect(made.code).toBe(0);
+    expect((await run(gate, { targets: two })).code).toBe(0);
+    const worse = await run([...gate, '--canary', 'ready-too-early'], { targets: two });
+    expect([worse.code, worse.out]).toEqual([
+      1,
+      expect.stringContaining(`GATE ${CONTRACT} on sim:qemu-10.0 got worse: it was pass on sim, it is fail`),
+    ]);
+    const unknown = await run([...upgrade, '--against', 'qemu-6.0'], { targets: two });
+    expect([unknown.code, unknown.err]).toEqual([
+      2,
+      expect.stringMatching(/^[^\n]*unknown target 'qemu-6.0' for --against; .*knows: sim\n$/),
+    ]);
+  });
+
+  test('with a contract that the suite has not any more is not kept', async () => {
+    const statuses = { contracts: { 'api/gone': { sim: 'pass' } }, deviations: [] };
+    await writeFile(file('gone.json'), JSON.stringify(statuses));
+    const { code, out } = await run([...quick, '--baseline', file('gone.json')]);
+    expect([code, out]).toEqual([1, expect.stringContaining('GATE api/gone vanished')]);
+  });
+
   test.each([
+    [['--against', 'sim'], '--against needs --baseline FILE'],
     [['--baseline', '/nowhere/b.json'], 'cannot read: ENOENT'],
     [['--update-baseline'], '--update-baseline needs --baseline FILE'],
   ])('%j is refused in one line', async (argv, message) => {
