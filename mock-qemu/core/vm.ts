@@ -299,6 +299,13 @@ export class Vm implements JobHost {
     });
   }
 
+  /** One drained section over several nodes. */
+  flapTogether(nodes: readonly BlockNode[]): void {
+    const jobs = [...new Set(nodes.flatMap((node) => this.jobsAbove(node)))];
+    this.drain(jobs, () => undefined);
+    this.undrain(jobs);
+  }
+
   /** Ends a drained section. */
   undrain(jobs: readonly Job[]): void {
     for (const job of jobs) job.resume();

@@ -96,7 +96,7 @@ export class BlockNode {
   /** discard=unmap: discards reach the image, zeroes may be unmapped. */
   unmap: boolean;
   /** What becomes of writes of zeroes; only queries show it. */
-  readonly detectZeroes: 'off' | 'on' | 'unmap';
+  detectZeroes: 'off' | 'on' | 'unmap';
   file: Edge | undefined;
   backing: Edge | undefined;
   filtered: Edge | undefined;

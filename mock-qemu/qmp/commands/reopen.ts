@@ -11,37 +11,55 @@ import { type CommandTable, flag, type Handler, isObject, needText, objects, tex
 /** What becomes of a node, all but its rights checked. */
 interface Change extends Reopening {
   readonly unmap: boolean;
+  readonly detectZeroes: BlockNode['detectZeroes'];
   /** The options of a throttle node, whose group may be another one. */
   readonly throttle?: JsonObject;
 }
 
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
 
+/** Nodes with the options that they are to have; a node that is named twice gets what either says, the last one first. */
+function queueOf(vm: Vm, list: readonly JsonObject[]): ReadonlyMap<BlockNode, JsonObject> {
+  const queue = new Map<BlockNode, JsonObject>();
+  try {
+    for (const options of list) {
+      const name = text(options, 'node-name') ?? refuse('node-name not specified');
+      const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
+      queue.set(node, { ...queue.get(node), ...options });
+    }
+  } finally {
+    // Nodes stay drained from the moment they are found until all is done.
+    vm.flapTogether([...queue.keys()]);
+  }
+  return queue;
+}
+
 /** Checks new options of one node; what they leave out goes back to its default. */
-function prepare(vm: Vm, options: JsonObject): Change {
-  const name = text(options, 'node-name');
-  if (name === undefined) return refuse('node-name not specified');
-  const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
-  vm.flap(node, 1);
-  if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
-  if (node.driver.kind === 'filter' && !node.throttle) {
-    refuse(`Block format '${node.driver.name}' used by node '${name}' does not support reopening files`);
+function prepare(vm: Vm, node: BlockNode, options: JsonObject): Change {
+  if (options['detect-zeroes'] === 'unmap' && options.discard !== 'unmap') {
+    refuse('setting detect-zeroes to unmap is not allowed without setting discard operation to unmap');
   }
-  const filename = text(options, 'filename');
-  if (filename !== undefined && filename !== node.image?.path) refuseChange('filename');
-  if (node.throttle) {
-    const group = needText(options, 'throttle-group');
-    if (!vm.throttles.find(group)) refuse(`Throttle group '${group}' does not exist`);
-    const readOnly = flag(options, 'read-only') ?? false;
-    return { node, readOnly, children: {}, unmap: options.discard === 'unmap', throttle: options };
+  if (node.driver.kind === 'filter' && !node.debug && !node.throttle) {
+    refuse(`Block format '${node.driver.name}' used by node '${node.name}' does not support reopening files`);
   }
-  const children = { ...fileOf(vm, node, options.file), ...backingOption(vm, node, options.backing) };
-  return {
+  const changed = {
     node,
     readOnly: flag(options, 'read-only') ?? false,
-    children,
     unmap: options.discard === 'unmap',
+    detectZeroes: (options['detect-zeroes'] ?? 'off') as BlockNode['detectZeroes'],
   };
+  if (node.throttle) {
+    if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
+    const group = needText(options, 'throttle-group');
+    if (!vm.throttles.find(group)) refuse(`Throttle group '${group}' does not exist`);
+    return { ...changed, children: {}, throttle: options };
+  }
+  // Children are looked at before the driver is.
+  const children = { ...backingOption(vm, node, options.backing), ...fileOf(vm, node, options.file) };
+  if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
+  const filename = text(options, 'filename');
+  if (filename !== undefined && filename !== node.image?.path) refuseChange('filename');
+  return { ...changed, children };
 }
 
 /** A child by name may be another one; one that is described in place stays the one that it is. */
@@ -59,9 +77,6 @@ function fileOf(vm: Vm, node: BlockNode, option: Json | undefined): Reopening['c
   const file = option === undefined ? undefined : childOf(vm, node, 'file', option);
   if (!file || file === node.file?.child) return {};
   checkNoCycle(node, file, 'file');
-  if (node.driver.supportsBacking && imageBelow(file)?.format !== node.driver.name) {
-    refuse(`Image is not in ${node.driver.name} format`);
-  }
   return { file };
 }
 
@@ -85,11 +100,12 @@ const blockdevReopen: Handler = ({ vm, profile }, args) => {
     vm.options.print('stderr', "bdrv_reopen_multiple: Assertion `bs_queue != NULL' failed.\n");
     vm.die(null, 'SIGABRT');
   }
-  const changes = list.map((options) => prepare(vm, options));
+  const changes = [...queueOf(vm, list)].map(([node, options]) => prepare(vm, node, options));
   vm.graph.reopenAll(changes);
-  for (const { node, unmap, throttle } of changes) {
+  for (const { node, unmap, detectZeroes, throttle } of changes) {
     node.unmap = unmap;
     if (throttle) joinGroup(vm, node, throttle);
+    node.detectZeroes = detectZeroes;
     if (node.file) node.image = imageBelow(node);
   }
   return undefined;
