@@ -11,6 +11,7 @@ const NODE_POINTS = {
   read: 'node.read',
   write: 'node.write',
   zero: 'node.write',
+  discard: 'node.write',
   flush: 'node.flush',
 } as const satisfies Record<Request['op'], FaultPoint>;
 

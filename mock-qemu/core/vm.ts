@@ -7,7 +7,7 @@ import { ProcessGone, performFault } from './faults/perform.ts';
 import type { Fault } from './faults/plan.ts';
 import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
-import { debugError, hasDebugBelow } from './graph/blkdebug.ts';
+import { earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
 import { BlockGraph, closeImage } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
@@ -182,13 +182,24 @@ export class Vm implements JobHost {
   }
 
   ioError(effect: Request): Errno | undefined {
-    const { op, node, offset, bytes } = effect;
+    return this.earlyError(effect) ?? this.lateError(effect);
+  }
+
+  earlyError(effect: Request): Errno | undefined {
+    return earlyDebugError(effect.node, effect);
+  }
+
+  faultError(effect: Request): Errno | undefined {
+    if (!this.faults.any) return undefined;
+    const passing = passingOf(effect);
     let error: Errno | undefined;
-    if (this.faults.any) {
-      const passing = passingOf(effect);
-      for (const at of pointsOf(effect)) error ??= this.#perform(this.faults.meet(at, passing));
-    }
-    error ??= debugError(node, effect);
+    for (const at of pointsOf(effect)) error ??= this.#perform(this.faults.meet(at, passing));
+    return error;
+  }
+
+  lateError(effect: Request): Errno | undefined {
+    const { op, node, offset, bytes } = effect;
+    const error = this.faultError(effect) ?? lateDebugError(node, effect);
     if (error !== undefined || op !== 'write') return error;
     return lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined;
   }

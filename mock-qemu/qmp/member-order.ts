@@ -2,31 +2,7 @@
  * Which of several wrong members QEMU names: it looks at them in the order of its hash tables. That order is no
  * contract, but where it decides an error text it is simulated, so that texts can be compared exactly.
  */
-
-const BUCKETS = 512;
-
-/** Buckets of the names that nearly every request has. */
-const COMMON_BUCKETS: ReadonlyMap<string, number> = new Map(
-  ['execute', 'exec-oob', 'arguments', 'id'].map((name) => [name, dictionaryBucket(name)]),
-);
-
-/** QEMU's dictionary hash (that of tdb). */
-function dictionaryBucket(name: string): number {
-  const bytes = new TextEncoder().encode(name);
-  let hash = Math.imul(0x238f13af, bytes.length);
-  bytes.forEach((byte, at) => {
-    hash = (hash + (byte << ((at * 5) % 24))) | 0;
-  });
-  return ((Math.imul(1103515243, hash) + 12345) >>> 0) % BUCKETS;
-}
-
-/** Names in the order in which QEMU visits a dictionary's members: by bucket, in one bucket the newest first. */
-export function inDictionaryOrder(names: Iterable<string>): string[] {
-  const keyed = [...names]
-    .reverse()
-    .map((name) => ({ name, bucket: COMMON_BUCKETS.get(name) ?? dictionaryBucket(name) }));
-  return keyed.sort((left, right) => left.bucket - right.bucket).map(({ name }) => name);
-}
+import { inDictionaryOrder } from '../core/dictionary.ts';
 
 const SMALLEST_SHIFT = 3;
 /** GLib's primes by table size 2^n. */

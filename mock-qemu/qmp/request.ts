@@ -1,6 +1,7 @@
 /** A QMP request: what a client's value must look like before its command is even looked up. */
+
+import { inDictionaryOrder } from '../core/dictionary.ts';
 import { isWireObject, type WireObject, type WireValue } from './json-value.ts';
-import { inDictionaryOrder } from './member-order.ts';
 import type { ProtocolFault } from './protocol-errors.ts';
 
 /** A well-formed request. */

@@ -18,6 +18,13 @@ function replyLast(pattern: RegExp): FreeOrder['fix'] {
   };
 }
 
+/** Puts a reply behind everything else, where requests of a job fail beside it. */
+const errorsFirst: FreeOrder['fix'] = (lines) => {
+  if (!lines.some((line) => line.includes('"BLOCK_JOB_ERROR"'))) return lines;
+  const isReply = (line: string) => line.startsWith('{"return"');
+  return [...lines.filter((line) => !isReply(line)), ...lines.filter(isReply)];
+};
+
 const STATUS = /^\{"data":\{"id":"([^"]+)","status":"(\w+)"\}/;
 const LET_GO: Readonly<Record<string, string>> = { paused: 'running', standby: 'ready' };
 
@@ -49,6 +56,11 @@ export const FREE_ORDERS: readonly FreeOrder[] = [
     name: 'empty-mirror-ready',
     why: 'a mirror with nothing to copy is ready before or after its reply, as its target answers the first look',
     fix: replyLast(/"BLOCK_JOB_READY"/),
+  },
+  {
+    name: 'errors-and-reply',
+    why: 'requests that a command sets off fail before or after its reply, as images and threads answer',
+    fix: errorsFirst,
   },
 ];
 

@@ -13,7 +13,7 @@ type IoType = 'read' | 'write' | 'write-zeroes' | 'discard' | 'flush' | 'block-s
 
 /** A request, as rules look at it. */
 export interface DebugRequest {
-  readonly op: 'read' | 'write' | 'zero' | 'flush';
+  readonly op: 'read' | 'write' | 'zero' | 'discard' | 'flush' | 'block-status';
   readonly offset: number;
   readonly bytes: number;
 }
@@ -28,6 +28,8 @@ interface InjectRule {
   /** Undefined: anywhere. */
   readonly offset: number | undefined;
   readonly once: boolean;
+  /** Fails without letting anybody else run first. */
+  readonly immediately: boolean;
 }
 
 interface StateRule {
@@ -40,7 +42,9 @@ const IO_TYPES: Readonly<Record<DebugRequest['op'], IoType>> = {
   read: 'read',
   write: 'write',
   zero: 'write-zeroes',
+  discard: 'discard',
   flush: 'flush',
+  'block-status': 'block-status',
 };
 
 const SECTOR_BYTES = 512;
@@ -60,7 +64,7 @@ const number = (value: Value | undefined, otherwise: number): number =>
   typeof value === 'number' ? value : otherwise;
 
 function injectRule(rule: Data): InjectRule {
-  const { event, state, iotype, errno, sector, once } = rule;
+  const { event, state, iotype, errno, sector, once, immediately } = rule;
   const offset = number(sector, -1) * SECTOR_BYTES;
   return {
     event: String(event),
@@ -69,6 +73,7 @@ function injectRule(rule: Data): InjectRule {
     errno: number(errno, DEFAULT_ERRNO),
     offset: offset < 0 ? undefined : offset,
     once: once === true,
+    immediately: immediately === true,
   };
 }
 
@@ -85,14 +90,18 @@ export class DebugRules {
   readonly #inject: InjectRule[];
   readonly #states: readonly StateRule[];
   #state = 1;
-  /** Rules whose event has come, newest first. */
+  /** Rules whose event has come. */
   #active: InjectRule[] = [];
 
   constructor(options: Data) {
-    checkAlign(options.align);
     this.options = options;
     this.#inject = rulesOf(options, 'inject-error').map(injectRule);
     this.#states = rulesOf(options, 'set-state').map(stateRule);
+  }
+
+  /** The image is open: refuses what cannot be met, and begins. */
+  begin(): void {
+    checkAlign(this.options.align);
     this.event('none');
   }
 
@@ -101,19 +110,23 @@ export class DebugRules {
     const suits = (rule: { readonly event: string; readonly state: number }) =>
       rule.event === name && (rule.state === 0 || rule.state === this.#state);
     const injected = this.#inject.filter(suits);
-    if (injected.length > 0) this.#active = injected.reverse();
-    this.#state = this.#states.findLast(suits)?.newState ?? this.#state;
+    if (injected.length > 0) this.#active = injected;
+    this.#state = this.#states.find(suits)?.newState ?? this.#state;
   }
+
+  /** The error that was met last came before anybody else could run. */
+  metImmediately = false;
 
   /** The error that a request meets. */
   check({ op, offset, bytes }: DebugRequest): Errno | undefined {
     const type = IO_TYPES[op];
     const met = this.#active.find(
       (rule) =>
-        (rule.ioType === undefined || rule.ioType === type) &&
+        (rule.ioType === undefined ? type !== 'block-status' : rule.ioType === type) &&
         (rule.offset === undefined || (rule.offset >= offset && rule.offset < offset + bytes)),
     );
     if (!met || met.errno === 0) return undefined;
+    this.metImmediately = met.immediately;
     if (met.once) {
       this.#active = this.#active.filter((rule) => rule !== met);
       this.#inject.splice(this.#inject.indexOf(met), 1);
@@ -135,19 +148,43 @@ const OWN_EVENTS: Readonly<Record<DebugRequest['op'], readonly string[]>> = {
   read: [],
   write: ['pwritev'],
   zero: ['pwritev_zero'],
+  discard: [],
   flush: [],
+  'block-status': [],
 };
 
 /** The error that some blkdebug node makes of a request to a node, at whatever depth it stands. */
-export function debugError(node: BlockNode, request: DebugRequest): Errno | undefined {
+export const debugError = (node: BlockNode, request: DebugRequest): Errno | undefined =>
+  earlyDebugError(node, request) ?? lateDebugError(node, request);
+
+/** An error that is met before any file has been touched: no format with clusters is on the way to it. */
+export function earlyDebugError(node: BlockNode, request: DebugRequest): Errno | undefined {
   if (node.debug) {
     for (const event of OWN_EVENTS[request.op]) node.debug.event(event);
     const error = node.debug.check(request);
     if (error !== undefined) return error;
   }
-  if (node.filtered) return debugError(node.filtered.child, request);
+  const below = throughNode(node);
+  return below && earlyDebugError(below, request);
+}
+
+/** An error that is met when the first format with clusters has read what it needs to know. */
+export function lateDebugError(node: BlockNode, request: DebugRequest): Errno | undefined {
+  const below = throughNode(node);
+  if (below) return lateDebugError(below, request);
   return node.driver.kind === 'format' ? FORMAT_STEPS[request.op](node, request) : undefined;
 }
+
+/** Whether the error that a node's requests met last came before anybody else could run. */
+export function metImmediately(node: BlockNode): boolean {
+  if (node.debug?.metImmediately) return true;
+  const below = throughNode(node);
+  return below !== undefined && metImmediately(below);
+}
+
+/** What a node passes its requests on to as they are. */
+const throughNode = (node: BlockNode): BlockNode | undefined =>
+  (node.filtered ?? (node.driver.supportsBacking ? undefined : node.file))?.child;
 
 /** Whether some blkdebug node can meet a request to a node. */
 export function hasDebugBelow(node: BlockNode): boolean {
@@ -176,8 +213,29 @@ const read: Step = (node, request) => {
   return debugError(node.backing.child, request);
 };
 
+/** What the first allocation of an empty image reads and writes: its refcounts, its first table, and where that is. */
+const FIRST_ALLOCATION = ['read', 'write', 'flush', 'write', 'flush', 'write', 'flush'] as const;
+
+function allocateTables(node: BlockNode): Errno | undefined {
+  const { image } = node;
+  const isEmpty = image?.extents.count === 0 && (node.pending?.count ?? 0) === 0;
+  if (!node.driver.supportsBacking || !isEmpty || node.hasTables) return undefined;
+  const child = node.file?.child;
+  for (const op of child ? FIRST_ALLOCATION : []) {
+    // What has been read once stays in memory.
+    if (op === 'read' && node.hasRefcounts) continue;
+    const error = child && debugError(child, { op, offset: NOWHERE, bytes: 0 });
+    if (error !== undefined) return error;
+    if (op === 'read') node.hasRefcounts = true;
+  }
+  node.hasTables = true;
+  return undefined;
+}
+
 const write: Step = (node, request) => {
   const { offset, bytes } = request;
+  const unallocated = allocateTables(node);
+  if (unallocated !== undefined) return unallocated;
   const allocates =
     node.driver.supportsBacking && node.driver.at(node, offset, offset + Math.max(1, bytes)).tag === ABSENT;
   if (allocates)
@@ -196,6 +254,9 @@ const FORMAT_STEPS: Readonly<Record<DebugRequest['op'], Step>> = {
   read,
   write,
   // A format notes zeroes in its metadata.
-  zero: (node, request) => (node.driver.supportsBacking ? undefined : below(node, 'pwritev_zero', request)),
+  zero: (node) => allocateTables(node),
+  // Where data is, and that it is gone, a format notes in its metadata.
+  discard: () => undefined,
+  'block-status': () => undefined,
   flush,
 };

@@ -1,5 +1,6 @@
 /** What nodes are called when they are named by their files. */
 import type { Data, Value } from '../data.ts';
+import { inDictionaryOrder } from '../dictionary.ts';
 import { resolveBacking } from '../images.ts';
 import type { BlockNode } from './node.ts';
 import { imageBelow } from './open.ts';
@@ -74,9 +75,10 @@ function flatten(prefix: string, rule: Data, into: Record<string, Value>): void 
   for (const [name, value] of Object.entries(rule)) into[`${prefix}.${name}`] = value;
 }
 
-/** JSON as QEMU writes it inside a file name: a blank after each colon and comma. */
+/** JSON as QEMU writes it inside a file name: a blank after each colon and comma, members as its dictionaries have them. */
 function spaced(value: Value): string {
   if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const members = Object.entries(value).map(([name, each]) => `"${name}": ${spaced(each)}`);
+  const of = value as Data;
+  const members = inDictionaryOrder(Object.keys(of)).map((name) => `"${name}": ${spaced(of[name] ?? null)}`);
   return `{${members.join(', ')}}`;
 }

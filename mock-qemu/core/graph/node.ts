@@ -118,6 +118,9 @@ export class BlockNode {
   debug: DebugRules | undefined;
   /** The limits of a throttle node. */
   throttle: ThrottleGroup | undefined;
+  /** A format has the refcounts of its file in memory, and tables for its clusters; looked at only where errors are injected. */
+  hasRefcounts = false;
+  hasTables = false;
   /** Guest requests are held back while above 0. */
   drains = 0;
   /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */

@@ -5,10 +5,10 @@ import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
 import type { ThrottleGroups } from '../throttle.ts';
-import { DebugRules } from './blkdebug.ts';
+import { DebugRules, debugError } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
 import { type BlockGraph, closeImage, startPending } from './graph.ts';
-import type { BlockDriver, BlockNode } from './node.ts';
+import type { BlockNode } from './node.ts';
 import { loadBitmaps } from './stored-bitmaps.ts';
 
 /** What opening needs. */
@@ -72,9 +72,10 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   if (forceShare && !readOnly) {
     refuse('force-share=on can only be used with read-only images');
   }
-  // The child comes first: it is the older node, and its errors come before those of the name.
-  const inherited = { readOnly, forceShare };
-  const child = driver.kind === 'protocol' ? undefined : openBelow(context, driver, options, inherited);
+  // A `file` comes first: it is the older node, and its errors come before those of the name. An `image` comes later.
+  const below = { readOnly, forceShare, isChild: true };
+  const hasFile = driver.kind !== 'protocol' && driver !== DRIVERS.blkdebug;
+  const child = hasFile ? openChild(context, options.file, below) : undefined;
   let node: BlockNode | undefined;
   try {
     const name = options['node-name'];
@@ -89,10 +90,14 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       forceShare,
       detectZeroes: detectZeroesOf(options['detect-zeroes']),
     });
-    if (child && driver.kind === 'filter') {
+    if (driver === DRIVERS.blkdebug) {
+      const debug = new DebugRules(options);
+      graph.adopt(node, 'filtered', openChild(context, options.image, below));
+      debug.begin();
+      node.debug = debug;
+    } else if (child && driver.kind === 'filter') {
       graph.adopt(node, 'filtered', child);
-      if (driver === DRIVERS.throttle) joinGroup(context, node, options);
-      else node.debug = new DebugRules(options);
+      joinGroup(context, node, options);
     } else if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
   } catch (error) {
@@ -102,12 +107,6 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   }
   node.monitorOwned = hints.monitorOwned ?? false;
   return node;
-}
-
-/** Opens what a node is put on. */
-function openBelow(context: OpenContext, driver: BlockDriver, options: Data, hints: OpenHints): BlockNode {
-  const below = driver.kind === 'filter' ? (options.image ?? options.file) : options.file;
-  return openChild(context, below, { ...hints, isChild: true });
 }
 
 /** Puts a throttle node under the limits of a group that there is. */
@@ -146,11 +145,28 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   startPending(node);
   if (node.driver.name === 'raw') return;
   const image = node.image;
+  readMetadata(child);
   if (image?.format !== node.driver.name) {
     refuse(`Image is not in ${node.driver.name} format`);
   }
   openBacking(context, node, options.backing);
   loadBitmaps(node);
+}
+
+/** What a format reads of its file when it is opened, in this order, with what it says if that fails. */
+const OPENING_READS = [
+  { cluster: 0, bytes: 112, text: 'Could not read qcow2 header' },
+  { cluster: 1, bytes: 65536, text: 'Could not initialize refcount handling' },
+  { cluster: 3, bytes: 8, text: 'Could not read L1 table' },
+] as const;
+const CLUSTER_BYTES = 65536;
+
+/** Lets injected errors meet a format that is being opened. */
+function readMetadata(file: BlockNode): void {
+  for (const { cluster, bytes, text } of OPENING_READS) {
+    const error = debugError(file, { op: 'read', offset: cluster * CLUSTER_BYTES, bytes });
+    if (error !== undefined) refuse(`${text}: ${strerror(error)}`);
+  }
 }
 
 function openBacking(context: OpenContext, node: BlockNode, option: Value | undefined): void {

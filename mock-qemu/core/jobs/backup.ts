@@ -6,6 +6,7 @@ import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
+import { requestsOf } from './mirror-copy.ts';
 import type { ErrorPolicy } from './policy.ts';
 
 /** QAPI MirrorSyncMode, as a backup takes it. */
@@ -73,8 +74,9 @@ export class BackupTask implements JobTask {
       yield { type: 'pause-point' };
       const next = this.#left.nextFrom(0);
       if (next === undefined || job.cancelled) break;
-      const end = Math.min(next.end, next.start + this.#chunkBytes);
-      const failed = yield* this.#copy(job, next.start, end);
+      const most = Math.min(next.end, next.start + this.#chunkBytes);
+      const { end, kind } = this.#task(job, next.start, most);
+      const failed = yield* this.#copy(job, next.start, end, kind);
       if (failed === 'retry') continue;
       if (failed) return failed;
       job.offset = job.len - this.#left.coveredBytes;
@@ -83,6 +85,14 @@ export class BackupTask implements JobTask {
     }
     if (!job.cancelled) job.host.reach('backup.copied');
     return undefined;
+  }
+
+  /** How much is copied at once, and how: where something can fail, zeroes and data are different requests. */
+  #task(job: Job, start: number, most: number): { readonly end: number; readonly kind: 'write' | 'zero' } {
+    const { source, target } = this.options;
+    if (!job.host.mayFail(source, target)) return { end: most, kind: 'write' };
+    const [first] = requestsOf(source, { start, end: most }, CLUSTER_BYTES, most - start);
+    return first ?? { end: most, kind: 'write' };
   }
 
   get #chunkBytes(): number {
@@ -97,11 +107,13 @@ export class BackupTask implements JobTask {
     job: Job,
     start: number,
     end: number,
+    kind: 'write' | 'zero',
   ): Generator<Effect, undefined | 'retry' | JobFailure, Errno | undefined> {
     const { source, target, onSourceError, onTargetError } = this.options;
     const at = { type: 'io', offset: start, bytes: end - start } as const;
-    const read = yield { ...at, at: 'backup.source-read', op: 'read', node: source };
-    const error = read ?? (yield { ...at, at: 'backup.target-write', op: 'write', node: target });
+    const reads = kind === 'write';
+    const read = reads ? yield { ...at, at: 'backup.source-read', op: 'read', node: source } : undefined;
+    const error = read ?? (yield { ...at, at: 'backup.target-write', op: kind, node: target });
     if (error === undefined) {
       this.#move(start, end);
       return undefined;

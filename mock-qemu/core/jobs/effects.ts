@@ -21,11 +21,13 @@ export type Effect =
   | { readonly type: 'pause-point' }
   /** Lets requests in flight settle; no pause point. */
   | { readonly type: 'settle' }
+  /** Lets the main loop go round once, before any reply; no pause point. */
+  | { readonly type: 'turn' }
   /** One request; resumes with the error it met, or undefined. The data is moved by the job itself, afterwards. */
   | {
       readonly type: 'io';
       readonly at: IoPoint;
-      readonly op: 'read' | 'write' | 'zero' | 'flush';
+      readonly op: 'read' | 'write' | 'zero' | 'discard' | 'flush';
       readonly node: BlockNode;
       readonly offset: number;
       readonly bytes: number;

@@ -31,6 +31,12 @@ export interface JobHost extends OpenContext {
   delayNs(effect: IoEffect): number;
   /** Which error a request meets, if any. */
   ioError(effect: IoEffect): Errno | undefined;
+  /** Which error a request meets before anything is read or written, if any. */
+  earlyError(effect: IoEffect): Errno | undefined;
+  /** Which error a fault makes of a request, if any. */
+  faultError(effect: IoEffect): Errno | undefined;
+  /** Which error a request meets that has met no early one, if any. */
+  lateError(effect: IoEffect): Errno | undefined;
   /** Whether a request between these nodes can fail at all: those who make many ask this first. */
   mayFail(source: BlockNode, target: BlockNode): boolean;
   /** Lets the guest have done what nobody has looked at yet. */

@@ -291,13 +291,27 @@ export class Job {
         return !this.#pauseHere();
       case 'settle':
         return this.#waitFor('settle', YIELD_NS, () => this.#finishIo(undefined));
-      case 'io':
+      case 'turn':
+        return this.#turn(undefined);
+      case 'io': {
+        const early = effect.unchecked ? undefined : this.host.earlyError(effect);
+        if (early !== undefined) return this.#turn(early);
         return this.#waitFor('io', this.host.costNs(effect) + this.host.delayNs(effect), () => {
-          this.#finishIo(effect.unchecked ? undefined : this.host.ioError(effect));
+          this.#finishIo(effect.unchecked ? undefined : this.host.lateError(effect));
         });
+      }
       default:
         return unreachable(effect);
     }
+  }
+
+  /** Goes on when the main loop comes round. */
+  #turn(error: Errno | undefined): false {
+    this.#wait = 'settle';
+    this.host.soon(() => {
+      if (this.#run !== undefined && !this.deferred) this.#finishIo(error);
+    });
+    return false;
   }
 
   /** Goes back to the sleep that an interruption ended, where that is the rule. */

@@ -1,5 +1,5 @@
 /** What mirrors of all generations do with the bytes between source and target. */
-
+import type { Errno } from '../errno.ts';
 import { ABSENT } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { copyRange, flushNode, readAt, skipFilters } from '../graph/data.ts';
@@ -64,6 +64,59 @@ const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | und
 
 /** Why a mirror onto a target of another size fails at its start; undefined: it does not. */
 export const sizeMismatch = (traits: Traits): JobFailure | undefined => SIZE_MISMATCH[traits.mirrorSizeCheck];
+
+/** One request of a copy: zeroes are written as such. */
+export interface CopyRequest {
+  readonly start: number;
+  readonly end: number;
+  readonly kind: 'write' | 'zero';
+}
+
+/** A request and the error that it has met. */
+export interface TriedRequest {
+  readonly request: CopyRequest;
+  readonly failure: { readonly operation: 'read' | 'write'; readonly code: Errno } | undefined;
+}
+
+/** How much of what was tried met no error. */
+export const copiedBytes = (tried: readonly TriedRequest[]): number =>
+  tried.reduce((sum, { request, failure }) => (failure ? sum : sum + request.end - request.start), 0);
+
+/** The requests that a stretch is copied by, in whole chunks: zeroes in one, data in pieces. */
+export function requestsOf(
+  node: BlockNode,
+  { start, end }: { readonly start: number; readonly end: number },
+  chunkBytes: number,
+  mostBytes: number,
+): CopyRequest[] {
+  const requests: CopyRequest[] = [];
+  for (let offset = start; offset < end; ) {
+    const span = sameKind(node, offset, end);
+    const bytes = span.end === end ? end - offset : span.end - offset - ((span.end - offset) % chunkBytes);
+    // A chunk that is zero in part only is data.
+    const kind = bytes === 0 ? 'write' : span.kind;
+    const to = Math.min(end, offset + (bytes === 0 ? chunkBytes : bytes));
+    requests.push({ start: offset, end: kind === 'zero' ? to : Math.min(to, offset + mostBytes), kind });
+    offset = requests.at(-1)?.end ?? end;
+  }
+  return requests;
+}
+
+/** How far content goes on being all zeroes, or not. */
+export function sameKind(
+  node: BlockNode,
+  start: number,
+  limit: number,
+): { readonly end: number; readonly kind: 'write' | 'zero' } {
+  const first = readAt(node, start, limit);
+  let { end } = first;
+  while (end < limit) {
+    const next = readAt(node, end, limit);
+    if ((next.tag === 0) !== (first.tag === 0)) break;
+    end = next.end;
+  }
+  return { end, kind: first.tag === 0 ? 'zero' : 'write' };
+}
 
 // The first block of a new raw file is written, so that its alignment can be probed: it is no hole.
 function beginsWithBlock(node: BlockNode): boolean {

@@ -3,6 +3,7 @@ import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
 import { ABSENT } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
+import { metImmediately } from '../graph/blkdebug.ts';
 import {
   allocatedAbove,
   backingOf,
@@ -17,8 +18,18 @@ import type { Effect, JobFailure, JobRun } from './effects.ts';
 import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
-import { copyAsIssued, finishCopy, isZero, sizeMismatch } from './mirror-copy.ts';
+import {
+  type CopyRequest,
+  copiedBytes,
+  copyAsIssued,
+  finishCopy,
+  isZero,
+  requestsOf,
+  sizeMismatch,
+  type TriedRequest,
+} from './mirror-copy.ts';
 import type { MirrorOptions } from './mirror-options.ts';
+import { POLICY_ACTIONS } from './policy.ts';
 import { SLICE_NS } from './ratelimit.ts';
 import { releaseBackends, releaseNodes } from './transaction.ts';
 
@@ -217,36 +228,79 @@ export class MirrorTask implements JobTask {
     end: number,
   ): Generator<Effect, undefined | 'ok' | JobFailure, Errno | undefined> {
     const { source, target } = this.options;
-    const read = { type: 'io', at: 'mirror.source-read', op: 'read', node: source } as const;
-    const write = { type: 'io', at: 'mirror.target-write', node: target } as const;
-    const bytes = end - start;
-    const op = isZero(source, start, end) ? 'zero' : 'write';
-    yield { ...read, offset: start, bytes, unchecked: true };
-    yield { ...write, op, offset: start, bytes, unchecked: true };
+    const whole = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
     if (!job.host.mayFail(source, target)) {
+      yield { ...whole, at: 'mirror.source-read', op: 'read', node: source };
+      const op = isZero(source, start, end) ? 'zero' : 'write';
+      yield { ...whole, at: 'mirror.target-write', op, node: target };
       copyAsIssued(source, target, { start, end, requestBytes: this.#requestBytes });
       return undefined;
     }
-    let copiedBytes = 0;
-    const failures: { readonly operation: 'read' | 'write'; readonly code: Errno }[] = [];
-    // Requests in flight at the same time fail each for itself.
-    for (let at = start; at < end; at += this.#requestBytes) {
-      const to = Math.min(end, at + this.#requestBytes);
-      const request = { offset: at, bytes: to - at };
-      const unread = job.host.ioError({ ...read, ...request });
-      const kind = isZero(source, at, to) ? 'zero' : 'write';
-      const code = unread ?? job.host.ioError({ ...write, ...request, op: kind });
-      if (code === undefined) {
-        copyRange(source, target, at, to);
-        copiedBytes += to - at;
-      } else {
-        failures.push({ operation: unread === undefined ? 'write' : 'read', code });
-        this.#bitmap.force(at, to);
-      }
+    // Requests in flight at the same time fail each for itself, those first that fail before anything is read.
+    const requests = requestsOf(source, { start, end }, this.options.granularityBytes, this.#requestBytes);
+    const reading = this.#issued(job, requests);
+    const early = reading.filter(({ failure }) => failure !== undefined);
+    if (early.length > 0) yield { type: 'turn' };
+    const first = this.#settle(job, early);
+    const others = reading.filter(({ failure }) => failure === undefined).map(({ request }) => request);
+    if (others.length === 0) return first ?? 'ok';
+    yield { ...whole, at: 'mirror.source-read', op: 'read', node: source };
+    yield { ...whole, at: 'mirror.target-write', op: 'write', node: target };
+    const tried = others.map((request) => {
+      const outcome = this.#tried(job, request, 'late');
+      if (!outcome.failure) copyRange(source, target, request.start, request.end);
+      return outcome;
+    });
+    const last = this.#settle(job, tried);
+    const outcome = first ?? last;
+    if (outcome !== undefined) job.offset += copiedBytes(tried);
+    return outcome;
+  }
+
+  /** Issues requests; none is issued any more when one that lets nobody else run has failed the job. */
+  #issued(job: Job, requests: readonly CopyRequest[]): readonly TriedRequest[] {
+    const { source, target, onSourceError, onTargetError } = this.options;
+    const issued: TriedRequest[] = [];
+    for (const request of requests) {
+      const tried = this.#tried(job, request, 'early');
+      issued.push(tried);
+      if (!tried.failure) continue;
+      const { operation, code } = tried.failure;
+      const [node, policy] = operation === 'read' ? [source, onSourceError] : [target, onTargetError];
+      if (POLICY_ACTIONS[policy](code) === 'report' && metImmediately(node)) break;
     }
-    if (failures.length === 0) return undefined;
-    job.offset += copiedBytes;
-    return this.#failed(job, failures);
+    return issued;
+  }
+
+  /** Finds out which error a request meets in one part of its way; zeroes are not read, but found out about. */
+  #tried(job: Job, request: CopyRequest, part: 'early' | 'late'): TriedRequest {
+    const { source, target } = this.options;
+    const { host } = job;
+    const { start, end, kind } = request;
+    const at = { type: 'io', offset: start, bytes: end - start } as const;
+    const read = { ...at, at: 'mirror.source-read', op: 'read', node: source } as const;
+    const write = { ...at, at: 'mirror.target-write', op: kind, node: target } as const;
+    const failed = (operation: 'read' | 'write', code: Errno | undefined): TriedRequest['failure'] =>
+      code === undefined ? undefined : { operation, code };
+    if (part === 'early') {
+      const failure =
+        kind === 'write' ? failed('read', host.earlyError(read)) : failed('write', host.earlyError(write));
+      return { request, failure };
+    }
+    const unread = failed('read', kind === 'write' ? host.lateError(read) : host.faultError(read));
+    const unwritten = () => failed('write', kind === 'write' ? host.ioError(write) : host.lateError(write));
+    return { request, failure: unread ?? unwritten() };
+  }
+
+  /** Does what the policies say about requests that failed; undefined: none did. */
+  #settle(job: Job, tried: readonly TriedRequest[]): 'ok' | JobFailure | undefined {
+    const failures: NonNullable<TriedRequest['failure']>[] = [];
+    for (const { request, failure } of tried) {
+      if (!failure) continue;
+      failures.push(failure);
+      this.#bitmap.force(request.start, request.end);
+    }
+    return failures.length === 0 ? undefined : this.#failed(job, failures);
   }
 
   #failed(

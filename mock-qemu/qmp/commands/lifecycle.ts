@@ -2,6 +2,7 @@
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { addDevice, finishUnplug } from '../../core/devices.ts';
 import { refuse } from '../../core/errors.ts';
+import { flushNode, needsFlush } from '../../core/graph/data.ts';
 import { reset } from '../../core/guest/lifecycle.ts';
 import type { Profile } from '../../profiles/profile.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
@@ -55,11 +56,15 @@ export const lifecycleCommands: CommandTable = {
       target: 'x86_64',
     },
   ],
-  stop: ({ vm }) => {
+  stop: ({ vm }, _args, finish) => {
     if (vm.running) vm.pause('paused');
     // Everything is drained and flushed, whether the CPUs ran or not.
     vm.flapAll();
-    return undefined;
+    const unflushed = [...vm.graph.nodes.values()].filter((node) => !node.readOnly && needsFlush(node));
+    for (const node of unflushed) flushNode(node);
+    if (unflushed.length === 0) return undefined;
+    vm.clock.after(vm.costNs({ op: 'flush', bytes: 0 }), () => finish());
+    return LATER;
   },
   cont: ({ vm }) => {
     if (vm.runState === 'shutdown' || vm.runState === 'guest-panicked') {

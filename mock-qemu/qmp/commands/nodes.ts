@@ -6,6 +6,7 @@ import { backingOf, chainOf, flushNode } from '../../core/graph/data.ts';
 import {
   blockedReason,
   checkNotBlocked,
+  displayName,
   hasBackend,
   isRoot,
   refuseNoDevice,
@@ -284,6 +285,35 @@ function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSn
   };
 }
 
+/** What QEMU calls the child that a filter filters, where that is not `file`. */
+const FILTERED_CHILD: Readonly<Record<string, string>> = {
+  mirror_top: 'backing',
+  commit_top: 'backing',
+  blkdebug: 'image',
+};
+
+const childNames = (node: BlockNode): readonly string[] => [
+  ...(node.file ? ['file'] : []),
+  ...(node.backing ? ['backing'] : []),
+  ...(node.filtered ? [FILTERED_CHILD[node.driver.name] ?? 'file'] : []),
+];
+
+/** Only quorum takes and gives children, and there is none. */
+function blockdevChange({ vm }: CommandContext, args: JsonObject): undefined {
+  const name = needText(args, 'parent');
+  const parent = vm.graph.find(name);
+  const child = text(args, 'child');
+  const node = text(args, 'node');
+  if (child !== undefined && node !== undefined) refuse('The parameters child and node are in conflict');
+  if (child === undefined && node === undefined) refuse('Either child or node must be specified');
+  if (child !== undefined && !childNames(parent).includes(child)) {
+    refuse(`Node '${name}' does not have child '${child}'`);
+  }
+  if (node !== undefined && !vm.graph.nodes.has(node)) refuse(`Node '${node}' not found`);
+  const what = child === undefined ? 'adding' : 'removing';
+  return refuse(`The node ${displayName(parent)} does not support ${what} a child`);
+}
+
 function setWriteThreshold({ vm }: CommandContext, args: JsonObject): undefined {
   const name = needText(args, 'node-name');
   const node = vm.graph.nodes.get(name) ?? refuse(`Device '${name}' not found`);
@@ -308,4 +338,5 @@ export const nodeCommands: CommandTable = {
   block_resize: blockResize,
   'change-backing-file': changeBackingFile,
   'block-set-write-threshold': setWriteThreshold,
+  'x-blockdev-change': blockdevChange,
 };
