@@ -1,6 +1,16 @@
 /** Runs scripts on a real QEMU binary. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { copyFileSync, existsSync, mkdirSync, mkdtempSync, rmSync } from 'node:fs';
+import {
+  closeSync,
+  existsSync,
+  ftruncateSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readFileSync,
+  rmSync,
+  writeSync,
+} from 'node:fs';
 import { createConnection, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
@@ -32,6 +42,7 @@ export class RealPlace {
   readonly directory: string;
   readonly #qemu: string;
   readonly #templates: string;
+  readonly #contents = new Map<string, Buffer>();
 
   constructor(qemu: string) {
     this.#qemu = qemu;
@@ -39,13 +50,13 @@ export class RealPlace {
     this.directory = join(this.#templates, 'run');
     mkdirSync(this.directory);
     makeRealImages(this.directory, { img: beside(qemu, 'qemu-img'), io: beside(qemu, 'qemu-io') });
-    for (const { name } of IMAGES) copyFileSync(join(this.directory, name), join(this.#templates, name));
+    for (const { name } of IMAGES) this.#contents.set(name, readFileSync(join(this.directory, name)));
   }
 
   /** The transcript of a script. */
   async run(script: Script): Promise<Transcript> {
     for (const name of FILE_NAMES) rmSync(join(this.directory, name), { force: true });
-    for (const { name } of IMAGES) copyFileSync(join(this.#templates, name), join(this.directory, name));
+    for (const [name, content] of this.#contents) writeSparse(join(this.directory, name), content);
     const process = await RealProcess.start(this.#qemu, script, this.directory);
     try {
       const seen = await process.perform(script);
@@ -68,6 +79,21 @@ export class RealPlace {
       text: normaliser.text(layerText(readLayer(join(this.directory, name)))),
     }));
   }
+}
+
+const BLOCK_BYTES = 4096;
+const ZEROES = Buffer.alloc(BLOCK_BYTES);
+
+/** Writes a file with the holes that qemu-img leaves: everything that is zero but the first block. */
+function writeSparse(path: string, content: Buffer): void {
+  const file = openSync(path, 'w');
+  ftruncateSync(file, content.length);
+  for (let at = 0; at < content.length; at += BLOCK_BYTES) {
+    const block = content.subarray(at, at + BLOCK_BYTES);
+    if (at === 0 || !block.equals(ZEROES.subarray(0, block.length)))
+      writeSync(file, block, 0, block.length, at);
+  }
+  closeSync(file);
 }
 
 /** A tool of the same build, or else the one on the PATH. */
