@@ -74,7 +74,7 @@ function checkLimit({ rate, burst, burstSeconds }: Limit): void {
 
 /** What passes a group. */
 export interface ThrottledRequest {
-  readonly op: 'read' | 'write' | 'zero' | 'flush';
+  readonly op: 'read' | 'write' | 'zero' | 'discard' | 'flush';
   readonly bytes: number;
 }
 

@@ -161,12 +161,18 @@ export const debugError = (node: BlockNode, request: DebugRequest): Errno | unde
 export function earlyDebugError(node: BlockNode, request: DebugRequest): Errno | undefined {
   if (node.debug) {
     for (const event of OWN_EVENTS[request.op]) node.debug.event(event);
-    const error = node.debug.check(request);
+    const error = isIdle(node, request) ? undefined : node.debug.check(request);
     if (error !== undefined) return error;
   }
   const below = throughNode(node);
   return below && earlyDebugError(below, request);
 }
+
+/** A flush stops at a node that has not been written to since the last one; what formats write is not kept track of. */
+const isIdle = (node: BlockNode, { op }: DebugRequest): boolean =>
+  op === 'flush' &&
+  node.generation === node.flushedGeneration &&
+  node.parents.every(({ parent }) => parent.kind !== 'node' || !parent.node.driver.supportsBacking);
 
 /** An error that is met when the first format with clusters has read what it needs to know. */
 export function lateDebugError(node: BlockNode, request: DebugRequest): Errno | undefined {

@@ -75,7 +75,7 @@ export class BackupTask implements JobTask {
       const next = this.#left.nextFrom(0);
       if (next === undefined || job.cancelled) break;
       const most = Math.min(next.end, next.start + this.#chunkBytes);
-      const { end, kind } = this.#task(job, next.start, most);
+      const { end, kind } = this.#task(next.start, most);
       const failed = yield* this.#copy(job, next.start, end, kind);
       if (failed === 'retry') continue;
       if (failed) return failed;
@@ -87,11 +87,9 @@ export class BackupTask implements JobTask {
     return undefined;
   }
 
-  /** How much is copied at once, and how: where something can fail, zeroes and data are different requests. */
-  #task(job: Job, start: number, most: number): { readonly end: number; readonly kind: 'write' | 'zero' } {
-    const { source, target } = this.options;
-    if (!job.host.mayFail(source, target)) return { end: most, kind: 'write' };
-    const [first] = requestsOf(source, { start, end: most }, CLUSTER_BYTES, most - start);
+  /** How much is copied at once, and how: zeroes and data are different requests. */
+  #task(start: number, most: number): { readonly end: number; readonly kind: 'write' | 'zero' } {
+    const [first] = requestsOf(this.options.source, { start, end: most }, CLUSTER_BYTES, most - start);
     return first ?? { end: most, kind: 'write' };
   }
 

@@ -90,7 +90,11 @@ export function requestsOf(
   mostBytes: number,
 ): CopyRequest[] {
   const requests: CopyRequest[] = [];
-  for (let offset = start; offset < end; ) {
+  const first = Math.min(end, chunkBytes);
+  if (start === 0 && beginsWithBlock(node) && sameKind(node, 0, first).kind === 'zero') {
+    requests.push({ start, end: first, kind: 'write' });
+  }
+  for (let offset = requests[0]?.end ?? start; offset < end; ) {
     const span = sameKind(node, offset, end);
     const bytes = span.end === end ? end - offset : span.end - offset - ((span.end - offset) % chunkBytes);
     // A chunk that is zero in part only is data.
