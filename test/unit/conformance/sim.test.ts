@@ -5,6 +5,13 @@ import { simTargetInThreads } from '../../../entry/targets/sim-threads.ts';
 import { tapHost } from '../../../entry/targets/wire.ts';
 import type { Duplex } from '../../../src/qmp/duplex.ts';
 
+/**
+ * Every how many-th contract is enough: which one it is changes with the suite, and what can differ between threads or
+ * runs is the machinery, not the contract.
+ */
+const few = contracts.filter((_, row) => row % 8 === 0);
+const fewCanaries = canaries.filter(({ contract }) => few.some(({ id }) => id === contract));
+
 /** A report without what the clock decides. */
 function timeless({ contracts: lines, canaries: planted }: Report) {
   return {
@@ -20,7 +27,7 @@ async function traceOf(seed: number): Promise<string> {
   const traces: string[] = [];
   await runConformance({
     targets: [simTarget()],
-    contracts,
+    contracts: few,
     canaries: [],
     seed,
     runs: 2,
@@ -39,7 +46,9 @@ describe('the simulated target', () => {
 
   test('gives the same verdicts in threads as here', { timeout: 60_000 }, async () => {
     const run = async (target: Target) =>
-      timeless(await runConformance({ targets: [target], contracts, canaries, seed: 3, runs: 2 }));
+      timeless(
+        await runConformance({ targets: [target], contracts: few, canaries: fewCanaries, seed: 3, runs: 2 }),
+      );
     expect(await run(simTargetInThreads())).toEqual(await run(simTarget()));
   });
 });

@@ -20,13 +20,12 @@ test('an excuse that names a test names one that is there', () => {
       expect(existsSync(join(ROOT, path)), path).toBe(true);
 });
 
-test.each(lines.filter(({ judges }) => judges.length > 0).map(({ row }) => [`${row.kind} ${row.name}`]))(
-  'without its judge, %s is uncovered',
-  (key) => {
-    const others = canaries.filter(({ row }) => !row || `${row.kind} ${row.name}` !== key);
-    expect(complaints(coverage(others), others)).toEqual([`uncovered: ${key}`]);
-  },
-);
+const KINDS = ['QMP command', 'QMP event', 'call', 'flag', 'event'] as const;
+test.each(KINDS)('a %s without its judge is uncovered', (kind) => {
+  const judged = lines.find(({ row, judges }) => row.kind === kind && judges.length > 0);
+  const others = canaries.filter(({ row }) => row?.kind !== kind || row.name !== judged?.row.name);
+  expect(complaints(coverage(others), others)).toEqual([`uncovered: ${kind} ${judged?.row.name}`]);
+});
 
 test('a judge of what is no row is found out', () => {
   const [one] = canaries;
