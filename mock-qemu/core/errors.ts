@@ -17,6 +17,8 @@ export class CommandError extends Error {
   readonly errorClass: ErrorClass;
   /** Left out: every generation says the same. */
   readonly grounds: Grounds | undefined;
+  /** What the human monitor says in addition. */
+  hint: string | undefined;
   constructor(desc: string, errorClass: ErrorClass = 'GenericError', grounds?: Grounds) {
     super(desc);
     this.errorClass = errorClass;

@@ -34,6 +34,8 @@ export interface Traits {
   readonly flaps: Flaps;
   /** A job that has nothing to do is still running when its start is answered (10.0). */
   readonly idleJobsYield: boolean;
+  /** What becomes of a commit's read-only base when the commit of the active image fails [7.2: stays writable]. */
+  readonly failedCommitBase: 'read-only' | 'writable';
   /** Whose bitmaps those of mirrors and backups are in queries [7.2: the source's]. */
   readonly jobBitmapsOn: 'source' | 'filter';
   /**

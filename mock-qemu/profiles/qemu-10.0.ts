@@ -25,6 +25,7 @@ export const qemu100: Profile = {
       backupEnd: 1,
     },
     idleJobsYield: true,
+    failedCommitBase: 'read-only',
     jobBitmapsOn: 'filter',
     fileDetails: true,
     zoneStatistics: true,

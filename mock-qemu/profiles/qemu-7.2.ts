@@ -44,6 +44,7 @@ export const qemu72: Profile = {
       backupEnd: 1,
     },
     idleJobsYield: false,
+    failedCommitBase: 'writable',
     jobBitmapsOn: 'source',
     fileDetails: false,
     zoneStatistics: false,

@@ -172,7 +172,11 @@ function prepareLocks(node: BlockNode, rights: Rights): Rights | undefined {
   const both = { needs: held.needs | rights.needs, shares: held.shares & rights.shares };
   if (both.needs === held.needs && both.shares === held.shares) return undefined;
   const conflict = node.image.locks.conflict(node, rights);
-  if (conflict !== undefined) refuse(conflict);
+  if (conflict !== undefined) {
+    const error = new CommandError(conflict);
+    error.hint = `Is another process using the image [${node.image.path}]?`;
+    throw error;
+  }
   node.image.locks.set(node, both);
   return held;
 }

@@ -449,7 +449,8 @@ export class MirrorTask implements JobTask {
       releaseNodes(job);
     }
     if (filter.filtered) host.graph.removeFilter(filter);
-    if (job?.failure && commitBase && baseWasReadOnly) host.graph.tryReopen(commitBase, true);
+    const restores = host.traits.failedCommitBase === 'read-only';
+    if (restores && job?.failure && commitBase && baseWasReadOnly) host.graph.tryReopen(commitBase, true);
     if (this.#drained === undefined) return;
     this.#drained.pauseCount--;
     this.#drained = undefined;

@@ -1,7 +1,7 @@
 /** Starting block-stream and block-commit. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
-import { backingOf, belowOf, chainOf, skipFilters } from '../../core/graph/data.ts';
+import { belowOf, chainOf, skipFilters } from '../../core/graph/data.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import { resolveBacking } from '../../core/images.ts';
@@ -68,7 +68,7 @@ function streamBase(vm: Vm, device: BlockNode, args: JsonObject): BlockNode | un
     refuse(`Node '${bottom}' is a filter, use a non-filter node as 'bottom'`);
   if (!chain.includes(node))
     refuse(`Node '${bottom}' is not in a chain starting from ${quoted(needText(args, 'device'))}`);
-  return backingOf(node);
+  return belowOf(node);
 }
 
 const EXCLUSIVE = [
@@ -91,11 +91,8 @@ const blockStream: Handler = ({ vm }, args, finish) => {
   }
   const device = vm.graph.find(needText(args, 'device'));
   const base = streamBase(vm, device, args);
-  const chain = chainOf(device);
-  const involved = chain.slice(0, base ? chain.indexOf(skipFilters(base)) : chain.length);
   // A filter in between is blocked by its own job, and named in the refusal.
-  for (const node of nodesDownTo(device, base ?? involved.at(-1)?.backing?.child))
-    checkNotBlocked(node, 'stream');
+  for (const node of nodesDownTo(device, base)) checkNotBlocked(node, 'stream');
   const isWhole = base === undefined || text(args, 'bottom') !== undefined;
   if (isWhole && text(args, 'backing-file') !== undefined) {
     refuse('backing file specified, but streaming the entire chain');

@@ -52,8 +52,8 @@ function extendRights(vm: Vm, root: Edge, writes: boolean): string | undefined {
     vm.graph.setRights(root, { needs: needs | WRITE, shares });
     return undefined;
   } catch (error) {
-    if (error instanceof CommandError) return `${error.message}\r\n`;
-    throw error;
+    if (!(error instanceof CommandError)) throw error;
+    return lines(error.hint === undefined ? [error.message] : [error.message, error.hint]);
   }
 }
 
