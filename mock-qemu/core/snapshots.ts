@@ -90,7 +90,9 @@ function restore(vm: Vm, node: BlockNode, name: string): void {
 function treesOf({ graph, bugs }: Vm): BlockNode[] {
   const byBackends = graph.backends.flatMap(({ node }) => (node ? [node] : []));
   const nodes = [...graph.nodes.values()];
-  const byJobs = nodes.filter((node) => node.parents.some(({ parent }) => parent.kind === 'job-backend'));
+  const byJobs = nodes.filter((node) =>
+    node.parents.some(({ parent }) => parent.kind === 'job-backend' || parent.kind === 'export'),
+  );
   const opened = [...new Set([...byBackends, ...byJobs])];
   const last = opened.at(-1);
   const owned = nodes.filter(({ monitorOwned }) => monitorOwned);

@@ -43,6 +43,8 @@ export interface Traits {
    * in each slice of 100 ms.
    */
   readonly rateLimit: 'debt' | 'slice';
+  /** In which order an NBD server lets go of its exports when it is stopped. */
+  readonly exportsStopNewestFirst: boolean;
   /** Images are locked against a second writer (2.10 and later). */
   readonly imageLocking: boolean;
 }

@@ -2,6 +2,7 @@
 import type { Clock } from './clock.ts';
 import type { Data } from './data.ts';
 import type { Errno } from './errno.ts';
+import { Exports } from './exports.ts';
 import { Faults, type Passing } from './faults/faults.ts';
 import { ProcessGone, performFault } from './faults/perform.ts';
 import type { Fault } from './faults/plan.ts';
@@ -19,6 +20,7 @@ import type { DeviceSpeed } from './jobs/effects.ts';
 import type { JobHost } from './jobs/host.ts';
 import type { Job } from './jobs/job.ts';
 import { JobRegistry } from './jobs/registry.ts';
+import { hasRemoteBelow, isConnectionLost, NbdNetwork } from './nbd.ts';
 import type { Random } from './random.ts';
 import { passingOf, pointsOf, type Request } from './request.ts';
 import type { Rights } from './rights.ts';
@@ -63,6 +65,8 @@ export interface VmOptions {
   readonly images: ImageStore;
   readonly traits: Traits;
   readonly bugs: MachineBugs;
+  /** The other machines that can be reached; left out: none. */
+  readonly network?: NbdNetwork | undefined;
   readonly speed?: DeviceSpeed;
   readonly emit: (event: string, data?: Data) => void;
   readonly print: (stream: 'stdout' | 'stderr', text: string) => void;
@@ -111,6 +115,8 @@ export class Vm implements JobHost {
   /** How long the CPUs have run. */
   readonly guestClock: GuestClock;
   readonly throttles = new ThrottleGroups();
+  readonly network: NbdNetwork;
+  readonly exports: Exports;
   /** The host dies with the process: what it was to write is lost with it. */
   powerLost = false;
   /** What object-add and -object made, by id. */
@@ -126,6 +132,8 @@ export class Vm implements JobHost {
     this.random = options.random;
     this.images = options.images;
     this.traits = options.traits;
+    this.network = options.network ?? new NbdNetwork();
+    this.exports = new Exports(this);
     this.bugs = options.bugs;
     this.#speed = options.speed ?? DEFAULT_SPEED;
     this.#startedNs = options.clock.now();
@@ -199,13 +207,15 @@ export class Vm implements JobHost {
 
   lateError(effect: Request): Errno | undefined {
     const { op, node, offset, bytes } = effect;
-    const error = this.faultError(effect) ?? lateDebugError(node, effect);
+    const lost = isConnectionLost(node) ? 'EIO' : undefined;
+    const error = this.faultError(effect) ?? lateDebugError(node, effect) ?? lost;
     if (error !== undefined || op !== 'write') return error;
     return lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined;
   }
 
   mayFail(source: BlockNode, target: BlockNode): boolean {
     if (this.faults.any || imageBelow(target)?.capacityBytes !== undefined) return true;
+    if (hasRemoteBelow(source) || hasRemoteBelow(target)) return true;
     if (groupsBelow(source).length > 0 || groupsBelow(target).length > 0) return true;
     return hasDebugBelow(source) || hasDebugBelow(target);
   }
@@ -462,6 +472,7 @@ export class Vm implements JobHost {
     this.emit('SHUTDOWN', { guest: reason.startsWith('guest-'), reason });
     this.drain(this.jobsOnAnyNode(), () => undefined);
     this.jobs.cancelAll(() => this.settle());
+    this.exports.closeAll();
     this.closeImages();
   }
 

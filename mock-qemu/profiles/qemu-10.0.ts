@@ -30,6 +30,7 @@ export const qemu100: Profile = {
     fileDetails: true,
     zoneStatistics: true,
     snapshotTable: 'underscored',
+    exportsStopNewestFirst: true,
     resizeBusyText: 'node-busy',
     groupChecked: 'first',
     transactionPropertyText: 'transaction property',

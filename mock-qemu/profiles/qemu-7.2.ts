@@ -50,6 +50,7 @@ export const qemu72: Profile = {
     zoneStatistics: false,
     rateLimit: 'debt',
     snapshotTable: 'wide',
+    exportsStopNewestFirst: false,
     imageLocking: true,
     resizeBusyText: 'device-in-use',
     groupChecked: 'in-turn',

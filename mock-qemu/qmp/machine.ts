@@ -9,6 +9,7 @@ import { ProcessGone } from '../core/faults/perform.ts';
 import type { Fault } from '../core/faults/plan.ts';
 import { openNode } from '../core/graph/open.ts';
 import type { ImageStore } from '../core/images.ts';
+import type { NbdNetwork } from '../core/nbd.ts';
 import { Random } from '../core/random.ts';
 import type { DeathSignal, Input, Output, SimulatedQemu } from '../core/surface.ts';
 import { Vm } from '../core/vm.ts';
@@ -34,6 +35,8 @@ export interface MockQemuOptions {
   readonly startedAtNs?: number;
   /** What goes wrong, and where; nothing when left out. */
   readonly faults?: readonly Fault[];
+  /** The machines that NBD reaches; only itself when left out. */
+  readonly network?: NbdNetwork;
   /** Gets one line for each input and output. */
   readonly trace?: (line: string) => void;
 }
@@ -76,6 +79,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       images: options.images,
       traits: options.profile.behaviour,
       bugs: options.profile.bugs,
+      network: options.network,
       emit: (event, data) => events.emit(event, data),
       print: (stream, text) => this.#print(stream, text),
       exit: (code, signal) => this.#exit(code, signal),
@@ -305,6 +309,7 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     for (const connection of this.#connections) this.#put({ type: 'close', connection });
     this.#put({ type: 'exit', code, signal });
     this.#exited = true;
+    this.vm.exports.abandon();
     this.#clock.stop();
   }
 

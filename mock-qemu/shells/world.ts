@@ -8,6 +8,7 @@ import { Clock, type Timer } from '../core/clock.ts';
 import type { Data, Value } from '../core/data.ts';
 import { parseFaultPlan } from '../core/faults/plan.ts';
 import type { ImageStore } from '../core/images.ts';
+import { NbdNetwork } from '../core/nbd.ts';
 import type { Input, Output } from '../core/surface.ts';
 import { createMemoryStore } from '../images/memory.ts';
 import { profileNamed, withoutBugs } from '../profiles/index.ts';
@@ -95,6 +96,7 @@ class InProcessWorld implements World {
   readonly #horizonNs: number;
   readonly #trace = new Trace();
   readonly #machines: Machine[] = [];
+  readonly #network = new NbdNetwork();
   readonly #inputs: { readonly machine: Machine; readonly input: Input }[] = [];
   #flushing = false;
   /** Someone did something since the last turn of the event loop. */
@@ -121,6 +123,7 @@ class InProcessWorld implements World {
       argv: options.argv,
       seed: options.seed ?? this.#seed * 1000 + number,
       images: this.store,
+      network: this.#network,
       startedAtNs: this.clock.now(),
       faults: parseFaultPlan(options.faults ?? []),
     });

@@ -15,7 +15,15 @@ export interface GoldenScript extends Script {
 const GOLDEN = new URL('../golden/', import.meta.url);
 
 /** Families of golden scripts; the first one's files have no prefix. */
-export const GOLDEN_FAMILIES = ['jobs', 'snapshots', 'media', 'throttle', 'bitmaps', 'rights'] as const;
+export const GOLDEN_FAMILIES = [
+  'jobs',
+  'snapshots',
+  'media',
+  'throttle',
+  'exports',
+  'bitmaps',
+  'rights',
+] as const;
 /** One of {@link GOLDEN_FAMILIES}. */
 export type GoldenFamily = (typeof GOLDEN_FAMILIES)[number];
 

@@ -1,7 +1,9 @@
 /** The drivers of nodes, as a table. */
 import { assert } from '../../../src/util/assert.ts';
+import { refuse } from '../errors.ts';
 import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
 import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
+import type { NbdConnection } from '../nbd.ts';
 import { noteRead, readAt, writeTo } from './data.ts';
 import type { BlockDriver, BlockNode, Edge } from './node.ts';
 
@@ -186,6 +188,24 @@ const blkdebug: BlockDriver = {
   },
 };
 
+const remoteOf = (node: BlockNode): NbdConnection => {
+  assert(node.remote, `node ${node.name} has no connection`);
+  return node.remote;
+};
+
+/** What another machine exports. */
+const nbd: BlockDriver = {
+  name: 'nbd',
+  kind: 'protocol',
+  supportsBacking: false,
+  lengthBytes: (node) => remoteOf(node).sizeBytes,
+  at: (node, offset, limit) => remoteOf(node).at(offset, limit),
+  write: (node, start, end, tag) => remoteOf(node).write(start, end, tag),
+  discard: (node, start, end) => remoteOf(node).discard(start, end),
+  flush: (node) => remoteOf(node).flush(),
+  truncate: () => refuse('Image format driver does not support resize'),
+};
+
 /** Passes everything on, at the pace of its group. */
 const throttle: BlockDriver = { ...blkdebug, name: 'throttle' };
 
@@ -197,6 +217,7 @@ export const DRIVERS = {
   qcow2,
   blkdebug,
   throttle,
+  nbd,
   'null-co': nullCo,
   'null-aio': { ...nullCo, name: 'null-aio' },
   mirror_top: filter('mirror_top'),

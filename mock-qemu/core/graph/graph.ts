@@ -152,6 +152,7 @@ export class BlockGraph {
     if (node.monitorOwned || node.parents.length > 0 || this.nodes.get(node.name) !== node) return;
     this.nodes.delete(node.name);
     if (node.throttle) node.throttle.members--;
+    node.remote?.close();
     if (!node.readOnly) {
       flushNode(node);
       storeBitmaps(node);
@@ -325,12 +326,10 @@ export function backendName(node: BlockNode): string {
 export const displayName = (node: BlockNode): string => backendName(node) || node.name;
 
 /** Whether a node is the root of its tree: only backends hold it. */
-export const isRoot = (node: BlockNode): boolean =>
-  node.parents.every(({ parent }) => parent.kind === 'backend' || parent.kind === 'job-backend');
+export const isRoot = (node: BlockNode): boolean => node.parents.every(({ parent }) => isBackend(parent));
 
 /** Whether a backend (a guest device's, a -drive's, a job's own) has the node open. */
-export const hasBackend = (node: BlockNode): boolean =>
-  node.parents.some(({ parent }) => parent.kind === 'backend' || parent.kind === 'job-backend');
+export const hasBackend = (node: BlockNode): boolean => node.parents.some(({ parent }) => isBackend(parent));
 
 /** Why an operation on a node is refused; undefined: it is not. */
 export function blockedReason(node: BlockNode, op: BlockedOp): string | undefined {
@@ -393,3 +392,7 @@ export function closeImage(node: BlockNode): void {
 export function startPending(node: BlockNode): void {
   node.pending = !node.readOnly && node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
 }
+
+/** Whether a holder is a backend, whoever has made it. */
+const isBackend = ({ kind }: Parent): boolean =>
+  kind === 'backend' || kind === 'job-backend' || kind === 'export';

@@ -2,6 +2,7 @@
 import type { Data, Value } from '../data.ts';
 import { inDictionaryOrder } from '../dictionary.ts';
 import { resolveBacking } from '../images.ts';
+import { type NbdConnection, nbdName } from '../nbd.ts';
 import type { BlockNode } from './node.ts';
 import { imageBelow } from './open.ts';
 
@@ -13,8 +14,16 @@ export function fileNameOf(node: BlockNode): string {
   const { filtered } = node;
   if (filtered && (node.implicit || TRANSPARENT.has(node.driver.name))) return fileNameOf(filtered.child);
   if (needsOptions(node)) return `json:${spaced(optionsOf(node))}`;
+  const remote = remoteBelow(node);
+  if (remote) return nbdName(remote);
   const path = imageBelow(node)?.path;
   return path ?? nullName(node);
+}
+
+function remoteBelow(node: BlockNode): NbdConnection | undefined {
+  let at = node;
+  for (let next = at.filtered ?? at.file; next; next = at.filtered ?? at.file) at = next.child;
+  return at.remote;
 }
 
 /** A node without a file: its size shows only if it was chosen. */
@@ -44,6 +53,7 @@ function optionsOf(node: BlockNode): Data {
   const { name, kind } = node.driver;
   if (name.startsWith('null-'))
     return { driver: name, ...(sizeOption !== undefined && { size: sizeOption }) };
+  if (node.remote) return nbdOptions(node.remote);
   if (kind === 'protocol') return { driver: name, filename: node.image?.path ?? '' };
   const storage = file ?? filtered;
   return {
@@ -52,6 +62,10 @@ function optionsOf(node: BlockNode): Data {
     ...(storage && { file: optionsOf(storage.child) }),
     ...(target && { target: optionsOf(target.child) }),
   };
+}
+
+function nbdOptions({ address, export: { name } }: NbdConnection): Data {
+  return { driver: 'nbd', server: { ...address }, ...(name !== '' && { export: name }) };
 }
 
 function throttleOptions({ throttle, driver, filtered }: BlockNode): Data {

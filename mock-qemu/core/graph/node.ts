@@ -1,6 +1,7 @@
 /** The block graph's vocabulary: nodes, the edges that hold them, and what a driver of nodes does. */
 import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
+import type { NbdConnection } from '../nbd.ts';
 import type { Rights } from '../rights.ts';
 import type { ThrottleGroup } from '../throttle.ts';
 import type { BlockBackend } from './backend.ts';
@@ -43,6 +44,10 @@ export type Parent =
   | { readonly kind: 'backend'; readonly backend: BlockBackend }
   /** A job that reads or writes through a backend of its own (a mirror's target). */
   | { readonly kind: 'job-backend'; readonly jobId: string }
+  /** What clients of a server reach it through. */
+  | { readonly kind: 'export'; readonly id: string }
+  /** Who changes a size, for that moment. */
+  | { readonly kind: 'resizer' }
   /** A job that must not lose the node. */
   | { readonly kind: 'job'; readonly jobId: string; readonly jobType: string };
 
@@ -116,6 +121,8 @@ export class BlockNode {
   hooks: RequestHooks | undefined;
   /** What makes requests to a blkdebug node fail. */
   debug: DebugRules | undefined;
+  /** What an nbd node is connected to. */
+  remote: NbdConnection | undefined;
   /** The limits of a throttle node. */
   throttle: ThrottleGroup | undefined;
   /** A format has the refcounts of its file in memory, and tables for its clusters; looked at only where errors are injected. */

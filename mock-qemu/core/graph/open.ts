@@ -4,6 +4,7 @@ import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
+import { addressText, type NbdAddress, NbdConnection, type NbdNetwork, parseNbdName } from '../nbd.ts';
 import type { ThrottleGroups } from '../throttle.ts';
 import { DebugRules, debugError } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
@@ -16,6 +17,7 @@ export interface OpenContext {
   readonly graph: BlockGraph;
   readonly images: ImageStore;
   readonly throttles: ThrottleGroups;
+  readonly network: NbdNetwork;
 }
 
 /** Whose node it is. */
@@ -52,6 +54,13 @@ export function openFile(images: ImageStore, path: string): ImageFile {
 
 const detectZeroesOf = (value: Value | undefined): 'off' | 'on' | 'unmap' =>
   value === 'on' || value === 'unmap' ? value : 'off';
+
+/** The options of what a file name names: a file of the host, or an export of another machine. */
+export function fileOptions(name: string): Data {
+  const nbd = parseNbdName(name);
+  if (!nbd) return { driver: 'file', filename: name };
+  return { driver: 'nbd', server: { ...nbd.address }, export: nbd.exportName };
+}
 
 /** The format that probing finds: qcow2 has a magic, everything else is raw. */
 export const probeFormat = (images: ImageStore, path: string): string => openFile(images, path).format;
@@ -127,12 +136,37 @@ function discardUnopened(graph: BlockGraph, node: BlockNode): void {
   graph.collect(node);
 }
 
+/** The server that options name. */
+function serverAddress({ server, path, host, port }: Data): NbdAddress {
+  if (isObject(server)) return serverAddress({ ...server, server: null });
+  if (path !== undefined) return { type: 'unix', path: String(path) };
+  return { type: 'inet', host: String(host), port: String(port ?? '10809') };
+}
+
+/** The export that options name; refuses if nobody is there or has such an export. */
+function connect({ network }: OpenContext, readOnly: boolean, options: Data): NbdConnection {
+  const address = serverAddress(options);
+  const called = addressText(address);
+  if (address.type === 'inet' && !/^\d+$/.test(address.port)) {
+    refuse(`address resolution failed for ${called}: Servname not supported for ai_socktype`);
+  }
+  const reason = strerror(address.type === 'unix' ? 'ENOENT' : 'ECONNREFUSED');
+  const found = network.find(address) ?? refuse(`Failed to connect to '${called}': ${reason}`);
+  const wanted = found.exports.get(String(options.export ?? '')) ?? refuse('Requested export not available');
+  if (!readOnly && !wanted.writable) refuse('request on denied for read-only export');
+  return new NbdConnection(address, wanted);
+}
+
 function openProtocol(context: OpenContext, node: BlockNode, options: Data): void {
   if (node.driver.name.startsWith('null-')) {
     const size = options.size;
     node.sizeOption = typeof size === 'number' ? size : undefined;
     node.fixedSizeBytes = node.sizeOption ?? 2 ** 30;
     node.readsZeroes = isOn(options['read-zeroes']);
+    return;
+  }
+  if (node.driver === DRIVERS.nbd) {
+    node.remote = connect(context, node.readOnly, options);
     return;
   }
   node.image = openFile(context.images, String(options.filename ?? ''));

@@ -95,6 +95,8 @@ function describeParent({ parent }: Edge): string {
     case 'job':
       return `${parent.jobType} job '${parent.jobId}'`;
     case 'job-backend':
+    case 'export':
+    case 'resizer':
       return 'an unnamed block device';
   }
 }

@@ -7,6 +7,7 @@ import type { BlockNode } from '../../core/graph/node.ts';
 import { imageBelow } from '../../core/graph/open.ts';
 import { fileSizeBytes, type ImageFile, resolveBacking, storedBytes } from '../../core/images.ts';
 import { CreateTask } from '../../core/jobs/create.ts';
+import { hasRemoteBelow } from '../../core/nbd.ts';
 import type { ThrottleGroup } from '../../core/throttle.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
 import { snapshotInfo } from './snapshots.ts';
@@ -41,7 +42,7 @@ function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
         'full-backing-filename': resolveBacking(image.path, backingName),
         'backing-filename': backingName,
       }),
-    ...(!below.driver.name.startsWith('null-') && { 'dirty-flag': false }),
+    ...(hasDirtyFlag(below) && { 'dirty-flag': false }),
   };
 }
 
@@ -221,6 +222,10 @@ const backendStats = (behaviour: Behaviour, backend: BlockBackend): JsonObject =
   device: backend.name,
   ...(backend.qdev !== undefined && { qdev: backend.qdev }),
 });
+
+/** What is not kept in a file says nothing about its state. */
+const hasDirtyFlag = (node: BlockNode): boolean =>
+  !node.driver.name.startsWith('null-') && !hasRemoteBelow(node);
 
 /** An image that is being formatted has a node already, whose details nobody can tell. */
 function dieIfFormatting({ vm, profile }: CommandContext): void {

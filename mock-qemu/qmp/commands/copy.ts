@@ -6,7 +6,7 @@ import { backingOf, belowOf, chainOf, skipFilters } from '../../core/graph/data.
 import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
-import { openNode, probeFormat } from '../../core/graph/open.ts';
+import { fileOptions, openNode, probeFormat } from '../../core/graph/open.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
 import type { Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import { MirrorTask } from '../../core/jobs/mirror.ts';
@@ -289,10 +289,9 @@ function openTargetFile(
     });
   }
   const name = text(args, 'node-name');
-  const file = { driver: 'file', filename: path };
   return openNode(vm, {
     driver,
-    file,
+    file: fileOptions(path),
     discard: 'unmap',
     // A mirror opens the chain below only when it ends; a backup of everything to come lies on its source.
     ...(driver === 'qcow2' && (isMirror || text(args, 'sync') === 'none') && { backing: null }),

@@ -8,6 +8,7 @@ import { copyCommands } from './copy.ts';
 import { earlyCopyCommands } from './early-copy.ts';
 import { earlyJobCommands } from './early-jobs.ts';
 import { earlyQueryCommands } from './early-query.ts';
+import { exportCommands } from './exports.ts';
 import { hmpCommands } from './hmp.ts';
 import { jobVerbCommands } from './job-verbs.ts';
 import { lifecycleCommands } from './lifecycle.ts';
@@ -36,6 +37,7 @@ const commands: CommandTable = {
   ...mediaCommands,
   ...throttleCommands,
   ...objectCommands,
+  ...exportCommands,
 };
 
 /** What takes the place of a handler where a switch is off. */

@@ -19,6 +19,7 @@ import { isRead } from '../../core/graph/permissions.ts';
 import type { ImageHeader } from '../../core/images.ts';
 import { CreateTask, checkMayEmpty, format } from '../../core/jobs/create.ts';
 import { rewriteBacking } from '../../core/jobs/stream.ts';
+import { ALL, RESIZE } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
 import { checkUsable } from './bitmaps.ts';
 import {
@@ -128,6 +129,8 @@ function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefin
   if (node.readOnly) refuse('Image is read-only');
   if (node.driver.supportsBacking && sizeBytes % 512 !== 0) refuse('The new size must be a multiple of 512');
   for (const bitmap of node.bitmaps) if (bitmap.persistent) checkUsable(bitmap);
+  // Somebody who wants no other size says so here.
+  vm.graph.letGo(vm.graph.hold({ kind: 'resizer' }, 'root', node, { needs: RESIZE, shares: ALL }));
   node.driver.truncate(node, sizeBytes);
   // The new size is in the file when the command returns, also of a guest that never flushes.
   node.image?.save();
