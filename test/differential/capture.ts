@@ -20,9 +20,11 @@ export const GOLDEN_FAMILIES = [
   'snapshots',
   'media',
   'throttle',
+export const GOLDEN_FAMILIES = [
   'exports',
   'bitmaps',
   'rights',
+  'errors',
 ] as const;
 /** One of {@link GOLDEN_FAMILIES}. */
 export type GoldenFamily = (typeof GOLDEN_FAMILIES)[number];

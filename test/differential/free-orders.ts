@@ -12,18 +12,11 @@ export interface FreeOrder {
 /** Puts a reply behind everything else, where one of the lines matches. */
 function replyLast(pattern: RegExp): FreeOrder['fix'] {
   return (lines) => {
-    if (!lines.some((line) => pattern.test(line) && /"len":0,/.test(line))) return lines;
+    if (!lines.some((line) => pattern.test(line))) return lines;
     const isReply = (line: string) => line.startsWith('{"return"');
     return [...lines.filter((line) => !isReply(line)), ...lines.filter(isReply)];
   };
 }
-
-/** Puts a reply behind everything else, where requests of a job fail beside it. */
-const errorsFirst: FreeOrder['fix'] = (lines) => {
-  if (!lines.some((line) => line.includes('"BLOCK_JOB_ERROR"'))) return lines;
-  const isReply = (line: string) => line.startsWith('{"return"');
-  return [...lines.filter((line) => !isReply(line)), ...lines.filter(isReply)];
-};
 
 const STATUS = /^\{"data":\{"id":"([^"]+)","status":"(\w+)"\}/;
 const LET_GO: Readonly<Record<string, string>> = { paused: 'running', standby: 'ready' };
@@ -55,12 +48,17 @@ export const FREE_ORDERS: readonly FreeOrder[] = [
   {
     name: 'empty-mirror-ready',
     why: 'a mirror with nothing to copy is ready before or after its reply, as its target answers the first look',
-    fix: replyLast(/"BLOCK_JOB_READY"/),
+    fix: replyLast(/"len":0,.*"BLOCK_JOB_READY"/),
   },
   {
     name: 'errors-and-reply',
     why: 'requests that a command sets off fail before or after its reply, as images and threads answer',
-    fix: errorsFirst,
+    fix: replyLast(/"BLOCK_JOB_ERROR"/),
+  },
+  {
+    name: 'unplug-and-reply',
+    why: 'a device that a reset lets go is freed by another thread, before or after the reply of the reset',
+    fix: replyLast(/"DEVICE_DELETED"/),
   },
 ];
 

@@ -77,11 +77,12 @@ export const ioCostNs = (vm: Vm, { op, bytes }: IoCommand): number =>
 export function performIo(vm: Vm, node: BlockNode, io: IoCommand): string {
   const { op, offset, bytes } = io;
   const error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
-  if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
+  // Of a flush nothing is printed, whether it succeeds or fails.
   if (op === 'flush') {
-    flushNode(node);
+    if (error === undefined) flushNode(node);
     return '';
   }
+  if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
   const end = offset + bytes;
   if (op === 'read') return readBack(vm, node, io);
   if (op === 'discard') discardFrom(node, offset, end);
@@ -89,12 +90,11 @@ export function performIo(vm: Vm, node: BlockNode, io: IoCommand): string {
   return io.quiet ? '' : report(vm, op === 'discard' ? 'discard' : 'wrote', io);
 }
 
-const VERBS: Readonly<Record<IoCommand['op'], string>> = {
+const VERBS: Readonly<Record<Exclude<IoCommand['op'], 'flush'>, string>> = {
   read: 'read',
   write: 'write',
   zero: 'write',
   discard: 'discard',
-  flush: 'flush',
 };
 
 /** The command as a request to a node: not the guest's own, so only the node's faults are met. */
