@@ -20,7 +20,6 @@ export const GOLDEN_FAMILIES = [
   'snapshots',
   'media',
   'throttle',
-export const GOLDEN_FAMILIES = [
   'exports',
   'bitmaps',
   'rights',
