@@ -120,11 +120,16 @@ export class Lab {
     );
   }
 
-  /** Puts a fault in force; needs the capability `faults`. */
+  /** Puts faults in force; needs the capability `faults`. */
   async addFaults(...faults: readonly WireMessage[]): Promise<void> {
+    await this.control({ control: 'add-faults', faults: [...faults] });
+  }
+
+  /** Asks the machine for what only a simulation can do; needs the capability `faults`. */
+  async control(request: WireMessage): Promise<void> {
     const { control } = this.world.session;
     expect(control, 'the target says that it takes faults, and its sessions have no control');
-    await control(this.domain.name, { control: 'add-faults', faults: [...faults] });
+    await control(this.domain.name, request);
   }
 
   /** The domain's XML, or that it is gone. */
@@ -203,6 +208,11 @@ function listen(connection: Connection): string[] {
   connection.domainEventRegister(EventId.LIFECYCLE, null, ({ event, detail }) =>
     tell(`life ${event} ${detail}`),
   );
+  connection.domainEventRegister(EventId.IO_ERROR, null, ({ sourcePath, deviceAlias, action }) =>
+    tell(`io ${sourcePath} ${deviceAlias} ${action}`),
+  );
+  connection.domainEventRegister(EventId.IO_ERROR_REASON, null, ({ reason }) => tell(`reason ${reason}`));
+  connection.domainEventRegister(EventId.REBOOT, null, () => tell('reboot'));
   connection.domainEventRegister(EventId.BLOCK_THRESHOLD, null, ({ device }) => tell(`threshold ${device}`));
   connection.domainEventRegister(EventId.DEVICE_ADDED, null, ({ deviceAlias }) =>
     tell(`added ${deviceAlias}`),

@@ -1,6 +1,7 @@
 /** Lets the QEMU driver run simulated QEMUs of one world as if they were processes of a host. */
 import type { Emulator, Host } from '../drivers/qemu/host.ts';
 import type { Data, Value } from '../mock-qemu/core/data.ts';
+import type { ImageStore } from '../mock-qemu/core/images.ts';
 import { DEFAULT_PROFILE } from '../mock-qemu/profiles/index.ts';
 import type { BootedQemu, World } from '../mock-qemu/shells/world.ts';
 import { ErrorCode, VirtError } from '../src/errors.ts';
@@ -34,6 +35,8 @@ export function createMockHost(
       stat: async (path) => world.store.stat(path),
       createEmpty: async (path) => world.store.createEmpty(path),
       remove: async (path) => world.store.remove(path),
+      writeText: async (path, text) => writeText(world.store, path, text),
+      readStart: async (path, bytes) => readStart(world.store, path, bytes),
     },
     async launch(emulatorName, argv, launched) {
       const isForImages = emulatorName === IMAGE_EMULATOR;
@@ -78,4 +81,20 @@ function emulatorOf(booted: BootedQemu, leave: (() => void) | undefined): MockEm
     },
     ...(leave && { leave }),
   };
+}
+
+/** Replaces a file's content, byte for byte. */
+function writeText(store: ImageStore, path: string, text: string): void {
+  const bytes = Buffer.from(text);
+  const file = store.create(path);
+  file.virtualSizeBytes = bytes.length;
+  for (const [at, byte] of bytes.entries()) file.extents.set(at, at + 1, byte);
+  file.save();
+}
+
+function readStart(store: ImageStore, path: string, bytes: number): Buffer {
+  const file = store.open(path);
+  const start = Buffer.alloc(Math.min(bytes, file.virtualSizeBytes));
+  for (const [at] of start.entries()) start[at] = Math.max(0, file.extents.at(at, at + 1).tag);
+  return start;
 }

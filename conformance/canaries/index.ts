@@ -15,6 +15,7 @@ import { textCanaries } from './qmp/texts.ts';
 import { verbCanaries } from './qmp/verbs.ts';
 import { refusalCanaries } from './refusals.ts';
 import { rowCanaries } from './rows.ts';
+import { savingCanaries } from './saving.ts';
 
 /** Every canary of the suite; each contract is named by at least one. */
 export const canaries: readonly Canary[] = [
@@ -26,6 +27,7 @@ export const canaries: readonly Canary[] = [
   ...effectCanaries,
   ...refusalCanaries,
   ...guardCanaries,
+  ...savingCanaries,
   ...verbCanaries,
   ...sequenceCanaries,
   ...textCanaries,

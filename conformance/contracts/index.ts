@@ -18,6 +18,7 @@ import { pullDropsBacking } from './api/pull-drops-backing.ts';
 import { pullKeepsData } from './api/pull-keeps-data.ts';
 import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
 import { refusalContracts, transientJob } from './api/refusals.ts';
+import { savingContracts } from './api/saving.ts';
 import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
 import { commandContracts } from './qmp/commands.ts';
@@ -52,6 +53,7 @@ export const contracts: readonly Contract[] = [
   ...aroundContracts,
   ...refusalContracts,
   ...guardContracts,
+  ...savingContracts,
   ...pivotCrashContracts,
   ...protocolContracts,
   ...verbContracts,

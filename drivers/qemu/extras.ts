@@ -75,9 +75,9 @@ function diskExtras(context: ExtrasContext): MachineExtras {
   };
 }
 
-function saving({ client, files }: ExtrasContext): MachineExtras {
+function saving({ client, dialect, files }: ExtrasContext): MachineExtras {
   const { writeText } = files;
-  if (writeText === undefined) return {};
+  if (writeText === undefined || dialect.extras === undefined) return {};
   return {
     async save(path, header) {
       await writeText(path, frameHeader(header)).catch((cause: unknown) => {

@@ -81,8 +81,7 @@ async function withTools(probed: Probed, emulator: string): Promise<Availability
   if (!probed.ok) return { ok: false, reason: `${emulator} cannot be used: ${probed.reason}` };
   const missing = await missingImageTools();
   const { capabilities } = probed;
-  if (missing.length === 0)
-    return { ...probed, capabilities: { ...capabilities, directories: true, restart: true } };
+  if (missing.length === 0) return { ...probed, capabilities: { ...capabilities, restart: true } };
   return { ok: false, reason: `${missing.join(' and ')} missing; install with: ${INSTALL}` };
 }
 

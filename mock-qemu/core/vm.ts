@@ -21,6 +21,7 @@ import type { JobHost } from './jobs/host.ts';
 import type { Job } from './jobs/job.ts';
 import { JobRegistry } from './jobs/registry.ts';
 import { hasRemoteBelow, isConnectionLost, NbdNetwork } from './nbd.ts';
+import { Migration } from './migration.ts';
 import type { Random } from './random.ts';
 import { passingOf, pointsOf, type Request } from './request.ts';
 import type { Rights } from './rights.ts';
@@ -36,7 +37,9 @@ export type RunState =
   | 'shutdown'
   | 'io-error'
   | 'guest-panicked'
-  | 'restore-vm';
+  | 'restore-vm'
+  | 'inmigrate'
+  | 'postmigrate';
 
 /** QAPI ShutdownCause, as far as it is simulated. */
 export type ShutdownReason =
@@ -119,6 +122,9 @@ export class Vm implements JobHost {
   readonly exports: Exports;
   /** The host dies with the process: what it was to write is lost with it. */
   powerLost = false;
+  readonly migration = new Migration();
+  /** Somebody has let the CPUs run before there was a state to run from. */
+  runsAfterMigration = false;
   /** What object-add and -object made, by id. */
   readonly objects = new Map<string, { readonly type: string; readonly options: Data }>();
   /** Guests that keep writing, by the disk. */

@@ -12,6 +12,10 @@ export type LaunchStep =
   | { readonly type: 'uuid'; readonly uuid: string }
   | { readonly type: 'chardev'; readonly label: string; readonly filename: string }
   | { readonly type: 'paused' }
+  /** The machine waits for a state that is still to be named. */
+  | { readonly type: 'incoming' }
+  /** The machine goes on from an internal snapshot. */
+  | { readonly type: 'loadvm'; readonly name: string }
   | { readonly type: 'machine'; readonly board: string }
   /** What becomes of the machine when its guest ends, restarts or panics. */
   | { readonly type: 'action'; readonly options: JsonObject };
@@ -120,6 +124,9 @@ const WITH_VALUE: Readonly<Record<string, Reader>> = {
   '-machine': machine,
   '-M': machine,
   '-action': (value) => ({ type: 'action', options: parseKeyValues(value) }),
+  '-loadvm': (name) => ({ type: 'loadvm', name }),
+  // Other sources than those that are named later are not simulated.
+  '-incoming': (value) => (value === 'defer' ? { type: 'incoming' } : undefined),
   '-uuid': (uuid) => ({ type: 'uuid', uuid }),
   '-qmp': monitor,
   '-qmp-pretty': monitor,

@@ -11,6 +11,7 @@ import { openNode } from '../core/graph/open.ts';
 import type { ImageStore } from '../core/images.ts';
 import type { NbdNetwork } from '../core/nbd.ts';
 import { Random } from '../core/random.ts';
+import { loadMachine } from '../core/snapshots.ts';
 import type { DeathSignal, Input, Output, SimulatedQemu } from '../core/surface.ts';
 import { Vm } from '../core/vm.ts';
 import type { Profile } from '../profiles/profile.ts';
@@ -46,7 +47,13 @@ const PROGRAM = 'qemu-system-x86_64';
 const COMMAND_NS = 100_000;
 const EPOCH_NS = BigInt(EPOCH_SECONDS) * 1_000_000_000n;
 
-const LAUNCH_TURNS: Partial<Record<LaunchStep['type'], number>> = { blockdev: 1, drive: 2, device: 3 };
+const LAUNCH_TURNS: Partial<Record<LaunchStep['type'], number>> = {
+  blockdev: 1,
+  drive: 2,
+  device: 3,
+  incoming: 4,
+  loadvm: 4,
+};
 
 const OK: CommandResult = { ok: true, value: {} };
 
@@ -231,8 +238,8 @@ export class MockQemu implements SimulatedQemu, CommandPort {
     }
     this.vm.runState = 'running';
     this.vm.guestClock.start();
-    // Objects come first, then nodes, drives and devices, wherever they stand.
-    for (const turn of [0, 1, 2, 3]) {
+    // Objects come first, then nodes, drives and devices, wherever they stand; then the state to go on from.
+    for (const turn of [0, 1, 2, 3, 4]) {
       for (const step of parsed.steps.filter(({ type }) => (LAUNCH_TURNS[type] ?? 0) === turn))
         this.#follow(step);
     }
@@ -257,6 +264,15 @@ export class MockQemu implements SimulatedQemu, CommandPort {
         this.vm.runState = 'prelaunch';
         this.vm.guestClock.stop();
         break;
+      case 'incoming':
+        this.vm.runsAfterMigration = this.vm.runState === 'running';
+        this.vm.runState = 'inmigrate';
+        this.vm.guestClock.stop();
+        this.vm.migration.incoming = 'deferred';
+        break;
+      case 'loadvm':
+        this.#load(step.name);
+        break;
       case 'action':
         Object.assign(this.vm.guestActions, step.options);
         break;
@@ -266,6 +282,18 @@ export class MockQemu implements SimulatedQemu, CommandPort {
       case 'device':
         this.#open(step.type, step.source, step.options);
         break;
+    }
+  }
+
+  /** The first thing that a machine does, once all of it is there. */
+  #load(name: string): void {
+    try {
+      loadMachine(this.vm, { name });
+    } catch (error) {
+      if (!(error instanceof CommandError)) throw error;
+      this.#print('stderr', `${PROGRAM}: ${error.message}\n`);
+      this.vm.closeImages();
+      this.#exit(1, null);
     }
   }
 

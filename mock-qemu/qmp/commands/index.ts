@@ -13,6 +13,7 @@ import { hmpCommands } from './hmp.ts';
 import { jobVerbCommands } from './job-verbs.ts';
 import { lifecycleCommands } from './lifecycle.ts';
 import { mediaCommands } from './media.ts';
+import { migrationCommands } from './migration.ts';
 import { nodeCommands } from './nodes.ts';
 import { objectCommands } from './objects.ts';
 import { reopenCommands } from './reopen.ts';
@@ -35,6 +36,7 @@ const commands: CommandTable = {
   ...hmpCommands,
   ...snapshotCommands,
   ...mediaCommands,
+  ...migrationCommands,
   ...throttleCommands,
   ...objectCommands,
   ...exportCommands,

@@ -4,19 +4,7 @@ import { addDevice, finishUnplug } from '../../core/devices.ts';
 import { refuse } from '../../core/errors.ts';
 import { flushNode, needsFlush } from '../../core/graph/data.ts';
 import { reset } from '../../core/guest/lifecycle.ts';
-import type { Profile } from '../../profiles/profile.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
-
-/** The values of the enum that a command's list of objects has as a member. */
-function enumOfReply({ introspection }: Profile, command: string, member: string): readonly string[] {
-  const entity = (name: string | undefined) => introspection.schema.find((each) => each.name === name);
-  const called = entity(command);
-  const list = called?.['meta-type'] === 'command' ? entity(called['ret-type']) : undefined;
-  const item = list?.['meta-type'] === 'array' ? entity(list['element-type']) : undefined;
-  const members = item?.['meta-type'] === 'object' ? item.members : [];
-  const found = entity(members.find(({ name }) => name === member)?.type);
-  return found?.['meta-type'] === 'enum' ? found.members.map(({ name }) => name) : [];
-}
 
 // Long enough for the reply to leave before the process does.
 const EXIT_NS = 1_000;
@@ -41,12 +29,6 @@ export const lifecycleCommands: CommandTable = {
   'query-target': () => ({ arch: 'x86_64' }),
   'query-kvm': () => ({ enabled: false, present: false }),
   'query-chardev': ({ chardevs }) => chardevs.map((each) => ({ 'frontend-open': true, ...each })),
-  'query-migrate-capabilities': ({ profile }) =>
-    enumOfReply(profile, 'query-migrate-capabilities', 'capability').map((capability) => ({
-      capability,
-      state: false,
-    })),
-  'migrate-set-capabilities': () => undefined,
   'query-cpus-fast': () => [
     {
       'thread-id': 1,
@@ -70,7 +52,8 @@ export const lifecycleCommands: CommandTable = {
     if (vm.runState === 'shutdown' || vm.runState === 'guest-panicked') {
       refuse('Resetting the Virtual Machine is required');
     }
-    vm.resume();
+    if (vm.runState === 'inmigrate') vm.runsAfterMigration = true;
+    else vm.resume();
     return undefined;
   },
   system_reset: ({ vm }) => {

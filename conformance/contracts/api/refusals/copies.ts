@@ -181,8 +181,8 @@ const destinations: readonly RefusalRow[] = [
   {
     id: 'copy-into-missing-directory',
     call: 'blockCopy',
-    needs: ['extras', 'directories'],
-    act: copyTo((lab) => destination(lab, 'no/where')),
+    needs: ['extras'],
+    act: copyTo(() => copyTargetXml('/nonexistent/copy', 'qcow2')),
     code: SYSTEM_ERROR,
     says: 'failed to create copy target: No such file or directory',
   },

@@ -1,0 +1,90 @@
+/** Backends that lose saved states, or news of the lives of their domains. */
+import { type Connection, type Domain, DomainCreateFlags, DomainSaveRestoreFlags } from '../../src/index.ts';
+import { type Canary, overlay, withDomains } from '../canary.ts';
+import { dropEvent } from '../stream-mutations.ts';
+
+const broken = (
+  id: string,
+  contract: string,
+  title: string,
+  replace: (inner: Domain) => Partial<Domain>,
+): Canary => ({
+  id,
+  contract: `api/${contract}`,
+  title,
+  api: (connection) => withDomains(connection, replace),
+});
+
+const restoring = (
+  id: string,
+  contract: string,
+  title: string,
+  restore: (connection: Connection) => Connection['restore'],
+): Canary => ({
+  id,
+  contract: `api/${contract}`,
+  title,
+  api: (connection) => overlay(connection, { restore: restore(connection) }),
+});
+
+const untold = (contract: string, event: string): Canary => ({
+  id: `${contract}-untold`,
+  contract: `api/${contract}`,
+  title: `QEMU does not tell ${event}`,
+  wire: () => dropEvent(event),
+});
+
+/** Canaries for saved states and for the events of a life. */
+export const savingCanaries: readonly Canary[] = [
+  broken('save-does-nothing', 'save-and-restore', 'A save says that it is done and does nothing', () => ({
+    save: async () => undefined,
+  })),
+  restoring(
+    'restore-stays-paused',
+    'save-and-restore',
+    'A restored domain stays paused',
+    (connection) => (path) => connection.restore(path, DomainSaveRestoreFlags.PAUSED),
+  ),
+  restoring(
+    'restore-always-runs',
+    'save-of-paused',
+    'A restored domain always runs',
+    (connection) => (path) => connection.restore(path, DomainSaveRestoreFlags.RUNNING),
+  ),
+  broken(
+    'managed-save-does-nothing',
+    'managed-save',
+    'A managed save says that it is done, and is not',
+    () => ({
+      managedSave: async () => undefined,
+    }),
+  ),
+  broken(
+    'managed-save-unguarded',
+    'managed-save',
+    'A domain is undefined with its managed save',
+    (domain) => ({
+      undefine: () => domain.undefine(0x1),
+    }),
+  ),
+  broken('force-boot-forgotten', 'managed-save-thrown-away', 'START_FORCE_BOOT is ignored', (domain) => ({
+    create: (flags = 0) => domain.create(flags & ~DomainCreateFlags.START_FORCE_BOOT),
+  })),
+  restoring(
+    'restore-of-nothing-accepted',
+    'restore-of-missing-file',
+    'A restore from nothing is accepted',
+    (connection) => () => connection.lookupByName('lab'),
+  ),
+  broken('crash-called-shutdown', 'hypervisor-dies', 'A killed hypervisor counts as shut down', (domain) => ({
+    async getState() {
+      const { state, reason } = await domain.getState();
+      return { state, reason: state === 5 ? 1 : reason };
+    },
+  })),
+  untold('io-error-pauses', 'BLOCK_IO_ERROR'),
+  untold('io-error-reported', 'BLOCK_IO_ERROR'),
+  untold('guest-shuts-down', 'SHUTDOWN'),
+  untold('reset-tells-reboot', 'RESET'),
+  untold('disk-goes-at-reset', 'DEVICE_DELETED'),
+];
