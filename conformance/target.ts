@@ -61,8 +61,6 @@ export interface TargetCapabilities {
   readonly faults?: boolean;
   /** Time passes as fast as the case can go, so that waiting for half a minute costs nothing. */
   readonly virtualTime?: boolean;
-  /** Domains can be saved and restored. */
-  readonly saves?: boolean;
   /** A pivot is a verb of the job, with all its steps; the earliest QEMUs reopen the disk instead. */
   readonly pivotVerb?: boolean;
   /** Management processes can die and leave their domains to the next one: see {@link Session.manage}. */

@@ -1,5 +1,5 @@
 /** Backends that lose saved states, or news of the lives of their domains. */
-import { type Connection, type Domain, DomainCreateFlags, DomainSaveRestoreFlags } from '../../src/index.ts';
+import { type Connection, type Domain, DomainSaveRestoreFlags } from '../../src/index.ts';
 import { type Canary, overlay, withDomains } from '../canary.ts';
 import { dropEvent } from '../stream-mutations.ts';
 
@@ -67,9 +67,6 @@ export const savingCanaries: readonly Canary[] = [
       undefine: () => domain.undefine(0x1),
     }),
   ),
-  broken('force-boot-forgotten', 'managed-save-thrown-away', 'START_FORCE_BOOT is ignored', (domain) => ({
-    create: (flags = 0) => domain.create(flags & ~DomainCreateFlags.START_FORCE_BOOT),
-  })),
   restoring(
     'restore-of-nothing-accepted',
     'restore-of-missing-file',
@@ -85,6 +82,5 @@ export const savingCanaries: readonly Canary[] = [
   untold('io-error-pauses', 'BLOCK_IO_ERROR'),
   untold('io-error-reported', 'BLOCK_IO_ERROR'),
   untold('guest-shuts-down', 'SHUTDOWN'),
-  untold('reset-tells-reboot', 'RESET'),
   untold('disk-goes-at-reset', 'DEVICE_DELETED'),
 ];

@@ -1,10 +1,5 @@
 /** Saved states, and what domains tell of their lives: lifecycle, I/O errors, devices that go. */
-import {
-  DeviceModifyFlags,
-  DomainCreateFlags,
-  DomainSaveRestoreFlags,
-  ErrorCode,
-} from '../../../src/index.ts';
+import { DeviceModifyFlags, DomainSaveRestoreFlags, ErrorCode } from '../../../src/index.ts';
 import { type Contract, example } from '../../contract.ts';
 import { expect, expectEqual } from '../../expect.ts';
 import { diskXml, Lab, type LabOptions } from '../../lab.ts';
@@ -98,26 +93,6 @@ const SAVES: readonly Life[] = [
     },
   },
   {
-    id: 'managed-save-thrown-away',
-    title: 'A forced start throws the managed save away, and so does its removal',
-    source: 'virDomainCreateWithFlags: VIR_DOMAIN_START_FORCE_BOOT; virDomainManagedSaveRemove',
-    needs: ['saves'],
-    options: { persistent: true },
-    async check(lab) {
-      const { domain } = lab;
-      await domain.managedSave();
-      const at = lab.seen.length;
-      await domain.create(DomainCreateFlags.START_FORCE_BOOT);
-      expectEqual(life(lab, at), ['life 4 0', 'life 2 0'], 'events of the forced start');
-      expectEqual(await domain.hasManagedSaveImage(), false, 'managed save after a forced start');
-      await domain.managedSave();
-      await domain.managedSaveRemove();
-      expectEqual(await domain.hasManagedSaveImage(), false, 'managed save after its removal');
-      await domain.create();
-      await expectState(lab, 1, 1, 'after a start without it');
-    },
-  },
-  {
     id: 'restore-of-missing-file',
     title: "A restore from a file that is not there is refused with the system's error",
     source: 'virDomainRestore; seen on libvirt 9.0',
@@ -203,19 +178,6 @@ const EVENTS: readonly Life[] = [
       await lab.until('the end', (line) => line === 'life 5 5');
       expectEqual(life(lab, at), ['life 5 5'], 'events');
       await expectState(lab, 5, 3, 'after the end');
-    },
-  },
-  {
-    id: 'reset-tells-reboot',
-    title: 'A reset tells REBOOT and leaves the domain running',
-    source: 'virDomainReset; VIR_DOMAIN_EVENT_ID_REBOOT',
-    needs: ['extras'],
-    async check(lab) {
-      const at = lab.seen.length;
-      await lab.domain.reset();
-      await lab.until('REBOOT', (line) => line === 'reboot');
-      expectEqual(life(lab, at), ['reboot'], 'events');
-      await expectState(lab, 1, 1, 'after the reset');
     },
   },
   {
