@@ -1,4 +1,5 @@
 /** Migration into a file and out of one: how machines are saved and restored. */
+import { refuse } from '../../core/errors.ts';
 import { migrate, migrateIncoming } from '../../core/migration.ts';
 import { enumOfReply } from './introspection.ts';
 import { type CommandTable, isObject, needText } from './table.ts';
@@ -6,6 +7,8 @@ import { type CommandTable, isObject, needText } from './table.ts';
 /** Commands about migration. */
 export const migrationCommands: CommandTable = {
   migrate: ({ vm }, args) => {
+    const { status } = vm.migration;
+    if (status === 'setup' || status === 'active') refuse("There's a migration process in progress");
     migrate(vm, needText(args, 'uri'));
     return undefined;
   },

@@ -7,10 +7,10 @@ import { simProcessTarget } from '../../../entry/targets/sim-process.ts';
 const DISK = { capacityBytes: 1 << 20, isDeclared: true, layers: [{ format: 'raw', writes: [] }] } as const;
 const LOST_REPLY = { at: 'monitor.reply', command: 'query-name', do: 'close' } as const;
 
-test('nothing is skipped on the simulated QEMU but what needs the directories of a real file system', async () => {
+test('nothing is skipped on the simulated QEMU but what only later ones know', async () => {
   const availability = await simTarget().available();
   const skipped = contracts.flatMap((contract) => skipReason(contract, availability) ?? []);
-  expect(new Set(skipped)).toEqual(new Set(['needs directories, which simulated QEMU 7.2.22 lacks']));
+  expect(new Set(skipped)).toEqual(new Set(['needs qmpJobChange, which simulated QEMU 7.2.22 lacks']));
   expect(skipped).toHaveLength(1);
 });
 
