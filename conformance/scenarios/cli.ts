@@ -1,7 +1,9 @@
 /** `mockvirt scenario`: lists the catalogue, shows an entry, runs it. */
 import { type CliParts, conformanceCli, ExitCode } from '../cli.ts';
+import type { Contract } from '../contract.ts';
 import { contracts } from '../contracts/index.ts';
 import { scenarios } from './index.ts';
+import type { Play } from './play.ts';
 import type { Scenario } from './scenario.ts';
 
 const HELP = `Usage: mockvirt scenario COMMAND
@@ -29,29 +31,46 @@ export async function scenarioCli(argv: readonly string[], options: CliParts): P
   if (!found)
     return usage(
       options,
-      name === undefined ? 'a name is missing' : `unknown scenario '${name}': see 'mockvirt scenario list'`,
+      name === undefined
+        ? 'a name is missing'
+        : `unknown scenario '${name}'; valid scenarios: ${scenarios.map((each) => each.name).join(', ')}`,
     );
   if (command === 'show') {
     stdout.write(describeScenario(found));
     return ExitCode.OK;
   }
-  const shown = contracts.filter(({ id }) => found.contracts.includes(id));
-  return conformanceCli(rest, { ...options, contracts: shown, canaries: [] });
+  return conformanceCli(rest, {
+    ...options,
+    contracts: contractsOf(found),
+    canaries: [],
+    command: `npx mockvirt scenario run ${found.name}`,
+  });
 }
 
 function usage({ stderr }: CliParts, what: string): ExitCode {
-  stderr.write(`mockvirt scenario: ${what}; valid commands: list, show NAME, run NAME\n`);
+  const valid = what.startsWith('unknown scenario') ? '' : '; valid commands: list, show NAME, run NAME';
+  stderr.write(`mockvirt scenario: ${what}${valid}\n`);
   return ExitCode.USAGE;
 }
 
+/** What is run of an entry: the contracts that show it, and its plays with the right applications. */
+export function contractsOf({ contracts: shown, plays }: Scenario): readonly Contract[] {
+  return [...contracts.filter(({ id }) => shown.includes(id)), ...plays.map(({ contract }) => contract)];
+}
+
+function describePlay({ title, stage, contract, wrong }: Play): string {
+  const found = wrong.map(({ does }) => `    Found out: one that ${does}.\n`).join('');
+  return `\n  ${contract.id}\n    ${title}.\n    Stage: ${JSON.stringify(stage)}\n${found}`;
+}
+
 /** An entry as text. */
-export function describeScenario({ name, happens, sees, source, contracts }: Scenario): string {
+export function describeScenario({ name, happens, sees, source, contracts, plays }: Scenario): string {
   return `${name}
 
   ${happens}
 
   A correct application sees: ${sees}
   Source: ${source}
-  Shown by: ${contracts.join(', ')}
-`;
+  Shown by: ${[...contracts, ...plays.map(({ contract }) => contract.id)].join(', ')}
+${plays.map(describePlay).join('')}`;
 }

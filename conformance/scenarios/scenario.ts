@@ -1,5 +1,7 @@
 /** A scenario: something that users of block jobs ran into, and the contracts that show how it must go. */
 
+import type { Play } from './play.ts';
+
 /** One entry of the catalogue. */
 export interface Scenario {
   /** `AREA/WHAT`, e.g. `mirror/zero-zero-start`. */
@@ -12,6 +14,8 @@ export interface Scenario {
   readonly source: string;
   /** The contracts that show it. */
   readonly contracts: readonly string[];
+  /** What an application has a part in. */
+  readonly plays: readonly Play[];
 }
 
 /** Makes an entry. */
@@ -22,5 +26,10 @@ export function scenario(
   source: string,
   ...contracts: readonly string[]
 ): Scenario {
-  return { name, happens, sees, source, contracts };
+  return { name, happens, sees, source, contracts, plays: [] };
+}
+
+/** An entry with plays of its own. */
+export function played(entry: Scenario, plays: readonly Play[]): Scenario {
+  return { ...entry, plays };
 }

@@ -28,8 +28,8 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
     hasEarlyWire: isEarly(profile),
     runs: 100,
     shrinks: 200,
-    // Virtual: an hour of it costs nothing, and nothing that works takes a minute.
-    caseDeadlineMs: 600_000,
+    // Virtual: an hour of it costs nothing, and some scenarios take one.
+    caseDeadlineMs: 2 * 3_600_000,
     async available() {
       const known = profiles.map(({ name }) => name);
       if (!known.includes(profile)) return { ok: false, reason: unknownProfile(profile, known) };

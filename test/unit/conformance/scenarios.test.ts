@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest';
 import { contracts, renderReport, runConformance } from '../../../conformance/index.ts';
-import { describeScenario, scenarioCli } from '../../../conformance/scenarios/cli.ts';
+import { contractsOf, describeScenario, scenarioCli } from '../../../conformance/scenarios/cli.ts';
 import { scenarios } from '../../../conformance/scenarios/index.ts';
 import { simTarget } from '../../../entry/targets/sim.ts';
 
@@ -28,11 +28,28 @@ test('the catalogue names existing contracts, and every scenario once', () => {
 
 describe.concurrent('a scenario holds on the simulated QEMU', { timeout: 60_000 }, () => {
   test.for(scenarios)('$name', async (each, { expect }) => {
-    const shown = contracts.filter(({ id }) => each.contracts.includes(id));
     const targets = [simTarget()];
-    const report = await runConformance({ targets, contracts: shown, canaries: [], seed: 7, runs: 3 });
+    const report = await runConformance({
+      targets,
+      contracts: contractsOf(each),
+      canaries: [],
+      seed: 7,
+      runs: 3,
+    });
     expect(report.summary.ok, renderReport(report)).toBe(true);
     expect(report.summary.skipped).toBe(0);
+  });
+});
+
+const wrong = scenarios.flatMap(({ plays }) => plays.flatMap((each) => each.wrong));
+
+describe.concurrent('an application is found out that', { timeout: 60_000 }, () => {
+  test.for(wrong)('$does ($contract.id)', async ({ contract }, { expect }) => {
+    const run = { targets: [simTarget()], contracts: [contract], canaries: [], seed: 7 };
+    const { contracts: lines } = await runConformance(run);
+    expect(lines.map(({ results }) => results.sim)).toMatchObject([
+      { status: 'fail', failure: { message: expect.stringMatching(/^(?:Deadline)?Violation/) } },
+    ]);
   });
 });
 
