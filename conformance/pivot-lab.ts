@@ -136,6 +136,20 @@ export class PivotLab {
     return told;
   }
 
+  /** Starts the domain again, on these images. */
+  startAgain(paths: readonly string[]): Promise<Domain> {
+    const disks = this.disks.map((disk, index) => ({ ...disk, source: paths[index] ?? disk.source }));
+    return this.#manager.connection.createXML(domainXml(this.name, disks));
+  }
+
+  /** The path of the image that the machine has open for a disk, by itself. */
+  async open(): Promise<string> {
+    const domain = await this.domain();
+    const blocks = await domain.qemuMonitorCommand('{"execute":"query-block"}');
+    const { source, destination } = this.disks[0] ?? { source: '', destination: '' };
+    return blocks.includes(`"${source}"`) ? source : destination;
+  }
+
   /** Lets what is on its way arrive. */
   settle(ms = SETTLE_MS): Promise<void> {
     return new Promise((resolve) => void this.world.timers.after(ms, resolve));
@@ -236,6 +250,30 @@ class WritingGuest {
     const mine = disks.find(({ qdev, device }) => String(qdev ?? device).includes(this.#alias));
     return Number(objectAt(mine ?? {}, 'stats')[counter] ?? 0);
   }
+}
+
+type Told = Awaited<ReturnType<PivotLab['pivot']>>;
+/** Longer than the guest is given to go on. */
+const LATE_NS = 10e9;
+
+/** QEMU dies when the last disk passes a point. */
+export async function dieAt(lab: PivotLab, at: string): Promise<Told> {
+  await lab.fail({ at, do: 'crash', after: lab.plan.disks - 1, times: 1 });
+  return lab.pivot();
+}
+
+/** QEMU has pivoted the last disk, and the guest has gone on for a while, before QEMU dies with the news unsent. */
+export async function dieUnheard(lab: PivotLab): Promise<Told> {
+  const [last] = lab.disks.slice(-1);
+  const first = await lab.pivot(lab.disks.slice(0, -1));
+  const news = ['JOB_STATUS_CHANGE', 'BLOCK_JOB_COMPLETED'];
+  await lab.fail(...news.map((event) => ({ at: 'monitor.event', event, do: 'delay', delayNs: LATE_NS })));
+  const pivot = lab.pivot(last ? [last] : []);
+  await lab.settle();
+  await lab.fail({ at: 'monitor.command', command: 'query-version', do: 'crash' });
+  const domain = await lab.domain();
+  await domain.qemuMonitorCommand('{"execute":"query-version"}').catch(() => {});
+  return [...first, ...(await pivot)];
 }
 
 /** What has to hold of each disk whose machine died; `told` is what the caller of its pivot was told. */

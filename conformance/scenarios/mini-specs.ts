@@ -1,6 +1,10 @@
 /** The scenarios with plays: what happens, and an application in the middle of it. */
+import { pivotCrashContracts } from '../contracts/api/pivot-crashes.ts';
 import { convergencePlays } from './plays/convergence.ts';
+import { crashPlays, disorderPlays, lostReplyPlays } from './plays/deaths.ts';
+import { endPlays } from './plays/ends.ts';
 import { baseFullPlays, targetFullPlays } from './plays/space.ts';
+import { timeoutPlays } from './plays/timeouts.ts';
 import { played, type Scenario, scenario } from './scenario.ts';
 
 /** The entries. */
@@ -37,5 +41,57 @@ export const miniSpecs: readonly Scenario[] = [
       'qmp/io-error/resume-without-cure',
     ),
     baseFullPlays,
+  ),
+  played(
+    scenario(
+      'pivot/crash-points',
+      'QEMU dies at each step of a pivot, while its guest writes and flushes.',
+      'What became of the job is told as completed, failed, or unknown with both images named; no flushed write is lost.',
+      'KubeVirt VEP 321; libvirt 400ac797, eaba79d22e',
+      ...pivotCrashContracts.map(({ id }) => id).filter((id) => id.startsWith('api/pivot-crash/')),
+    ),
+    crashPlays,
+  ),
+  played(
+    scenario(
+      'pivot/daemon-restart-reply-lost',
+      'The management process dies in a pivot and never hears what came of it; QEMU goes on.',
+      'The next one finds the truth: the image that QEMU has open, no job left, a guest that runs; a second pivot is refused.',
+      'libvirt 400ac797, eaba79d22e, febf84c',
+      'api/takeover/pivot',
+      'api/takeover/pivot-paused',
+      'api/takeover/one-at-a-time',
+    ),
+    lostReplyPlays,
+  ),
+  played(
+    scenario(
+      'events/missed-or-reordered',
+      'Events are lost in a disconnect, or come in another order.',
+      'After the disconnect one query gives the view that QEMU has, whatever was lost and in whatever order the rest came.',
+      'KubeVirt #194; virtnbdbackup #205; libvirt c412383796c, d3158852fa',
+      'api/takeover/pivot',
+    ),
+    disorderPlays,
+  ),
+  played(
+    scenario(
+      'vm/dies',
+      'The machine ends in the middle of a copy: killed, aborted, told to quit, switched off by its guest, panicking, or reset.',
+      'What is pending is answered within a second, the copy is never told to be completed, and nobody asks for ever.',
+      'tp-qemu #3145, #2739; virtnbdbackup #145; qmpbackup #29; libvirt #36',
+      'qmp/protocol/quit',
+    ),
+    endPlays,
+  ),
+  played(
+    scenario(
+      'job/wait-timeout-but-job-runs',
+      'A client gives up waiting for a pivot, which goes on and ends later.',
+      'Until then what must not be is refused, each with its own error; the path of the disk has to be read again.',
+      'CloudStack #14030, #6836, #13914',
+      'api/guards/ready-copy',
+    ),
+    timeoutPlays,
   ),
 ];

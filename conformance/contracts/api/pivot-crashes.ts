@@ -2,7 +2,7 @@
 import { BlockJobAbortFlags, ErrorCode } from '../../../src/index.ts';
 import { type Contract, example } from '../../contract.ts';
 import { expect, expectEqual, expectRefused } from '../../expect.ts';
-import { expectTruth, PivotLab, type PivotPlan } from '../../pivot-lab.ts';
+import { dieAt, dieUnheard, expectTruth, PivotLab, type PivotPlan } from '../../pivot-lab.ts';
 import type { World } from '../../world.ts';
 import { readDisk } from '../../xml.ts';
 
@@ -29,10 +29,6 @@ const OF_A_VERB: readonly string[] = ['accepted', 'drained', 'final-sync', 'befo
 /** At which of them several disks are worth the time. */
 const WITH_MORE_DISKS = ['before-graph-change', 'unheard'] as const;
 
-type Told = Awaited<ReturnType<PivotLab['pivot']>>;
-/** Longer than the guest is given to go on. */
-const LATE_NS = 10e9;
-
 interface Row extends PivotPlan {
   readonly point: (typeof CRASH_POINTS)[number];
 }
@@ -50,26 +46,6 @@ const ROWS: readonly Row[] = (['copy', 'active-commit'] as const).flatMap((kind)
     ),
   ]),
 );
-
-/** QEMU dies when the last disk passes a point. */
-async function dieAt(lab: PivotLab, at: string): Promise<Told> {
-  await lab.fail({ at, do: 'crash', after: lab.plan.disks - 1, times: 1 });
-  return lab.pivot();
-}
-
-/** QEMU has pivoted the last disk, and the guest has gone on for a while, before QEMU dies with the news unsent. */
-async function dieUnheard(lab: PivotLab): Promise<Told> {
-  const [last] = lab.disks.slice(-1);
-  const first = await lab.pivot(lab.disks.slice(0, -1));
-  const news = ['JOB_STATUS_CHANGE', 'BLOCK_JOB_COMPLETED'];
-  await lab.fail(...news.map((event) => ({ at: 'monitor.event', event, do: 'delay', delayNs: LATE_NS })));
-  const pivot = lab.pivot(last ? [last] : []);
-  await lab.settle();
-  await lab.fail({ at: 'monitor.command', command: 'query-version', do: 'crash' });
-  const domain = await lab.domain();
-  await domain.qemuMonitorCommand('{"execute":"query-version"}').catch(() => {});
-  return [...first, ...(await pivot)];
-}
 
 /** QEMU dies; then the management process is replaced, too. */
 async function checkCrash(world: World, { point, ...plan }: Row): Promise<void> {
