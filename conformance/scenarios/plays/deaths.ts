@@ -248,7 +248,7 @@ async function runDisorder(
   lab.manager.die();
 }
 
-const DISORDERS = 60;
+const DISORDERS = 50;
 const SEED = 14;
 
 /** The play of events/missed-or-reordered. */

@@ -145,7 +145,7 @@ export const endPlays: readonly Play[] = (Object.keys(ENDS) as End[]).flatMap((e
       stage: { ...STAGE, end, phase },
       right: watcher('gone'),
       wrong:
-        end === 'reset'
+        end === 'reset' || phase !== 'ready'
           ? []
           : [
               {
