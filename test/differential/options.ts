@@ -15,6 +15,8 @@ export interface Options {
   readonly report: string;
   /** Names of what scripts may have beyond the commands of every script. */
   readonly features: readonly string[];
+  /** Real machines at a time. */
+  readonly workers: number;
 }
 
 /** A command line that cannot be followed; the message is one line. */
@@ -23,7 +25,7 @@ export class UsageError extends Error {
 }
 
 const NEEDED = ['--qemu', '--profile', '--scripts', '--seed', '--report'] as const;
-const FLAGS = [...NEEDED, '--features'] as const;
+const FLAGS = [...NEEDED, '--features', '--workers'] as const;
 type Flag = (typeof FLAGS)[number];
 
 const isFlag = (word: string): word is Flag => (FLAGS as readonly string[]).includes(word);
@@ -90,5 +92,6 @@ export function parseOptions(argv: readonly string[]): Options {
     seed: wholeNumber('--seed', need('--seed'), 0),
     report: need('--report'),
     features: featuresOf(values.get('--features'), profile),
+    workers: wholeNumber('--workers', values.get('--workers') ?? '2', 1),
   };
 }

@@ -46,8 +46,6 @@ export interface Outcome {
   readonly ledger: readonly { readonly entry: LedgerEntry; readonly count: number }[];
 }
 
-// Real machines at a time: more would only wait for each other.
-const WORKERS = 2;
 const MAX_FINDINGS = 20;
 // A real one that does two things equally often does the other one in these with 31 chances of 32.
 const MORE_RUNS = 5;
@@ -78,7 +76,7 @@ class Run {
 
   async perform(): Promise<Outcome> {
     const startedMs = Date.now();
-    await Promise.all(Array.from({ length: WORKERS }, () => this.#work()));
+    await Promise.all(Array.from({ length: this.#options.workers }, () => this.#work()));
     const seconds = (Date.now() - startedMs) / 1000;
     const findings = await this.#shrinkAll();
     return {
@@ -159,7 +157,7 @@ class Run {
         place.close();
       }
     };
-    await Promise.all(Array.from({ length: WORKERS }, work));
+    await Promise.all(Array.from({ length: this.#options.workers }, work));
     return findings;
   }
 

@@ -211,7 +211,7 @@ function nodeStats(
         'discard-nb-ok': 0,
       },
     }),
-    'node-name': node.name,
+    'node-name': image.name,
   };
 }
 
