@@ -1,12 +1,12 @@
 /** blockdev-backup: copies a node as it was when the job started. */
 import type { Errno } from '../errno.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
-import { allocatedAbove, backingOf, copyRange, flushNode } from '../graph/data.ts';
+import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
-import { requestsOf } from './mirror-copy.ts';
+import { isZero, requestsOf } from './mirror-copy.ts';
 import type { ErrorPolicy } from './policy.ts';
 
 /** QAPI MirrorSyncMode, as a backup takes it. */
@@ -76,12 +76,13 @@ export class BackupTask implements JobTask {
       if (next === undefined || job.cancelled) break;
       const most = Math.min(next.end, next.start + this.#chunkBytes);
       const { end, kind } = this.#task(next.start, most);
-      const failed = yield* this.#copy(job, next.start, end, kind);
+      const isFree = this.#takesNoTime(job, next.start, end);
+      const failed = yield* this.#copy(job, { start: next.start, end, kind, isFree });
       if (failed === 'retry') continue;
       if (failed) return failed;
       job.offset = job.len - this.#left.coveredBytes;
       const delayNs = job.limit.delayNs(job.host.clock.now(), end - next.start);
-      if (this.#left.count > 0) yield { type: 'sleep', ns: delayNs };
+      if (this.#left.count > 0 && !(isFree && delayNs === 0)) yield { type: 'sleep', ns: delayNs };
     }
     if (!job.cancelled) job.host.reach('backup.copied');
     return undefined;
@@ -103,11 +104,19 @@ export class BackupTask implements JobTask {
 
   *#copy(
     job: Job,
-    start: number,
-    end: number,
-    kind: 'write' | 'zero',
+    stretch: {
+      readonly start: number;
+      readonly end: number;
+      readonly kind: 'write' | 'zero';
+      readonly isFree: boolean;
+    },
   ): Generator<Effect, undefined | 'retry' | JobFailure, Errno | undefined> {
     const { source, target, onSourceError, onTargetError } = this.options;
+    const { start, end, kind, isFree } = stretch;
+    if (isFree) {
+      this.#move(start, end);
+      return undefined;
+    }
     const at = { type: 'io', offset: start, bytes: end - start } as const;
     const reads = kind === 'write';
     const read = reads ? yield { ...at, at: 'backup.source-read', op: 'read', node: source } : undefined;
@@ -119,6 +128,13 @@ export class BackupTask implements JobTask {
     const operation = read === undefined ? 'write' : 'read';
     const policy = read === undefined ? onTargetError : onSourceError;
     return job.handleError(policy, operation, error) === 'report' ? { code: error } : 'retry';
+  }
+
+  /** Zeroes of a format that has its tables in memory by now are written without waiting for any file. */
+  #takesNoTime(job: Job, start: number, end: number): boolean {
+    const { source, target } = this.options;
+    const hasTables = (skipFilters(target).pending?.count ?? 0) > 0;
+    return hasTables && isZero(source, start, end) && !job.host.mayFail(source, target);
   }
 
   /** Copies what is left of a range. */
