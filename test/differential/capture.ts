@@ -17,6 +17,7 @@ const GOLDEN = new URL('../golden/', import.meta.url);
 /** Families of golden scripts; the first one's files have no prefix. */
 export const GOLDEN_FAMILIES = [
   'jobs',
+  'found',
   'snapshots',
   'media',
   'throttle',

@@ -18,6 +18,16 @@ function replyLast(pattern: RegExp): FreeOrder['fix'] {
   };
 }
 
+/** Puts the reply behind everything else, where a job was started and one of the lines matches. */
+function startReplyLast(pattern: RegExp): FreeOrder['fix'] {
+  return (lines) => {
+    const starts = lines.some((line) => line.includes('"status":"created"'));
+    if (!starts || !lines.some((line) => pattern.test(line))) return lines;
+    const isReply = (line: string) => line.startsWith('{"return"');
+    return [...lines.filter((line) => !isReply(line)), ...lines.filter(isReply)];
+  };
+}
+
 const STATUS = /^\{"data":\{"id":"([^"]+)","status":"(\w+)"\}/;
 const LET_GO: Readonly<Record<string, string>> = { paused: 'running', standby: 'ready' };
 
@@ -59,6 +69,11 @@ export const FREE_ORDERS: readonly FreeOrder[] = [
     name: 'unplug-and-reply',
     why: 'a device that a reset lets go is freed by another thread, before or after the reply of the reset',
     fix: replyLast(/"DEVICE_DELETED"/),
+  },
+  {
+    name: 'threshold-at-start',
+    why: 'the first writes of a new job race with the reply to its start, which shows where a write threshold is passed',
+    fix: startReplyLast(/"BLOCK_WRITE_THRESHOLD"/),
   },
 ];
 

@@ -80,6 +80,10 @@ export class CommitTask implements JobTask {
     return action === 'report' ? { code: error } : 'retry';
   }
 
+  keepsNodes(job: Job): boolean {
+    return job.failure === undefined;
+  }
+
   stage(): 'commit' {
     return 'commit';
   }
@@ -117,8 +121,9 @@ export class CommitTask implements JobTask {
   }
 
   clean(host: JobHost, job?: Job): void {
-    const { base, baseWasReadOnly } = this.options;
-    if (job) releaseNodes(job);
+    const { top, base, baseWasReadOnly } = this.options;
+    if (job && this.keepsNodes(job)) releaseBackends(job, top);
+    else if (job) releaseNodes(job);
     if (this.filter) host.graph.removeFilter(this.filter);
     if (baseWasReadOnly) host.graph.tryReopen(base, true);
   }

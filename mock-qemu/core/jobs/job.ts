@@ -36,6 +36,8 @@ export interface JobTask {
   finishNow?(): void;
   /** Under which name its end can be met by a fault; left out: by none. */
   stage?(): JobStage;
+  /** Whether it keeps its nodes until it is dismissed; left out: it gives them back when it has concluded. */
+  keepsNodes?(job: Job): boolean;
   /** Works out what has happened since somebody last looked, for a job that does not wake for every step. */
   refresh?(job: Job): void;
   /** Left out: the job cannot be completed by hand. */

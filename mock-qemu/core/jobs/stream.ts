@@ -95,6 +95,10 @@ export class StreamTask implements JobTask {
     return write;
   }
 
+  keepsNodes(): boolean {
+    return true;
+  }
+
   stage(): 'stream' {
     return 'stream';
   }

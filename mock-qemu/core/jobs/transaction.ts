@@ -84,8 +84,7 @@ export class JobTransaction {
       job.task.abort?.(job);
     }
     job.task.clean?.(job.host, job);
-    // A stream keeps its nodes until it is dismissed.
-    if (job.type !== 'stream' || job.autoDismiss) releaseNodes(job);
+    if (job.autoDismiss || !job.task.keepsNodes?.(job)) releaseNodes(job);
     const stage = job.task.stage?.();
     if (stage) job.host.reach(`${stage}.before-event`);
     if (job.cancelled) job.emitBlockEvent('BLOCK_JOB_CANCELLED');
