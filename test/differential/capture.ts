@@ -22,6 +22,7 @@ export const GOLDEN_FAMILIES = [
   'media',
   'throttle',
   'exports',
+  'rare',
   'bitmaps',
   'rights',
   'errors',

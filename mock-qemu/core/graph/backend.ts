@@ -15,9 +15,19 @@ export interface OperationCounter {
   totalNs: number;
 }
 
+/** How many requests took how long. */
+export interface LatencyHistogram {
+  /** Nanoseconds; ascending. */
+  readonly boundaries: readonly number[];
+  /** One more than there are boundaries. */
+  readonly bins: number[];
+}
+
 /** Counters of query-blockstats. */
 export interface IoCounters {
   readonly of: Readonly<Record<'read' | 'write' | 'flush' | 'discard', OperationCounter>>;
+  /** Only those that somebody has asked for. */
+  readonly histograms: Map<'read' | 'write' | 'flush' | 'discard' | 'zone-append', LatencyHistogram>;
 }
 
 const noOperations = (): OperationCounter => ({ bytes: 0, operations: 0, failed: 0, totalNs: 0 });
@@ -25,6 +35,7 @@ const noOperations = (): OperationCounter => ({ bytes: 0, operations: 0, failed:
 /** Counters at zero. */
 export const noCounters = (): IoCounters => ({
   of: { read: noOperations(), write: noOperations(), flush: noOperations(), discard: noOperations() },
+  histograms: new Map(),
 });
 
 /** A device's view of the graph. */

@@ -94,6 +94,11 @@ function account(counters: IoCounters, { op, bytes }: GuestRequest, ns: number, 
   }
   counter.operations++;
   counter.bytes += bytes;
+  const histogram = counters.histograms.get(op);
+  if (!histogram) return;
+  const above = histogram.boundaries.findIndex((boundary) => ns < boundary);
+  const bin = above < 0 ? histogram.boundaries.length : above;
+  histogram.bins[bin] = (histogram.bins[bin] ?? 0) + 1;
 }
 
 function fail(

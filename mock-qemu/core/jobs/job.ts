@@ -13,7 +13,7 @@ import { type JobStatus, type JobVerb, TRANSITIONS, VERBS } from './states.ts';
 import type { JobTransaction } from './transaction.ts';
 
 /** QAPI JobType, as far as jobs are simulated. */
-export type JobType = 'stream' | 'commit' | 'mirror' | 'backup' | 'create' | SnapshotJobType;
+export type JobType = 'stream' | 'commit' | 'mirror' | 'backup' | 'create' | 'amend' | SnapshotJobType;
 
 /** Jobs on internal snapshots. */
 export type SnapshotJobType = 'snapshot-save' | 'snapshot-load' | 'snapshot-delete';
@@ -63,6 +63,7 @@ const IS_BLOCK_JOB: Readonly<Record<JobType, boolean>> = {
   mirror: true,
   backup: true,
   create: false,
+  amend: false,
   'snapshot-save': false,
   'snapshot-load': false,
   'snapshot-delete': false,

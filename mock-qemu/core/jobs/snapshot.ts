@@ -6,17 +6,22 @@ import type { Job, JobTask } from './job.ts';
 /** One operation on internal snapshots. */
 export class SnapshotTask implements JobTask {
   readonly #work: () => void;
+  readonly #endsLater: boolean;
 
-  /** @param work refuses by a CommandError, which becomes the job's failure. */
-  constructor(work: () => void) {
+  /**
+   * @param work refuses by a CommandError, which becomes the job's failure.
+   * @param endsLater the command that starts it is answered before its end
+   */
+  constructor(work: () => void, endsLater = true) {
     this.#work = work;
+    this.#endsLater = endsLater;
   }
 
   *run(job: Job): JobRun {
     job.len = 1;
     const text = refusalOf(this.#work);
     job.offset = 1;
-    yield { type: 'settle' };
+    if (this.#endsLater) yield { type: 'settle' };
     return text === undefined ? undefined : { code: 'EINVAL', text };
   }
 }

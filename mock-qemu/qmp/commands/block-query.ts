@@ -10,6 +10,7 @@ import { CreateTask } from '../../core/jobs/create.ts';
 import { hasRemoteBelow } from '../../core/nbd.ts';
 import type { ThrottleGroup } from '../../core/throttle.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
+import { histogramInfo } from './rare.ts';
 import { snapshotInfo } from './snapshots.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
 import { throttleInfo } from './throttling.ts';
@@ -137,10 +138,11 @@ function blockInfo(context: CommandContext, backend: BlockBackend): JsonObject {
 
 function stats(
   { zoneStatistics }: Behaviour,
-  { of: { read, write, flush, discard } }: IoCounters,
+  { of: { read, write, flush, discard }, histograms }: IoCounters,
   writeHighestOffset: number,
 ): JsonObject {
   return {
+    ...histogramInfo(histograms),
     flush_total_time_ns: Math.round(flush.totalNs),
     wr_highest_offset: writeHighestOffset,
     wr_total_time_ns: Math.round(write.totalNs),

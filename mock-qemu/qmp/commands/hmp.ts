@@ -7,6 +7,7 @@ import { fileNameOf } from '../../core/graph/names.ts';
 import type { BlockNode, Edge } from '../../core/graph/node.ts';
 import { WRITE } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
+import { refuseHmp } from './hmp-names.ts';
 import { mediaHmp } from './media.ts';
 import { ioCostNs, parseIo, performIo, requestOf } from './qemu-io.ts';
 import { infoSnapshots, snapshotHmp } from './snapshots.ts';
@@ -159,7 +160,7 @@ function execute(context: CommandContext, args: JsonObject, finish: Finish): str
   const command = Object.hasOwn(COMMANDS, name) ? COMMANDS[name] : undefined;
   if (command) return command(context, rest);
   const info = name === 'info' ? INFO[rest[0] ?? ''] : undefined;
-  return info ? info(context) : `unknown command: '${name === 'info' ? rest.join(' ') : name}'\r\n`;
+  return info ? info(context) : refuseHmp(name, rest);
 }
 
 /** The human monitor. */

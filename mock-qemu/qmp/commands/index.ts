@@ -16,6 +16,7 @@ import { mediaCommands } from './media.ts';
 import { migrationCommands } from './migration.ts';
 import { nodeCommands } from './nodes.ts';
 import { objectCommands } from './objects.ts';
+import { rareCommands } from './rare.ts';
 import { reopenCommands } from './reopen.ts';
 import { snapshotCommands } from './snapshots.ts';
 import type { CommandTable, Handler } from './table.ts';
@@ -40,6 +41,7 @@ const commands: CommandTable = {
   ...throttleCommands,
   ...objectCommands,
   ...exportCommands,
+  ...rareCommands,
 };
 
 /** What takes the place of a handler where a switch is off. */

@@ -86,7 +86,6 @@ function device(vm: Vm, path: string): QomObject | undefined {
       type: fixed('string', isProxy && path !== found.path ? 'virtio-blk-device' : driver),
       ...inner,
       ...drive,
-      ...(found.id !== undefined && path === found.path && { id: fixed('string', found.id) }),
       realized: fixed('bool', true),
       hotplugged: fixed('bool', false),
     },
@@ -119,7 +118,9 @@ function lookup(vm: Vm, path: string): QomObject {
         ['unattached', 'container'],
       ]);
     case '/machine/peripheral':
-      return children(named.map(({ id, driver }) => [id ?? '', driver]));
+      return children(
+        named.map(({ id = '', driver }) => [id, driver] as const).sort(([a], [b]) => (a < b ? -1 : 1)),
+      );
     case '/machine/peripheral-anon': {
       const anonymous = vm.devices.filter(({ id }) => id === undefined);
       return children(anonymous.map(({ driver }, index) => [`device[${index}]`, driver]));
