@@ -1,9 +1,28 @@
 /** The catalogue of scenarios. */
 import { guardScenarios } from './guards.ts';
 import { miniSpecs } from './mini-specs.ts';
+import type { Play } from './play.ts';
+import {
+  earlyFailurePlays,
+  earlyReturnPlays,
+  lateSubscriberPlays,
+  leftoverPlays,
+  notReadyPlays,
+  zeroZeroPlays,
+} from './plays/appearances.ts';
 import { progressScenarios } from './progress.ts';
-import type { Scenario } from './scenario.ts';
+import { played, type Scenario } from './scenario.ts';
 import { tpQemuScenarios } from './tp-qemu.ts';
+
+/** Plays of scenarios that contracts show as well. */
+const PLAYS: { readonly [name: string]: readonly Play[] } = {
+  'mirror/zero-zero-start': zeroZeroPlays,
+  'mirror/cur-equals-end-not-ready': notReadyPlays,
+  'job/fails-before-first-poll': earlyFailurePlays,
+  'events/subscribed-after-start': lateSubscriberPlays,
+  'complete/returns-early': earlyReturnPlays,
+  'abort/leftover-nodes': leftoverPlays,
+};
 
 /** Every scenario, in the order of the catalogue. */
 export const scenarios: readonly Scenario[] = [
@@ -11,5 +30,5 @@ export const scenarios: readonly Scenario[] = [
   ...progressScenarios,
   ...guardScenarios,
   ...tpQemuScenarios,
-];
+].map((each) => played(each, PLAYS[each.name] ?? each.plays));
 export type { Scenario } from './scenario.ts';

@@ -26,7 +26,10 @@ export const FAULT_POINTS = {
     kind: 'step',
     says: 'The target of a mirror is there and open, the job is not: a crash leaves an orphan (C1).',
   },
-  'mirror.source-read': { kind: 'io', says: 'A mirror or an active commit reads its source.' },
+  'mirror.source-read': {
+    kind: 'io',
+    says: 'A mirror or an active commit reads its source, of which it first asks what it holds: until then len is 0.',
+  },
   'mirror.target-write': {
     kind: 'io',
     says: 'A mirror or an active commit writes its target (C2 before READY).',

@@ -111,7 +111,12 @@ export class MirrorTask implements JobTask {
     }
     this.#markInitial(sizeBytes);
     // Looking for what is allocated takes a moment.
-    if (this.options.sync !== 'none') yield { type: 'settle' };
+    if (this.options.sync !== 'none') {
+      yield { type: 'settle' };
+      const asked = { type: 'io', at: 'mirror.source-read', op: 'read', node: source } as const;
+      const delayNs = job.host.delayNs({ ...asked, offset: 0, bytes: 0 });
+      if (delayNs > 0) yield { type: 'sleep', ns: delayNs };
+    }
     for (;;) {
       yield { type: 'pause-point' };
       job.host.catchUp();

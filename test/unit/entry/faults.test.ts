@@ -7,11 +7,14 @@ import { simProcessTarget } from '../../../entry/targets/sim-process.ts';
 const DISK = { capacityBytes: 1 << 20, isDeclared: true, layers: [{ format: 'raw', writes: [] }] } as const;
 const LOST_REPLY = { at: 'monitor.reply', command: 'query-name', do: 'close' } as const;
 
-test('nothing is skipped on the simulated QEMU but what only later ones know', async () => {
+/** What a simulated QEMU 7.2 in memory cannot have: a real file system, and the verbs of later versions. */
+const OUT_OF_REACH = ['directories', 'qmpJobChange'];
+
+test('nothing is skipped on the simulated QEMU that it could run', async () => {
   const availability = await simTarget().available();
-  const skipped = contracts.flatMap((contract) => skipReason(contract, availability) ?? []);
-  expect(new Set(skipped)).toEqual(new Set(['needs qmpJobChange, which simulated QEMU 7.2.22 lacks']));
-  expect(skipped).toHaveLength(1);
+  const skipped = contracts.filter((contract) => skipReason(contract, availability) !== undefined);
+  expect(skipped.filter(({ needs }) => !needs.some((need) => OUT_OF_REACH.includes(need)))).toEqual([]);
+  expect(skipped.length).toBeLessThanOrEqual(OUT_OF_REACH.length);
 });
 
 const ways: Readonly<Record<string, Partial<OpenOptions>>> = {
