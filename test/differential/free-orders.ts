@@ -61,6 +61,11 @@ export const FREE_ORDERS: readonly FreeOrder[] = [
     fix: replyLast(/"len":0,.*"BLOCK_JOB_READY"/),
   },
   {
+    name: 'empty-backup',
+    why: 'a backup that finds nothing to copy sleeps for no time after each look; its end comes before or after the reply',
+    fix: replyLast(/"len":0,.*"type":"backup".*"BLOCK_JOB_COMPLETED"/),
+  },
+  {
     name: 'errors-and-reply',
     why: 'requests that a command sets off fail before or after its reply, as images and threads answer',
     fix: replyLast(/"BLOCK_JOB_ERROR"/),

@@ -74,20 +74,32 @@ export const ioCostNs = (vm: Vm, { op, bytes }: IoCommand): number =>
   vm.costNs({ op: op === 'discard' ? 'zero' : op, bytes });
 
 /** Does a command to a node; the answer is what qemu-io prints. */
-export function performIo(vm: Vm, node: BlockNode, io: IoCommand): string {
+export function performIo(vm: Vm, node: BlockNode, io: IoCommand, isBorrowed: boolean): string {
   const { op, offset, bytes } = io;
-  const error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
+  let error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
   // Of a flush nothing is printed, whether it succeeds or fails.
   if (op === 'flush') {
     if (error === undefined) flushNode(node);
     return '';
   }
-  if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
   const end = offset + bytes;
+  if (error === undefined && op === 'discard') discardFrom(node, offset, end);
+  else if (error === undefined && op !== 'read') {
+    writeTo(node, offset, end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
+    // Who borrows a node for one command has no write cache: what lies below is flushed before the write is done.
+    if (isBorrowed) error = vm.lateError({ at: 'node.flush', op: 'flush', node, offset: 0, bytes: 0 });
+    if (isBorrowed && error === undefined) flushBelow(node);
+  }
+  if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
   if (op === 'read') return readBack(vm, node, io);
-  if (op === 'discard') discardFrom(node, offset, end);
-  else writeTo(node, offset, end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
   return io.quiet ? '' : report(vm, op === 'discard' ? 'discard' : 'wrote', io);
+}
+
+/** Makes last what is below a node; the node itself notes that it was written to only afterwards. */
+function flushBelow(node: BlockNode): void {
+  const { flushedGeneration } = node;
+  flushNode(node);
+  node.flushedGeneration = flushedGeneration;
 }
 
 const VERBS: Readonly<Record<Exclude<IoCommand['op'], 'flush'>, string>> = {
