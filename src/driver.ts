@@ -44,6 +44,8 @@ export interface MachineSpec {
   readonly disks: readonly DiskSpec[];
   /** Leaves the CPUs stopped once the machine is up (virDomainCreate: START_PAUSED). */
   readonly startPaused?: boolean;
+  /** Goes on from an internal snapshot that {@link MachineExtras.saveSnapshot} took, of its disks and its memory. */
+  readonly loadSnapshot?: string;
   /** Goes on from a state that {@link Machine.save} wrote; the CPUs stay stopped unless they are resumed. */
   readonly restoreFrom?: string;
   /**
@@ -248,6 +250,10 @@ export interface MachineExtras {
   changeMedium?(disk: string, chain: readonly ImageRef[], force: boolean): Promise<void>;
   /** Asks the guest to power down; when it has, the machine is reset and runs on instead of ending. */
   reboot?(): Promise<void>;
+  /** Keeps what is on the disks and in memory inside the images, under a name (HMP: savevm); the guest is stopped. */
+  saveSnapshot?(name: string): Promise<void>;
+  /** Drops what {@link saveSnapshot} has kept; no error if there is nothing (HMP: delvm). */
+  deleteSnapshot?(name: string): Promise<void>;
   /** Resets the machine as its button would (QAPI: system_reset). */
   reset?(): Promise<void>;
   /**

@@ -14,7 +14,7 @@ import { publicType, RunningDomain, type RunningObserver, type StateAndReason } 
 const SHUTDOWN_GUEST = 1;
 const SHUTDOWN_HOST = 2;
 /** How a run can end: by itself, or because its state was saved or a snapshot halted it. */
-type EndReason = GoneReason | 'saved' | 'halted';
+type EndReason = GoneReason | 'saved' | 'halted' | 'reverted';
 /** By what ended the machine: STOPPED's detail (virDomainEventStoppedDetailType) and the reason of being shut off. */
 const ENDS: Readonly<Record<EndReason, { readonly detail: number; readonly reason: number }>> = {
   shutdown: { detail: 0, reason: 1 },
@@ -22,6 +22,7 @@ const ENDS: Readonly<Record<EndReason, { readonly detail: number; readonly reaso
   crashed: { detail: 5, reason: 3 },
   saved: { detail: 4, reason: 5 },
   halted: { detail: 6, reason: 7 },
+  reverted: { detail: 6, reason: 7 },
 };
 /** virDomainEventIOErrorAction. */
 const IO_ERROR_ACTION = { none: 0, pause: 1, report: 2 } as const;
@@ -60,6 +61,14 @@ export const START_MODES = {
     state: { state: DomainState.PAUSED, reason: 2 },
     announce: [announce(LifecycleEvent.STARTED, 2), announce(LifecycleEvent.SUSPENDED, 4)],
   },
+  reverted: {
+    state: { state: DomainState.RUNNING, reason: 4 },
+    announce: [announce(LifecycleEvent.STARTED, 3), announce(LifecycleEvent.RESUMED, 2)],
+  },
+  'reverted-paused': {
+    state: { state: DomainState.PAUSED, reason: 7 },
+    announce: [announce(LifecycleEvent.STARTED, 3), announce(LifecycleEvent.SUSPENDED, 5)],
+  },
 } as const satisfies Record<string, StartMode>;
 
 /** One of {@link START_MODES}. */
@@ -68,6 +77,7 @@ export type StartModeName = keyof typeof START_MODES;
 /**
  * Starts a domain: reads its chains, starts the machine, announces it.
  * @param restoreFrom a saved state that the machine goes on from; for the `restored` modes
+ * @param loadSnapshot an internal snapshot that it goes on from; for the `reverted` modes
  * @throws VirtError of the driver or of an image that cannot be read; the domain is shut off then
  */
 export async function startDomain(
@@ -75,6 +85,7 @@ export async function startDomain(
   definition: DomainDefinition,
   modeName: StartModeName = 'booted',
   restoreFrom?: string,
+  loadSnapshot?: string,
 ): Promise<void> {
   const { driver } = record.services;
   const mode: StartMode = START_MODES[modeName];
@@ -95,6 +106,7 @@ export async function startDomain(
       ...machineSpec(present, disks),
       ...(paused && { startPaused: true }),
       ...(restoreFrom !== undefined && { restoreFrom }),
+      ...(loadSnapshot !== undefined && { loadSnapshot }),
       ...(record.services.state && { launched }),
     });
   } catch (error) {
@@ -276,7 +288,8 @@ export function observe(record: DomainRecord): RunningObserver {
       tryJournal(record);
       if (reason === 'destroyed') emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_HOST);
       emitLifecycle(record, LifecycleEvent.STOPPED, ENDS[reason].detail);
-      if (!record.persistent) record.services.forget(record);
+      // What is reverted is about to run again.
+      if (!record.persistent && reason !== 'reverted') record.services.forget(record);
     },
     reset: () => events.emit(EventId.REBOOT, { domain }),
     diskRemoved: (disk) => events.emit(EventId.DEVICE_REMOVED, { domain, deviceAlias: disk.alias }),

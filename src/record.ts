@@ -53,7 +53,7 @@ export class DomainRecord {
   /** virDomainShutoffReason, for when it is shut off. */
   offReason = 0;
   /** Set while a call ends the run for a reason of its own. */
-  endingAs: 'saved' | 'halted' | undefined;
+  endingAs: 'saved' | 'halted' | 'reverted' | undefined;
   readonly snapshots = new SnapshotStore();
   /** The connection does not list it any more. */
   forgotten = false;

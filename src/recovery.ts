@@ -23,6 +23,7 @@ import {
   type DomainStatus,
   parseStatus,
   type RunStatus,
+  type SnapshotStatus,
 } from './state/status.ts';
 import type { StoredText } from './state/store.ts';
 
@@ -47,7 +48,8 @@ interface LeftRun {
 }
 
 /** A domain as it was left, with its XML understood. */
-export interface LeftDomain extends Pick<DomainStatus, 'name' | 'uuid' | 'offReason' | 'outcomes'> {
+export interface LeftDomain
+  extends Pick<DomainStatus, 'name' | 'uuid' | 'offReason' | 'outcomes' | 'snapshots'> {
   readonly persistent: DomainDefinition | undefined;
   readonly run: LeftRun | undefined;
   /** What it is made from; undefined: only outcomes are left of it. */
@@ -60,7 +62,7 @@ export interface LeftDomain extends Pick<DomainStatus, 'name' | 'uuid' | 'offRea
  */
 export function readStatus(stored: StoredText): LeftDomain {
   const status = parseStatus(stored);
-  const { name, uuid, offReason, outcomes } = status;
+  const { name, uuid, offReason, outcomes, snapshots } = status;
   try {
     const persistent = status.persistent === undefined ? undefined : domainFromXml(status.persistent);
     const run = status.run && readRun(status.run);
@@ -70,7 +72,7 @@ export function readStatus(stored: StoredText): LeftDomain {
         throw new VirtError(ErrorCode.XML_ERROR, `the definition is of another domain, '${read.name}'`);
       }
     }
-    return { name, uuid, offReason, outcomes, persistent, run, definition };
+    return { name, uuid, offReason, outcomes, snapshots, persistent, run, definition };
   } catch (error) {
     if (isVirtError(error)) throw brokenStatus(stored.place, error.message, error);
     throw error;
@@ -104,6 +106,7 @@ function readDisk({ xml, alias, chain, mirror, emptyIndex, next }: DiskStatus): 
 export async function recoverDomain(record: DomainRecord, left: LeftDomain): Promise<void> {
   record.persistent = left.persistent;
   record.offReason = left.offReason;
+  recoverSnapshots(record, left.snapshots ?? []);
   const { run } = left;
   if (!run) return;
   record.recovering = true;
@@ -111,6 +114,18 @@ export async function recoverDomain(record: DomainRecord, left: LeftDomain): Pro
   if (run.starting) await attached?.machine.destroy();
   if (attached && !run.starting) await takeOver(record, run, attached);
   else await buryRun(record, run);
+}
+
+/** A snapshot may come before the one that it came from: a redefinition can say so. */
+function recoverSnapshots({ snapshots }: DomainRecord, left: readonly SnapshotStatus[]): void {
+  for (const { parent: _, current, ...definition } of left) {
+    const entry = snapshots.put(definition, undefined);
+    if (current) snapshots.makeCurrent(entry);
+  }
+  for (const { name, parent } of left) {
+    const entry = snapshots.byName(name);
+    if (entry && parent) entry.parent = snapshots.byName(parent);
+  }
 }
 
 async function find(record: DomainRecord, run: LeftRun): Promise<AttachedMachine | undefined> {

@@ -3,7 +3,7 @@ import type { SnapshotDefinition } from './conf/snapshot.ts';
 
 /** One snapshot as it is kept. */
 export interface SnapshotEntry {
-  readonly definition: SnapshotDefinition;
+  definition: SnapshotDefinition;
   parent: SnapshotEntry | undefined;
 }
 
@@ -39,6 +39,26 @@ export class SnapshotStore {
     this.#entries.set(definition.name, entry);
     this.#current = entry;
     return entry;
+  }
+
+  /** Puts a snapshot where its XML says that it belongs; one of that name is replaced and keeps its children. */
+  put(definition: SnapshotDefinition, parent: SnapshotEntry | undefined): SnapshotEntry {
+    const known = this.#entries.get(definition.name);
+    const entry = known ?? { definition, parent };
+    entry.definition = definition;
+    entry.parent = parent;
+    this.#entries.set(definition.name, entry);
+    return entry;
+  }
+
+  /** Says which one the domain stands on. */
+  makeCurrent(entry: SnapshotEntry | undefined): void {
+    this.#current = entry;
+  }
+
+  /** Whether a snapshot is an ancestor of another, or that one itself. */
+  isAbove(upper: SnapshotEntry, lower: SnapshotEntry | undefined): boolean {
+    return lower !== undefined && (lower === upper || this.isAbove(upper, lower.parent));
   }
 
   /** Forgets a snapshot; its children become its parent's, and if it was current, so does that. */

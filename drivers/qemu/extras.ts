@@ -7,6 +7,7 @@ import type { Dialect, Geometry } from './dialects/dialect.ts';
 import { systemError } from './errors.ts';
 import type { HostFiles } from './host.ts';
 import { awaitMigration, saveUri } from './migration.ts';
+import { monitorCommand } from './monitor-command.ts';
 import type { QmpClient } from './qmp-client.ts';
 import { frameHeader } from './saved-state.ts';
 import type { StepRunner } from './steps.ts';
@@ -25,7 +26,12 @@ export interface ExtrasContext {
 
 /** Builds what can be had; the rest is left out. */
 export function createExtras(context: ExtrasContext): MachineExtras {
-  return { ...diskExtras(context), ...saving(context), reset: () => execute(context, 'system_reset') };
+  return {
+    ...diskExtras(context),
+    ...saving(context),
+    ...snapshots(context),
+    reset: () => execute(context, 'system_reset'),
+  };
 }
 
 async function execute({ client }: ExtrasContext, command: string): Promise<void> {
@@ -91,6 +97,20 @@ function saving({ client, dialect, files }: ExtrasContext): MachineExtras {
         throw new VirtError(ErrorCode.OPERATION_FAILED, `domain save job: ${detail}`, { cause: error });
       }
     },
+  };
+}
+
+/** The human monitor says nothing where all is well. */
+function snapshots({ client, dialect }: ExtrasContext): MachineExtras {
+  if (dialect.extras === undefined) return {};
+  const say = async (verb: string, name: string, failure: string) => {
+    const line = `${verb} "${name.replace(/["\\]/g, '\\$&')}"`;
+    const said = (await monitorCommand(client, line, true)).trim();
+    if (said !== '') throw new VirtError(ErrorCode.OPERATION_FAILED, `${failure}: ${said}`);
+  };
+  return {
+    saveSnapshot: (name) => say('savevm', name, 'Failed to take snapshot'),
+    deleteSnapshot: (name) => say('delvm', name, 'Failed to delete snapshot'),
   };
 }
 

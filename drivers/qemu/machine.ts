@@ -50,6 +50,8 @@ export class QemuMachine implements Machine {
   readonly changeMedium: Machine['changeMedium'];
   readonly reset: Machine['reset'];
   readonly save: Machine['save'];
+  readonly saveSnapshot: Machine['saveSnapshot'];
+  readonly deleteSnapshot: Machine['deleteSnapshot'];
   /** Settles when nothing of the machine is left. */
   readonly gone: Promise<void>;
   readonly #parts: MachineParts;
@@ -95,6 +97,8 @@ export class QemuMachine implements Machine {
     this.changeMedium = extras.changeMedium;
     this.reset = extras.reset;
     this.save = extras.save;
+    this.saveSnapshot = extras.saveSnapshot;
+    this.deleteSnapshot = extras.deleteSnapshot;
   }
 
   /**

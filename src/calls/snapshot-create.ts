@@ -1,21 +1,23 @@
 /** virDomainSnapshotCreateXML, disk-only. */
 import { imageRef, type LiveDisk } from '../blockjob/live.ts';
 import { type DiskDefinition, type DiskSource, overlaidDiskXml } from '../conf/disk.ts';
-import { withDiskElements } from '../conf/domain.ts';
+import { liveDefinition, withDiskElements } from '../conf/domain.ts';
 import {
   type SnapshotDisk,
   type SnapshotDiskRequest,
   type SnapshotLocation,
   type SnapshotRequest,
+  type SnapshotState,
   snapshotFromXml,
 } from '../conf/snapshot.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
-import { LifecycleEvent, SnapshotCreateFlags } from '../flags.ts';
+import { DomainState, LifecycleEvent, SnapshotCreateFlags } from '../flags.ts';
 import { guardDisk } from '../guards.ts';
 import { emitLifecycle } from '../lifecycle.ts';
 import type { DomainRecord } from '../record.ts';
 import type { RunningDomain } from '../running.ts';
 import { checkFlags, checkNonNull, noSupport } from './checks.ts';
+import { snapshotRedefine } from './snapshot-redefine.ts';
 
 const has = (flags: number, flag: keyof typeof SnapshotCreateFlags): boolean =>
   (flags & SnapshotCreateFlags[flag]) !== 0;
@@ -38,6 +40,9 @@ export async function snapshotCreate(record: DomainRecord, xml: string, flags: n
   checkNonNull(xml, 'xmlDesc', 'virDomainSnapshotCreateXML');
   checkCreateFlags(flags);
   record.requireKnown();
+  if (has(flags, 'REDEFINE')) {
+    return record.locked('DomainSnapshotCreateXML', async () => snapshotRedefine(record, xml, flags));
+  }
   if (has(flags, 'HALT') && !record.persistent) {
     throw new VirtError(ErrorCode.OPERATION_INVALID, 'cannot halt after transient domain snapshot');
   }
@@ -54,9 +59,6 @@ function checkCreateFlags(flags: number): void {
   }
   checkFlags(flags, SnapshotCreateFlags, 'qemuSnapshotCreateXML');
   if (has(flags, 'QUIESCE') && !has(flags, 'DISK_ONLY')) throw requires('DISK_ONLY', 'QUIESCE', false);
-  if (has(flags, 'REDEFINE')) {
-    throw new VirtError(ErrorCode.ARGUMENT_UNSUPPORTED, 'snapshots cannot be redefined here: take a new one');
-  }
 }
 
 function requires(needed: string, flag: string, inClient: boolean): VirtError {
@@ -79,24 +81,28 @@ async function create(record: DomainRecord, request: SnapshotRequest, flags: num
   const nowSeconds = Math.floor(record.services.driver.timers.now() / 1000);
   const name = request.name ?? String(nowSeconds);
   const { running } = record;
+  checkMemory(request, running !== undefined, has(flags, 'DISK_ONLY'));
   const disks = align(record, request, name, has(flags, 'DISK_ONLY'));
-  const before = record.toXml(!running);
+  const before = running && record.live ? liveDefinition(record.live, running.disks) : record.toXml(!running);
+  const state = stateOf(running, has(flags, 'DISK_ONLY'));
   if (!has(flags, 'NO_METADATA') && record.snapshots.byName(name)) {
     throw new VirtError(ErrorCode.OPERATION_FAILED, `domain moment ${name} already exists`, {
       domain: ErrorDomain.DOMAIN,
     });
   }
-  if (running) await takeLive(record, running, disks, flags);
+  if (running && !has(flags, 'DISK_ONLY')) await takeInternal(record, running, disks, name, flags);
+  else if (running) await takeLive(record, running, disks, flags);
   else await takeInactive(record, disks, flags);
   if (!has(flags, 'NO_METADATA')) {
     record.snapshots.add({
       name,
       description: request.description,
-      state: 'disk-snapshot',
+      state,
       creationTimeSeconds: nowSeconds,
       disks: disks.map(describeDisk),
       domainXml: before,
     });
+    record.journal();
   }
   if (running && has(flags, 'HALT')) {
     record.endingAs = 'halted';
@@ -104,6 +110,60 @@ async function create(record: DomainRecord, request: SnapshotRequest, flags: num
     await running.gone;
   }
   return name;
+}
+
+/** An internal snapshot of a domain that runs holds its memory, all others hold none (libvirt: virDomainSnapshotAlignDisks). */
+function checkMemory({ memory }: SnapshotRequest, runs: boolean, diskOnly: boolean): void {
+  if (memory !== undefined && memory !== 'no' && (diskOnly || !runs)) {
+    const detail = 'memory state cannot be saved with offline or disk-only snapshot';
+    throw snapshotError(ErrorCode.XML_ERROR, detail);
+  }
+  if (memory === 'external') {
+    throw new VirtError(
+      ErrorCode.OPERATION_UNSUPPORTED,
+      'memory is not kept in a file of its own here: leave <memory> out',
+    );
+  }
+  if (memory === 'no' && runs && !diskOnly) {
+    throw new VirtError(
+      ErrorCode.OPERATION_UNSUPPORTED,
+      'internal snapshot of a running VM must include the memory state',
+    );
+  }
+}
+
+function stateOf(running: RunningDomain | undefined, diskOnly: boolean): SnapshotState {
+  if (!running) return 'shutoff';
+  if (diskOnly) return 'disk-snapshot';
+  return running.state.state === DomainState.PAUSED ? 'paused' : 'running';
+}
+
+/** Keeps disks and memory inside the images, while the guest stands still. */
+async function takeInternal(
+  record: DomainRecord,
+  running: RunningDomain,
+  disks: readonly Aligned[],
+  name: string,
+  flags: number,
+): Promise<void> {
+  for (const { disk, active, location } of disks) {
+    if (location !== 'internal') continue;
+    const live = running.disks.find(({ target }) => target === disk.target);
+    if (live) guardDisk('snapshot-create', disk.target, running.jobs.onDisk(live));
+    if (active?.format !== 'qcow2') {
+      const what = `for disk ${disk.target} unsupported for storage type ${active?.format ?? 'none'}`;
+      throw unsupported(`internal snapshot ${what}`);
+    }
+  }
+  const { machine } = running;
+  if (!machine.saveSnapshot) throw noSupport('virDomainSnapshotCreateXML');
+  const ran = running.state.state === DomainState.RUNNING;
+  if (ran) await running.pause();
+  try {
+    await machine.saveSnapshot(name);
+  } finally {
+    if (ran && !has(flags, 'HALT') && record.running === running) await running.resume();
+  }
 }
 
 function describeDisk({ disk, location, overlay }: Aligned): SnapshotDisk {

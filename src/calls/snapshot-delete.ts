@@ -1,13 +1,16 @@
 /** virDomainSnapshotDelete and virDomainRevertToSnapshot. */
 import { planCommit } from '../blockjob/plan.ts';
 import { startJob } from '../blockjob/run.ts';
+import { domainFromXml } from '../conf/domain.ts';
+import { keepsMemory } from '../conf/snapshot.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
-import { SnapshotDeleteFlags, SnapshotListFlags, SnapshotRevertFlags } from '../flags.ts';
+import { LifecycleEvent, SnapshotDeleteFlags, SnapshotListFlags, SnapshotRevertFlags } from '../flags.ts';
+import { emitLifecycle, startDomain } from '../lifecycle.ts';
 import type { DomainRecord } from '../record.ts';
 import type { RunningDomain } from '../running.ts';
 import type { SnapshotEntry } from '../snapshots.ts';
 import { conclude } from './block-job.ts';
-import { checkFlags } from './checks.ts';
+import { checkFlags, noSupport } from './checks.ts';
 import { passes } from './list-filter.ts';
 
 function checkExclusive(flags: number, first: [string, number], second: [string, number]): void {
@@ -35,18 +38,62 @@ export async function snapshotRevert(record: DomainRecord, name: string, flags: 
   checkExclusive(flags, ['REVERT_RUNNING', RUNNING], ['REVERT_PAUSED', PAUSED]);
   checkFlags(flags, SnapshotRevertFlags, 'qemuSnapshotRevert');
   await record.locked('DomainRevertToSnapshot', async () => {
-    requireSnapshot(record, name);
+    const entry = requireSnapshot(record, name);
     record.guard('snapshot-revert');
-    if (!record.persistent && (flags & (RUNNING | PAUSED)) === 0) {
+    const { state } = entry.definition;
+    if (!record.persistent && !keepsMemory(state) && (flags & (RUNNING | PAUSED)) === 0) {
       throw new VirtError(
         ErrorCode.OPERATION_INVALID,
         'transient domain needs to request run or pause to revert to inactive snapshot',
       );
     }
-    // Every snapshot here is an external one, and libvirt 9.0 cannot go back to those.
-    throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, 'revert to external snapshot not supported yet');
+    if (isExternal(entry)) {
+      throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, 'revert to external snapshot not supported yet');
+    }
+    if (!keepsMemory(state)) {
+      throw new VirtError(
+        ErrorCode.OPERATION_UNSUPPORTED,
+        'internal snapshots of a domain that is shut off are not reverted to here',
+      );
+    }
+    const paused = (flags & PAUSED) !== 0 || (state === 'paused' && (flags & RUNNING) === 0);
+    await goBack(record, entry, paused);
   });
 }
+
+/** Whether a snapshot is made of images on top of others. */
+const isExternal = ({ definition }: SnapshotEntry): boolean =>
+  definition.disks.some(({ location }) => location === 'external');
+
+/** Ends the domain and starts it again from what the snapshot holds (libvirt: qemuSnapshotRevertActive). */
+async function goBack(record: DomainRecord, entry: SnapshotEntry, paused: boolean): Promise<void> {
+  const { running } = record;
+  if (running && !running.machine.saveSnapshot) throw noSupport('virDomainRevertToSnapshot');
+  const definition = domainFromXml(entry.definition.domainXml);
+  if (running) {
+    record.endingAs = 'reverted';
+    await running.machine.destroy();
+    await running.gone;
+  }
+  try {
+    const mode = paused ? 'reverted-paused' : 'reverted';
+    await startDomain(record, definition, mode, undefined, entry.definition.name);
+  } catch (error) {
+    record.offReason = SHUTOFF_FAILED;
+    if (record.persistent) record.journal();
+    else record.services.forget(record);
+    throw error;
+  }
+  record.snapshots.makeCurrent(entry);
+  if (record.persistent) record.persistent = definition;
+  record.journal();
+  if (record.persistent) emitLifecycle(record, LifecycleEvent.DEFINED, DEFINED_FROM_SNAPSHOT);
+}
+
+/** virDomainShutoffReason: it could not be started. */
+const SHUTOFF_FAILED = 6;
+/** virDomainEventDefinedDetailType. */
+const DEFINED_FROM_SNAPSHOT = 3;
 
 /** See {@link DomainSnapshot.delete}. */
 export async function snapshotDelete(record: DomainRecord, name: string, flags: number): Promise<void> {
@@ -61,6 +108,15 @@ export async function snapshotDelete(record: DomainRecord, name: string, flags: 
       const doomed = withChildren ? descendants(record, entry) : [];
       for (const child of doomed) record.snapshots.remove(child);
       if ((flags & CHILDREN_ONLY) === 0) record.snapshots.remove(entry);
+      record.journal();
+      return;
+    }
+    const targets = [
+      ...(withChildren ? descendants(record, entry) : []),
+      ...((flags & CHILDREN_ONLY) === 0 ? [entry] : []),
+    ];
+    if (targets.every((each) => !isExternal(each))) {
+      for (const each of targets) await dropInternal(record, each);
       return;
     }
     if (withChildren) {
@@ -71,7 +127,40 @@ export async function snapshotDelete(record: DomainRecord, name: string, flags: 
     }
     await mergeImages(record, entry);
     record.snapshots.remove(entry);
+    record.journal();
   });
+}
+
+/** Takes one internal snapshot out of the images of a domain that runs. */
+async function dropInternal(record: DomainRecord, entry: SnapshotEntry): Promise<void> {
+  record.guard('snapshot-delete-internal');
+  const { running } = record;
+  if (!running) {
+    throw new VirtError(
+      ErrorCode.OPERATION_UNSUPPORTED,
+      'internal snapshots of a domain that is shut off are not deleted here: start it first',
+    );
+  }
+  checkSameImages(running, entry);
+  if (!running.machine.deleteSnapshot) throw noSupport('virDomainSnapshotDelete');
+  await running.machine.deleteSnapshot(entry.definition.name);
+  record.snapshots.remove(entry);
+  record.journal();
+}
+
+/** The images that hold an internal snapshot have to be those in use (libvirt: qemuSnapshotDeleteValidate). */
+function checkSameImages(running: RunningDomain, { definition }: SnapshotEntry): void {
+  const then = domainFromXml(definition.domainXml).disks;
+  for (const { name, location } of definition.disks) {
+    const now = running.disks.find(({ target }) => target === name);
+    const path = then.find(({ target }) => target === name)?.source?.path;
+    if (location !== 'internal' || now?.chain[0]?.path === path) continue;
+    const what = `disk image '${name}' for internal snapshot '${definition.name}'`;
+    throw new VirtError(
+      ErrorCode.OPERATION_UNSUPPORTED,
+      `${what} is not the same as disk image currently used by VM`,
+    );
+  }
 }
 
 function descendants(record: DomainRecord, entry: SnapshotEntry): SnapshotEntry[] {
@@ -147,11 +236,11 @@ export function snapshotNames(record: DomainRecord, flags: number, driverFunctio
         [NO_METADATA]: false,
         [LEAVES]: leaf,
         [NO_LEAVES]: !leaf,
-        [DISK_ONLY]: true,
-        [ACTIVE]: false,
-        [INACTIVE]: false,
-        [EXTERNAL]: true,
-        [INTERNAL]: false,
+        [DISK_ONLY]: entry.definition.state === 'disk-snapshot',
+        [ACTIVE]: keepsMemory(entry.definition.state),
+        [INACTIVE]: entry.definition.state === 'shutoff',
+        [EXTERNAL]: isExternal(entry),
+        [INTERNAL]: !isExternal(entry),
       };
       const root = entry.parent === undefined;
       return ((flags & SnapshotListFlags.ROOTS) === 0 || root) && passes(flags, traits, GROUPS);

@@ -12,9 +12,10 @@ import {
   type XmlElement,
 } from './xml.ts';
 
-const LOCATIONS = ['no', 'internal', 'external', 'manual'] as const;
+/** virDomainSnapshotLocation. */
+export const SNAPSHOT_LOCATIONS = ['no', 'internal', 'external', 'manual'] as const;
 /** `<disk snapshot=>`. */
-export type SnapshotLocation = (typeof LOCATIONS)[number];
+export type SnapshotLocation = (typeof SNAPSHOT_LOCATIONS)[number];
 
 /** One `<disk>` as it is asked for. */
 export interface SnapshotDiskRequest {
@@ -34,7 +35,13 @@ export interface SnapshotRequest {
   readonly name: string | undefined;
   readonly description: string | undefined;
   readonly disks: readonly SnapshotDiskRequest[];
+  /** undefined: what fits. */
+  readonly memory: SnapshotMemory | undefined;
 }
+
+const MEMORIES = ['no', 'internal', 'external'] as const;
+/** `<memory snapshot=>`. */
+export type SnapshotMemory = (typeof MEMORIES)[number];
 
 /** One disk of a snapshot that was taken. */
 export interface SnapshotDisk {
@@ -45,11 +52,16 @@ export interface SnapshotDisk {
   readonly overlay?: { readonly type: 'file' | 'block'; readonly path: string; readonly format: string };
 }
 
+/** What the domain was when a snapshot was taken; `disk-snapshot`: it ran, and only its disks were kept. */
+export const SNAPSHOT_STATES = ['running', 'paused', 'shutoff', 'disk-snapshot'] as const;
+/** One of {@link SNAPSHOT_STATES}. */
+export type SnapshotState = (typeof SNAPSHOT_STATES)[number];
+
 /** A snapshot as it was taken. */
 export interface SnapshotDefinition {
   readonly name: string;
   readonly description: string | undefined;
-  readonly state: 'disk-snapshot';
+  readonly state: SnapshotState;
   /** Seconds, by the connection's clock. */
   readonly creationTimeSeconds: number;
   readonly disks: readonly SnapshotDisk[];
@@ -76,7 +88,28 @@ export function snapshotFromXml(text: string): SnapshotRequest {
           .filter(({ name }) => name === 'disk')
           .map(diskRequest)
       : [],
+    memory: memoryOf(childOf(root, 'memory')),
   };
+}
+
+function memoryOf(memory: XmlElement | undefined): SnapshotMemory | undefined {
+  const { snapshot, file } = memory?.attributes ?? {};
+  if (snapshot === undefined) return file === undefined ? undefined : 'external';
+  const known = MEMORIES.find((each) => each === snapshot);
+  if (known === undefined) {
+    throw new VirtError(
+      ErrorCode.XML_ERROR,
+      `Invalid value for attribute 'snapshot' in element 'memory': '${snapshot}'.`,
+      { domain: ErrorDomain.XML },
+    );
+  }
+  if (known === 'external' && file === undefined) {
+    throw snapshotError(ErrorCode.XML_ERROR, 'external memory snapshots require a filename');
+  }
+  if (known === 'external' && !file?.startsWith('/')) {
+    throw snapshotError(ErrorCode.XML_ERROR, `memory snapshot file path (${file}) must be absolute`);
+  }
+  return known;
 }
 
 function diskRequest(disk: XmlElement): SnapshotDiskRequest {
@@ -84,7 +117,7 @@ function diskRequest(disk: XmlElement): SnapshotDiskRequest {
   if (name === undefined) {
     throw snapshotError(ErrorCode.INTERNAL_ERROR, 'missing name from disk snapshot element');
   }
-  const location = LOCATIONS.find((known) => known === snapshot);
+  const location = SNAPSHOT_LOCATIONS.find((known) => known === snapshot);
   if (snapshot !== undefined && location === undefined) {
     throw new VirtError(
       ErrorCode.XML_ERROR,
@@ -104,6 +137,7 @@ function diskRequest(disk: XmlElement): SnapshotDiskRequest {
 
 /** Writes a snapshot as virDomainSnapshotGetXMLDesc does. */
 export function snapshotToXml(snapshot: SnapshotDefinition, parent: string | undefined): string {
+  const memory = keepsMemory(snapshot.state) ? 'internal' : 'no';
   const { name, description, state, creationTimeSeconds, disks, domainXml } = snapshot;
   return formatXml(
     element(
@@ -114,7 +148,7 @@ export function snapshotToXml(snapshot: SnapshotDefinition, parent: string | und
       element('state', {}, state),
       parent === undefined ? undefined : element('parent', {}, element('name', {}, parent)),
       element('creationTime', {}, String(creationTimeSeconds)),
-      element('memory', { snapshot: 'no' }),
+      element('memory', { snapshot: memory }),
       element('disks', {}, ...disks.map(diskToXml)),
       parseXml(domainXml, 'domain_definition'),
     ),
@@ -129,4 +163,63 @@ function diskToXml({ name, location, overlay }: SnapshotDisk): XmlElement {
     element('driver', { type: overlay.format }),
     element('source', { [overlay.type === 'file' ? 'file' : 'dev']: overlay.path }),
   );
+}
+
+/** Whether a snapshot of this state holds what was in memory. */
+export const keepsMemory = (state: SnapshotState): boolean => state === 'running' || state === 'paused';
+
+/** A snapshot as its own XML tells it (VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE). */
+export interface ToldSnapshot {
+  readonly definition: SnapshotDefinition;
+  readonly parent: string | undefined;
+}
+
+/**
+ * Reads what {@link snapshotToXml} has written.
+ * @throws VirtError as {@link snapshotFromXml}, and for what only the XML of a snapshot that exists has
+ */
+export function toldSnapshotFromXml(text: string): ToldSnapshot {
+  const root = parseXml(text, 'domain_snapshot', ErrorDomain.DOMAIN_SNAPSHOT);
+  const { name, description, disks } = snapshotFromXml(text);
+  if (name === undefined) {
+    throw snapshotError(ErrorCode.XML_ERROR, 'a redefined snapshot must have a name');
+  }
+  const created = textOf(childOf(root, 'creationTime'));
+  if (!/^\d{1,15}$/.test(created)) {
+    throw snapshotError(ErrorCode.INTERNAL_ERROR, 'missing creationTime from existing snapshot');
+  }
+  const state = stateOf(textOf(childOf(root, 'state')));
+  const memory = childOf(root, 'memory')?.attributes.snapshot;
+  if (memory !== undefined && memory !== 'no' && !keepsMemory(state)) {
+    const detail = 'memory state cannot be saved with offline or disk-only snapshot';
+    throw snapshotError(ErrorCode.XML_ERROR, detail);
+  }
+  const domain = childOf(root, 'domain');
+  if (!domain) throw snapshotError(ErrorCode.INTERNAL_ERROR, 'missing domain in snapshot');
+  const parent = textOf(childOf(childOf(root, 'parent'), 'name')) || undefined;
+  const creationTimeSeconds = Number(created);
+  const domainXml = formatXml(domain);
+  const kept = disks.map(toldDisk);
+  return {
+    definition: { name, description, state, creationTimeSeconds, disks: kept, domainXml },
+    parent,
+  };
+}
+
+function stateOf(text: string): SnapshotState {
+  if (text === '') throw snapshotError(ErrorCode.INTERNAL_ERROR, 'missing state from existing snapshot');
+  const state = SNAPSHOT_STATES.find((known) => known === text);
+  if (state) return state;
+  const detail = `Invalid state '${text}' in domain snapshot XML`;
+  throw snapshotError(ErrorCode.CONFIG_UNSUPPORTED, detail);
+}
+
+function toldDisk({
+  name,
+  location = 'no',
+  type,
+  path,
+  format = 'qcow2',
+}: SnapshotDiskRequest): SnapshotDisk {
+  return path === undefined ? { name, location } : { name, location, overlay: { type, path, format } };
 }

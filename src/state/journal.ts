@@ -6,7 +6,13 @@ import { formatXml } from '../conf/xml.ts';
 import { DomainState } from '../flags.ts';
 import type { DomainRecord } from '../record.ts';
 import type { StateAndReason } from '../running.ts';
-import { type DiskStatus, formatStatus, type JobStatus, type RunStatus } from './status.ts';
+import {
+  type DiskStatus,
+  formatStatus,
+  type JobStatus,
+  type RunStatus,
+  type SnapshotStatus,
+} from './status.ts';
 
 /** A machine that has been launched and whose start has not succeeded yet. */
 export interface Launching {
@@ -28,7 +34,18 @@ export function writeJournal(record: DomainRecord): void {
   }
   const { name, uuid, persistent, offReason } = record;
   const kept = persistent && domainToXml(persistent);
-  state.write(uuid, formatStatus({ name, uuid, persistent: kept, offReason, run: runOf(record), outcomes }));
+  state.write(
+    uuid,
+    formatStatus({
+      name,
+      uuid,
+      persistent: kept,
+      offReason,
+      run: runOf(record),
+      outcomes,
+      snapshots: snapshotsOf(record),
+    }),
+  );
 }
 
 function runOf({ running, live, launching }: DomainRecord): RunStatus | undefined {
@@ -94,4 +111,13 @@ function jobStatus({
     top: request.kind === 'commit' ? request.top.index : undefined,
     verdict,
   };
+}
+
+function snapshotsOf({ snapshots }: DomainRecord): readonly SnapshotStatus[] | undefined {
+  if (snapshots.size === 0) return undefined;
+  return snapshots.all().map((entry) => ({
+    ...entry.definition,
+    parent: entry.parent?.definition.name,
+    current: entry === snapshots.current,
+  }));
 }

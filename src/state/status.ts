@@ -4,6 +4,12 @@
  */
 import type { JobState } from '../blockjob/states.ts';
 import type { ImageDescription, MirrorDescription } from '../conf/disk.ts';
+import {
+  SNAPSHOT_LOCATIONS,
+  SNAPSHOT_STATES,
+  type SnapshotDefinition,
+  type SnapshotDisk,
+} from '../conf/snapshot.ts';
 import type { JobRequest } from '../driver.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
 import { DomainState } from '../flags.ts';
@@ -74,6 +80,13 @@ export interface RunStatus {
   readonly pausedFor: { readonly job: string; readonly resumes: boolean } | undefined;
 }
 
+/** A snapshot of a domain. */
+export interface SnapshotStatus extends SnapshotDefinition {
+  /** The name of the one that it came from. */
+  readonly parent: string | undefined;
+  readonly current: boolean;
+}
+
 /** One domain. */
 export interface DomainStatus {
   readonly format: typeof FORMAT;
@@ -85,6 +98,8 @@ export interface DomainStatus {
   readonly offReason: number;
   readonly run: RunStatus | undefined;
   readonly outcomes: readonly OutcomeStatus[];
+  /** In the order in which they were taken; undefined: none. */
+  readonly snapshots: readonly SnapshotStatus[] | undefined;
 }
 
 const FORMAT = 'mockvirt-domain-status';
@@ -157,6 +172,25 @@ const run = shapeOf<RunStatus>({
   pausedFor: optional(shapeOf<NonNullable<RunStatus['pausedFor']>>({ job: text, resumes: flag })),
 });
 
+const snapshotDisk = shapeOf<SnapshotDisk>({
+  name: text,
+  location: oneOf(...SNAPSHOT_LOCATIONS),
+  overlay: optional(
+    shapeOf<NonNullable<SnapshotDisk['overlay']>>({ type: oneOf('file', 'block'), path: text, format: text }),
+  ),
+});
+
+const snapshot = shapeOf<SnapshotStatus>({
+  name: text,
+  description: optional(text),
+  state: oneOf(...SNAPSHOT_STATES),
+  creationTimeSeconds: count,
+  disks: listOf(snapshotDisk),
+  domainXml: text,
+  parent: optional(text),
+  current: flag,
+});
+
 const domain = shapeOf<DomainStatus>({
   format: oneOf(FORMAT),
   version: oneOf(VERSION),
@@ -166,6 +200,7 @@ const domain = shapeOf<DomainStatus>({
   offReason: count,
   run: optional(run),
   outcomes: listOf(outcome),
+  snapshots: optional(listOf(snapshot)),
 });
 
 /** Writes a document. */

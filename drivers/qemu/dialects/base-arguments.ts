@@ -25,6 +25,7 @@ export function modernArguments(spec: MachineSpec): readonly string[] {
     '-no-shutdown',
     ...['-boot', 'strict=on'],
     ...(spec.restoreFrom === undefined ? [] : ['-incoming', 'defer']),
+    ...(spec.loadSnapshot === undefined ? [] : ['-loadvm', spec.loadSnapshot]),
   ];
 }
 

@@ -150,6 +150,12 @@ export class FakeMachine implements Machine {
     await this.#call<void>('save', { path, header }, undefined);
     this.saved.set(path, header);
   }
+  saveSnapshot(name: string) {
+    return this.#call<void>('saveSnapshot', name, undefined);
+  }
+  deleteSnapshot(name: string) {
+    return this.#call<void>('deleteSnapshot', name, undefined);
+  }
   powerdown() {
     return this.#call<void>('powerdown', undefined, undefined);
   }

@@ -49,6 +49,7 @@ const status = {
     ],
     pausedFor: { job: 'copy-vda-libvirt-1-format', resumes: true },
   },
+  snapshots: undefined,
   outcomes: [{ disk: 'vda', kind: 'copy', outcome: 'unknown', source: '/a', destination: '/b' }],
 } as const;
 
