@@ -33,7 +33,8 @@ const ELSEWHERE: readonly (readonly [names: RegExp, reason: string])[] = [
     /^flag listAllSnapshots (METADATA|DISK_ONLY|EXTERNAL|TOPOLOGICAL)/,
     'all snapshots that can be taken are so',
   ],
-  [/^flag revertToSnapshot/, 'every revert is refused'],
+  [/^flag revertToSnapshot (RUNNING|PAUSED)/, '`test/unit/src/lifecycle/internal-snapshots.test.ts`'],
+  [/^flag revertToSnapshot (FORCE|RESET_NVRAM)/, 'no effect here'],
   [
     /^flag (create START_VALIDATE|destroy GRACEFUL|getXMLDesc (SECURE|UPDATE_CPU|MIGRATABLE))/,
     'no effect here',

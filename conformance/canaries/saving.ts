@@ -1,5 +1,11 @@
 /** Backends that lose saved states, or news of the lives of their domains. */
-import { type Connection, type Domain, DomainSaveRestoreFlags } from '../../src/index.ts';
+import {
+  type Connection,
+  type Domain,
+  DomainSaveRestoreFlags,
+  SnapshotCreateFlags,
+  SnapshotDeleteFlags,
+} from '../../src/index.ts';
 import { type Canary, overlay, withDomains } from '../canary.ts';
 import { dropEvent } from '../stream-mutations.ts';
 
@@ -78,6 +84,22 @@ export const savingCanaries: readonly Canary[] = [
       const { state, reason } = await domain.getState();
       return { state, reason: state === 5 ? 1 : reason };
     },
+  })),
+  broken('snapshot-without-stop', 'internal-snapshot', 'A snapshot keeps the disks alone', (domain) => ({
+    snapshotCreateXML: (xml, flags = 0) =>
+      domain.snapshotCreateXML(xml, flags | SnapshotCreateFlags.DISK_ONLY),
+  })),
+  broken('revert-does-nothing', 'internal-snapshot-revert', 'A revert does nothing', () => ({
+    revertToSnapshot: async () => undefined,
+  })),
+  broken('deletion-forgets-only', 'internal-snapshot-deleted', 'A deletion only forgets', (domain) => ({
+    async snapshotCreateXML(xml, flags) {
+      const snapshot = await domain.snapshotCreateXML(xml, flags);
+      return overlay(snapshot, { delete: () => snapshot.delete(SnapshotDeleteFlags.METADATA_ONLY) });
+    },
+  })),
+  broken('redefinition-takes-one', 'snapshot-redefined', 'REDEFINE takes a new snapshot', (domain) => ({
+    snapshotCreateXML: (xml, flags = 0) => domain.snapshotCreateXML(xml, flags & ~0x3),
   })),
   untold('io-error-pauses', 'BLOCK_IO_ERROR'),
   untold('io-error-reported', 'BLOCK_IO_ERROR'),

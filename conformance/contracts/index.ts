@@ -8,6 +8,7 @@ import { effectContracts } from './api/effects.ts';
 import { guardContracts } from './api/guard-rails.ts';
 import { infoAbsentWithoutJob } from './api/info-absent-without-job.ts';
 import { infoBounded } from './api/info-bounded.ts';
+import { momentContracts } from './api/moments.ts';
 import { oneJobPerDisk } from './api/one-job-per-disk.ts';
 import { oneTerminalEvent } from './api/one-terminal-event.ts';
 import { pivotBeforeReadyRefused } from './api/pivot-before-ready-refused.ts';
@@ -54,6 +55,7 @@ export const contracts: readonly Contract[] = [
   ...refusalContracts,
   ...guardContracts,
   ...savingContracts,
+  ...momentContracts,
   ...pivotCrashContracts,
   ...protocolContracts,
   ...verbContracts,
