@@ -111,25 +111,24 @@ export async function snapshotDelete(record: DomainRecord, name: string, flags: 
       record.journal();
       return;
     }
-    const targets = [
-      ...(withChildren ? descendants(record, entry) : []),
-      ...((flags & CHILDREN_ONLY) === 0 ? [entry] : []),
-    ];
-    if (targets.every((each) => !isExternal(each))) {
-      for (const each of targets) await dropInternal(record, each);
-      return;
+    const below = withChildren ? descendants(record, entry) : [];
+    if (below.some(isExternal)) throw unsupported('deletion of external children disk snapshots');
+    const own = (flags & CHILDREN_ONLY) === 0 ? [entry] : [];
+    if (withChildren && own.some(isExternal)) {
+      throw unsupported('deletion of external disk snapshots with children');
     }
-    if (withChildren) {
-      throw new VirtError(
-        ErrorCode.CONFIG_UNSUPPORTED,
-        'deletion of external children disk snapshots not supported',
-      );
+    if (!own.some(isExternal)) {
+      for (const each of [...below, ...own]) await dropInternal(record, each);
+      return;
     }
     await mergeImages(record, entry);
     record.snapshots.remove(entry);
     record.journal();
   });
 }
+
+const unsupported = (what: string): VirtError =>
+  new VirtError(ErrorCode.CONFIG_UNSUPPORTED, `${what} not supported`);
 
 /** Takes one internal snapshot out of the images of a domain that runs. */
 async function dropInternal(record: DomainRecord, entry: SnapshotEntry): Promise<void> {

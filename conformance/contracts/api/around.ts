@@ -91,8 +91,9 @@ const SNAPSHOTS: readonly Around[] = [
     async check(lab) {
       await twoSnapshots(lab);
       const two = await lab.domain.snapshotLookupByName('two');
-      for (const flag of ['CHILDREN', 'CHILDREN_ONLY'] as const)
-        await expectRefused(two.delete(SnapshotDeleteFlags[flag]), ErrorCode.CONFIG_UNSUPPORTED, flag);
+      const one = await lab.domain.snapshotLookupByName('one');
+      for (const [snapshot, flag] of [[two, 'CHILDREN'] as const, [one, 'CHILDREN_ONLY'] as const])
+        await expectRefused(snapshot.delete(SnapshotDeleteFlags[flag]), ErrorCode.CONFIG_UNSUPPORTED, flag);
       await two.delete(SnapshotDeleteFlags.METADATA_ONLY);
       expectEqual(namesOf(await lab.domain.listAllSnapshots()), ['one'], 'snapshots');
       expectEqual(await lab.chain(), ['two', 'one', 'top', 'mid', 'low', 'base'], 'chain');

@@ -244,7 +244,7 @@ describe('snapshots', () => {
     expect(await refusal(taken.delete(1))).toEqual([
       67,
       10,
-      `${CONFIG_TEXT}deletion of external children disk snapshots not supported`,
+      `${CONFIG_TEXT}deletion of external disk snapshots with children not supported`,
     ]);
   });
 });
