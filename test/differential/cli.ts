@@ -9,15 +9,17 @@ const findingText = ({ script, count, explanation, paste }: Finding): string =>
   [`## script ${script}, ${count} of this kind`, '', explanation, '', '```sh', paste, '```', ''].join('\n');
 
 function summary(options: Options, outcome: Outcome): string {
-  const { scripts, commands, diverging, ledger, unsteady, seconds } = outcome;
+  const { scripts, commands, diverging, ledger, unsteady, seconds, planned } = outcome;
   const features = options.features.length === 0 ? 'no features' : options.features.join(', ');
   return [
-    `${options.profile}, ${features}, seed ${options.seed}: ${scripts} scripts of ${commands} commands in all,`,
+    `${options.profile}, ${features}, seed ${options.seed}: ${scripts} of ${planned} scripts, of ${commands} commands in all,`,
     `${(scripts / seconds).toFixed(2)} scripts a second`,
     `${diverging} diverging outside the ledger`,
     ...unsteady.map(({ sign, script, count }) => `unsteady, script ${script}, ${count} times: ${sign}`),
-    ...ledger.map(({ entry, count }) =>
-      count === 0 ? `ledger: '${entry.name}' no longer occurs` : `ledger: '${entry.name}' ${count} times`,
+    ...ledger.map(({ entry, count, scripts: numbers }) =>
+      count === 0
+        ? `ledger: '${entry.name}' did not occur`
+        : `ledger: '${entry.name}' ${count} times (scripts ${numbers.join(', ')})`,
     ),
   ].join('\n');
 }

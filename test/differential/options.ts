@@ -17,6 +17,8 @@ export interface Options {
   readonly features: readonly string[];
   /** Real machines at a time. */
   readonly workers: number;
+  /** How long new scripts are begun; undefined: until all have been run. */
+  readonly minutes: number | undefined;
 }
 
 /** A command line that cannot be followed; the message is one line. */
@@ -25,7 +27,7 @@ export class UsageError extends Error {
 }
 
 const NEEDED = ['--qemu', '--profile', '--scripts', '--seed', '--report'] as const;
-const FLAGS = [...NEEDED, '--features', '--workers'] as const;
+const FLAGS = [...NEEDED, '--features', '--workers', '--minutes'] as const;
 type Flag = (typeof FLAGS)[number];
 
 const isFlag = (word: string): word is Flag => (FLAGS as readonly string[]).includes(word);
@@ -85,6 +87,7 @@ export function parseOptions(argv: readonly string[]): Options {
   } catch {
     throw new UsageError(`--qemu '${qemu}': no such program`);
   }
+  const minutes = values.get('--minutes');
   return {
     qemu,
     profile,
@@ -93,5 +96,6 @@ export function parseOptions(argv: readonly string[]): Options {
     report: need('--report'),
     features: featuresOf(values.get('--features'), profile),
     workers: wholeNumber('--workers', values.get('--workers') ?? '2', 1),
+    minutes: minutes === undefined ? undefined : wholeNumber('--minutes', minutes, 1),
   };
 }

@@ -40,15 +40,23 @@ export interface Outcome {
   readonly findings: readonly Finding[];
   /** What the real one does now so, now so. */
   readonly unsteady: readonly Unsteady[];
+  /** How many were to be run. */
+  readonly planned: number;
   /** How long the scripts took, without the shrinking. */
   readonly seconds: number;
   /** How many scripts fell under each entry of the ledger; 0: the entry no longer occurs. */
-  readonly ledger: readonly { readonly entry: LedgerEntry; readonly count: number }[];
+  readonly ledger: readonly {
+    readonly entry: LedgerEntry;
+    readonly count: number;
+    /** Their numbers. */
+    readonly scripts: readonly number[];
+  }[];
 }
 
 const MAX_FINDINGS = 20;
 // A real one that does two things equally often does the other one in these with 31 chances of 32.
 const MORE_RUNS = 5;
+const PROGRESS_EVERY = 100;
 
 interface Found {
   readonly script: number;
@@ -62,8 +70,9 @@ class Run {
   readonly #scripts: readonly Script[];
   readonly #found = new Map<string, Found>();
   readonly #unsteady = new Map<string, Found>();
-  readonly #hits = new Map<LedgerEntry, number>();
+  readonly #hits = new Map<LedgerEntry, number[]>();
   #next = 0;
+  #done = 0;
   #nextFinding = 0;
   #diverging = 0;
 
@@ -80,13 +89,17 @@ class Run {
     const seconds = (Date.now() - startedMs) / 1000;
     const findings = await this.#shrinkAll();
     return {
-      scripts: this.#scripts.length,
-      commands: this.#scripts.reduce((sum, { steps }) => sum + steps.length, 0),
+      scripts: this.#done,
+      planned: this.#scripts.length,
+      commands: this.#scripts.slice(0, this.#done).reduce((sum, { steps }) => sum + steps.length, 0),
       diverging: this.#diverging,
       findings,
       unsteady: [...this.#unsteady].map(([sign, { script, count }]) => ({ sign, script, count })),
       seconds,
-      ledger: this.#ledger.map((entry) => ({ entry, count: this.#hits.get(entry) ?? 0 })),
+      ledger: this.#ledger.map((entry) => {
+        const hits = this.#hits.get(entry) ?? [];
+        return { entry, count: hits.length, scripts: hits.toSorted((a, b) => a - b) };
+      }),
     };
   }
 
@@ -102,21 +115,31 @@ class Run {
 
   async #work(): Promise<void> {
     const place = new RealPlace(this.#options.qemu);
+    const { minutes } = this.#options;
+    const untilMs = minutes === undefined ? Number.POSITIVE_INFINITY : Date.now() + minutes * 60_000;
     try {
-      for (let index = this.#next++; index < this.#scripts.length; index = this.#next++) {
+      while (this.#next < this.#scripts.length && Date.now() < untilMs) {
+        const index = this.#next++;
         const script = this.#scripts[index];
         const divergence = script && (await this.#compare(place, script));
         if (divergence) await this.#note(place, index, script, divergence);
+        this.#tellProgress();
       }
     } finally {
       place.close();
     }
   }
 
+  #tellProgress(): void {
+    this.#done++;
+    if (this.#done % PROGRESS_EVERY !== 0) return;
+    process.stderr.write(`${this.#done} of ${this.#scripts.length}, ${this.#diverging} diverging\n`);
+  }
+
   async #note(place: RealPlace, index: number, script: Script, divergence: Divergence): Promise<void> {
     const entry = entryFor(this.#ledger, divergence);
     if (entry) {
-      this.#hits.set(entry, (this.#hits.get(entry) ?? 0) + 1);
+      this.#hits.set(entry, [...(this.#hits.get(entry) ?? []), index]);
       return;
     }
     const isUnsteady = await this.#agreesAtLast(place, script);

@@ -43,7 +43,7 @@ describe('npm run differential', () => {
   }, 120_000);
 
   test.each([
-    [['--bogus', '1'], /^differential: unknown option '--bogus': valid are --qemu, .*--workers\n$/],
+    [['--bogus', '1'], /^differential: unknown option '--bogus': valid are --qemu, .*--minutes\n$/],
     [['--qemu'], /^differential: --qemu needs a value\n$/],
     [[], /^differential: --profile is missing: needed are --qemu, .*--report\n$/],
     [words('qemu-9', 1), /^differential: unknown profile 'qemu-9': valid are .*qemu-7\.2.*\n$/],
