@@ -193,6 +193,11 @@ export class ThrottleGroup {
 export class ThrottleGroups {
   readonly #groups = new Map<string, ThrottleGroup>();
 
+  /** Whether there are any. */
+  get any(): boolean {
+    return this.#groups.size > 0;
+  }
+
   find(name: string): ThrottleGroup | undefined {
     return this.#groups.get(name);
   }

@@ -177,18 +177,15 @@ export class Vm implements JobHost {
     return op === 'read' || op === 'write' ? requestNs + (bytes / bytesPerSecond) * 1e9 : requestNs;
   }
 
-  delayNs(request: Request): number {
-    return this.throttleNs(request) + this.#lateNs(request);
-  }
-
   /** How long the filters below a node hold a request up. */
   throttleNs(request: Request): number {
+    if (!this.throttles.any) return 0;
     let ns = 0;
     for (const group of groupsBelow(request.node)) ns += group.delayNs(this.clock.now() + ns, request);
     return ns;
   }
 
-  #lateNs(request: Request): number {
+  delayNs(request: Request): number {
     if (!this.faults.any) return 0;
     const passing = passingOf(request);
     const met = pointsOf(request).flatMap((at) => this.faults.meet(at, passing, 'delay'));
@@ -297,6 +294,7 @@ export class Vm implements JobHost {
     };
     for (const job of jobs) job.pause();
     for (const job of new Set(jobs)) {
+      job.letThrough();
       if (job.quiescent) continue;
       moving++;
       job.onQuiescent = () => this.soon(stopped);

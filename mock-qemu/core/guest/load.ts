@@ -79,7 +79,8 @@ export class GuestLoad {
   get bytesPerSecond(): number {
     const { bytesPerSecond, blockBytes } = this.options;
     const byDevice = (blockBytes / this.writeLatencyNs) * NS_PER_SECOND;
-    return Math.min(bytesPerSecond, byDevice, ...this.#limits);
+    const rate = Math.min(bytesPerSecond, byDevice);
+    return this.#vm.throttles.any ? Math.min(rate, ...this.#limits) : rate;
   }
 
   /** What throttling leaves it, in the long run. */

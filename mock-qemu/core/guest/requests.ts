@@ -63,7 +63,8 @@ export function guestRequest(
 /** How long a request takes, the way to a mirror's target included where the guest has to wait for that. */
 function costNs(vm: Vm, node: BlockNode, { op, offset, bytes }: GuestRequest): number {
   const kind = KINDS[op];
-  const own = vm.costNs({ op: kind.op, bytes }) + vm.delayNs({ ...kind, node, offset, bytes });
+  const asked = { ...kind, node, offset, bytes };
+  const own = vm.costNs({ op: kind.op, bytes }) + vm.throttleNs(asked) + vm.delayNs(asked);
   let costNs = own;
   for (let at: BlockNode | undefined = node; at && op === 'write'; at = at.filtered?.child) {
     costNs += at.hooks?.writeCostNs?.(offset, offset + bytes) ?? 0;

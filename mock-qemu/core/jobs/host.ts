@@ -27,6 +27,8 @@ export interface JobHost extends OpenContext {
   soon(run: () => void): void;
   /** How long a request takes. */
   costNs(effect: Pick<IoEffect, 'op' | 'bytes'>): number;
+  /** How long limits hold it up; from now on it counts. */
+  throttleNs(effect: IoEffect): number;
   /** How much longer it takes than it should, because a fault says so. */
   delayNs(effect: IoEffect): number;
   /** Which error a request meets, if any. */

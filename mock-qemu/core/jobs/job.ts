@@ -6,7 +6,7 @@ import { refuse } from '../errors.ts';
 import type { IoStatus } from '../graph/backend.ts';
 import type { Edge, OpBlocker } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
-import type { JobHost } from './host.ts';
+import type { IoEffect, JobHost } from './host.ts';
 import { type ErrorAction, type ErrorPolicy, POLICY_ACTIONS } from './policy.ts';
 import { RateLimit } from './ratelimit.ts';
 import { type JobStatus, type JobVerb, TRANSITIONS, VERBS } from './states.ts';
@@ -108,6 +108,8 @@ export class Job {
   #timer: Timer | undefined;
   #idleSinceNs = 0;
   #tickNs = 0;
+  /** What a request does when it is over, and until when limits hold it up. */
+  #request: { readonly over: () => void; readonly heldUntilNs: number } | undefined;
   /** When the rate limit lets the job go on; it sleeps on after an interruption unless drains cut it short. */
   #wakeAtNs = 0;
 
@@ -299,9 +301,7 @@ export class Job {
       case 'io': {
         const early = effect.unchecked ? undefined : this.host.earlyError(effect);
         if (early !== undefined) return this.#turn(early);
-        return this.#waitFor('io', this.host.costNs(effect) + this.host.delayNs(effect), () => {
-          this.#finishIo(effect.unchecked ? undefined : this.host.lateError(effect));
-        });
+        return this.#ask(effect);
       }
       default:
         return unreachable(effect);
@@ -315,6 +315,27 @@ export class Job {
       if (this.#run !== undefined && !this.deferred) this.#finishIo(error);
     });
     return false;
+  }
+
+  #ask(effect: IoEffect): false {
+    const { host } = this;
+    // In a drained section there are no limits.
+    const heldNs = this.pauseCount > 0 ? 0 : host.throttleNs(effect);
+    const over = () => this.#finishIo(effect.unchecked ? undefined : host.lateError(effect));
+    this.#request = { over, heldUntilNs: host.clock.now() + heldNs };
+    return this.#waitFor('io', heldNs + host.costNs(effect) + host.delayNs(effect), over);
+  }
+
+  /** A drained section does not wait for limits: a request that they hold up goes on at once. */
+  letThrough(): void {
+    const { clock } = this.host;
+    if (this.#wait !== 'io' || !this.#request || !this.#timer) return;
+    const { over, heldUntilNs } = this.#request;
+    const heldNs = heldUntilNs - clock.now();
+    if (heldNs <= 0) return;
+    this.#timer.cancel();
+    this.#timer = clock.after(this.#timer.atNs - clock.now() - heldNs, over);
+    this.#request = undefined;
   }
 
   /** Goes back to the sleep that an interruption ended, where that is the rule. */
