@@ -1,7 +1,7 @@
 import { defineConfig } from 'vitest/config';
 
-// `unit` needs nothing but Node; `qemu` needs a real QEMU, `browser` Debian's Chromium, `package` the built package and
-// the registry. Each fails without what it needs.
+// `unit` needs nothing but Node; `qemu` needs a real QEMU, `browser` Debian's Chromium, `package` the built package,
+// the registry and a real QEMU. Each fails without what it needs.
 export default defineConfig({
   test: {
     projects: [

@@ -1,8 +1,10 @@
 /** What is published, in an empty folder of somebody else's: installed from its tarball, type-checked and run. */
-import { execFileSync } from 'node:child_process';
+import { execFileSync, spawn } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as pause } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from 'vitest';
 
 const ROOT = join(import.meta.dirname, '../..');
@@ -36,6 +38,7 @@ afterAll(() => rmSync(project, { recursive: true, force: true }), 120_000);
 
 test('its types hold in a strict project, and those of the examples', () => {
   expect(run('npx', 'tsc', '-p', '.')).toBe('');
+  expect(run('npx', 'tsc', '-p', 'examples/browser')).toBe('');
 });
 
 test('the suite runs on a driver of one’s own, without a test runner', () => {
@@ -59,6 +62,35 @@ test('and as tests of vitest, with the fixtures and arbitraries; the examples ar
   const out = run('npx', 'vitest', 'run');
   expect(out).toMatch(/Test Files .*4 passed/);
   expect(out).toMatch(/Tests .*\d+ passed/);
+});
+
+/** Servers that this project starts itself, as a user of the package would. */
+const SERVERS = [
+  ['mock-qemu', ['node_modules/.bin/mock-qemu']],
+  ['a real QEMU', ['qemu-system-x86_64']],
+] as const;
+
+test.each(SERVERS)('the qmp/ contracts run on %s behind a socket', async (_, program) => {
+  const socket = join(project, `${program[0].split('/').at(-1)}.sock`);
+  const argv = ['-machine', 'none', '-nodefaults', '-display', 'none'];
+  const server = spawn(program[0], [...argv, '-qmp', `unix:${socket},server=on,wait=off`], {
+    cwd: project,
+    stdio: 'ignore',
+  });
+  const ended = once(server, 'exit');
+  try {
+    while (!existsSync(socket)) {
+      expect(server.exitCode).toBeNull();
+      await pause(20);
+    }
+    const families = ['qmp/sequence/', 'qmp/error/', 'qmp/graph/', 'qmp/command/'];
+    const chosen = families.flatMap((family) => ['--contract', family]);
+    const out = run('npx', 'mockvirt', 'conformance', '--target', `qmp=${socket}`, ...chosen);
+    expect(out).toMatch(/\n\d{3} passed, 0 failed, \d skipped/);
+  } finally {
+    server.kill();
+    await ended;
+  }
 });
 
 test('both commands are there', () => {

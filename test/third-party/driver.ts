@@ -39,6 +39,11 @@ interface Job {
   how?: 'pivot' | 'abort';
 }
 
+/** A name as an image has it: relative ones begin where the image is. */
+function beside(path: string, name: string): string {
+  return name.startsWith('/') ? name : `${path.slice(0, path.lastIndexOf('/'))}/${name}`;
+}
+
 export class TinyDriver implements HypervisorDriver {
   readonly name = 'tiny';
   readonly timers: Timers;
@@ -56,7 +61,7 @@ export class TinyDriver implements HypervisorDriver {
   }
 
   create(spec: VolumeSpec): void {
-    const below = spec.backing && this.image(spec.backing.path).data;
+    const below = spec.backing && this.image(beside(spec.path, spec.backing.path)).data;
     const data = new Uint8Array(spec.capacityBytes);
     if (below) data.set(below.subarray(0, data.length));
     this.images.set(spec.path, { ...spec, data, written: new Uint8Array(spec.capacityBytes) });
@@ -76,7 +81,7 @@ export class TinyDriver implements HypervisorDriver {
         path,
         format,
         capacityBytes,
-        ...(backing ? { backing: { ...backing, name: backing.path } } : {}),
+        ...(backing ? { backing: { ...backing, path: beside(path, backing.path), name: backing.path } } : {}),
       };
     },
     stat: async (path: string) =>
