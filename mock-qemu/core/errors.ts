@@ -17,8 +17,8 @@ export class CommandError extends Error {
   readonly errorClass: ErrorClass;
   /** Left out: every generation says the same. */
   readonly grounds: Grounds | undefined;
-  /** What the human monitor says in addition. */
-  hint: string | undefined;
+  /** The file that somebody else has locked, if that is why: the human monitor names it. */
+  lockedFile: string | undefined;
   constructor(desc: string, errorClass: ErrorClass = 'GenericError', grounds?: Grounds) {
     super(desc);
     this.errorClass = errorClass;

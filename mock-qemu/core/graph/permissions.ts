@@ -7,8 +7,6 @@ import { ALL, NO_RIGHTS, namesOf, READ, RESIZE, type Rights, WRITE, WRITE_UNCHAN
 import type { BlockBackend } from './backend.ts';
 import type { BlockNode, Edge } from './node.ts';
 
-const LOCK_HINT = 'Is another process using the image';
-
 /** What all holders of a node together need, and what all of them share. */
 export function rightsOn(node: BlockNode): Rights {
   let { needs, shares } = NO_RIGHTS;
@@ -178,7 +176,7 @@ function prepareLocks(node: BlockNode, rights: Rights): Rights | undefined {
   const conflict = node.image.locks.conflict(node, rights);
   if (conflict !== undefined) {
     const error = new CommandError(conflict);
-    error.hint = `${LOCK_HINT} [${node.image.path}]?`;
+    error.lockedFile = node.image.path;
     throw error;
   }
   node.image.locks.set(node, both);

@@ -110,8 +110,8 @@ export class Job {
   #tickNs = 0;
   /** What a request does when it is over, and until when limits hold it up. */
   #request: { readonly over: () => void; readonly heldUntilNs: number } | undefined;
-  /** When the rate limit lets the job go on; it sleeps on after an interruption unless drains cut it short. */
-  #wakeAtNs = 0;
+  /** Its rate limit made it sleep: it sleeps on after an interruption unless drains cut that short. */
+  #keepsToLimit = false;
 
   constructor(host: JobHost, options: JobOptions, task: JobTask) {
     this.host = host;
@@ -181,7 +181,6 @@ export class Job {
     const before = this.speedBytesPerSecond;
     this.limit.set(Number(bytesPerSecond));
     this.speedBytesPerSecond = bytesPerSecond;
-    this.#wakeAtNs = 0;
     if (Number(bytesPerSecond) !== 0 && bytesPerSecond <= before) return;
     if (this.#wait === 'sleep') this.poke();
     else this.nudge();
@@ -288,7 +287,7 @@ export class Job {
   #perform(effect: Effect): boolean {
     switch (effect.type) {
       case 'sleep':
-        this.#wakeAtNs = effect.ns > 0 ? this.host.clock.now() + effect.ns : 0;
+        this.#keepsToLimit = effect.ns > 0;
         return this.#waitFor('sleep', Math.max(YIELD_NS, effect.ns), () => this.poke());
       case 'idle':
         return this.#idle(effect.tickNs, effect.armed ?? false);
@@ -341,10 +340,12 @@ export class Job {
   /** Goes back to the sleep that an interruption ended, where that is the rule. */
   #sleepOn(): boolean {
     const { traits, clock } = this.host;
-    const leftNs = this.#wakeAtNs - clock.now();
     // A backup sleeps in a coroutine of its own, which no drained section wakes.
     const cut = traits.drainCutsRateLimit && this.type !== 'backup';
-    if (cut || leftNs <= 0 || this.cancelled) return false;
+    if (cut || !this.#keepsToLimit || this.cancelled) return false;
+    // The speed may be another one than when the sleep began.
+    const leftNs = this.limit.delayNs(clock.now(), 0);
+    if (leftNs <= 0) return false;
     this.#waitFor('sleep', leftNs, () => this.poke());
     return true;
   }

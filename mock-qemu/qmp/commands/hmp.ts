@@ -54,7 +54,10 @@ function extendRights(vm: Vm, root: Edge, writes: boolean): string | undefined {
     return undefined;
   } catch (error) {
     if (!(error instanceof CommandError)) throw error;
-    return lines(error.hint === undefined ? [error.message] : [error.message, error.hint]);
+    const { message, lockedFile } = error;
+    return lines(
+      lockedFile === undefined ? [message] : [message, `Is another process using the image [${lockedFile}]?`],
+    );
   }
 }
 
