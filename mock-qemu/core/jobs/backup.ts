@@ -62,7 +62,8 @@ export class BackupTask implements JobTask {
   *run(job: Job): JobRun {
     const { sync } = this.options;
     this.#job = job;
-    if (job.host.traits.idleJobsYield) yield { type: 'settle' };
+    // With a bitmap there is nothing to look for: an empty one ends the job at once.
+    if (job.host.traits.idleJobsYield && sync !== 'bitmap') yield { type: 'settle' };
     job.len = sync === 'full' ? this.#sizeBytes : this.#left.coveredBytes;
     if (sync === 'none') {
       while (!job.cancelled) yield { type: 'idle', tickNs: 1 };

@@ -134,7 +134,8 @@ export class MirrorTask implements JobTask {
       const flushed = yield* this.#flush(job);
       if (flushed === 'retry') continue;
       if (flushed !== 'ok') return flushed;
-      if (this.#writeBlocking) this.activelySynced = true;
+      // Of nothing, everything has been copied.
+      if (this.#writeBlocking || sizeBytes === 0) this.activelySynced = true;
       if (!job.ready) {
         job.host.reach('mirror.before-ready');
         job.becomeReady();
