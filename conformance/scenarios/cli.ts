@@ -21,6 +21,8 @@ export async function scenarioCli(argv: readonly string[], options: CliParts): P
     stdout.write(HELP);
     return ExitCode.OK;
   }
+  const extra = command === 'list' ? name : command === 'show' ? rest[0] : undefined;
+  if (extra !== undefined) return usage(options, `'${extra}' is too much for ${command}`);
   if (command === 'list') {
     for (const each of scenarios) stdout.write(`${each.name}\n`);
     return ExitCode.OK;

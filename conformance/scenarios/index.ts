@@ -10,6 +10,7 @@ import {
   notReadyPlays,
   zeroZeroPlays,
 } from './plays/appearances.ts';
+import { cancelPlays } from './plays/cancel.ts';
 import { progressScenarios } from './progress.ts';
 import { played, type Scenario } from './scenario.ts';
 import { tpQemuScenarios } from './tp-qemu.ts';
@@ -22,6 +23,7 @@ const PLAYS: { readonly [name: string]: readonly Play[] } = {
   'events/subscribed-after-start': lateSubscriberPlays,
   'complete/returns-early': earlyReturnPlays,
   'abort/leftover-nodes': leftoverPlays,
+  'abort/ready-cancel-keeps-source': cancelPlays,
 };
 
 /** Every scenario, in the order of the catalogue. */

@@ -70,6 +70,10 @@ describe('the command line', () => {
     [[], 'a command is missing'],
     [['dance'], "unknown command 'dance'"],
     [['show'], 'a name is missing'],
+    [['list', 'more'], "'more' is too much for list"],
+    [['show', 'vm/dies', 'more'], "'more' is too much for show"],
+    [['run', 'mirror/nope'], 'valid scenarios: mirror/never-converges, '],
+    [['run', 'vm/dies', '--target', 'nope'], "unknown target 'nope' for --target; valid targets: sim"],
     [['run', 'mirror/nope'], "unknown scenario 'mirror/nope'"],
   ] as const)('%j is wrong usage', async ([argv, says]) => {
     expect(await run(...argv)).toMatchObject({ code: 2, err: expect.stringContaining(says) });
