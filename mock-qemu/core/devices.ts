@@ -6,6 +6,7 @@ import type { BlockNode } from './graph/node.ts';
 import { openNode, probeFormat } from './graph/open.ts';
 import type { ErrorPolicy } from './jobs/policy.ts';
 import { deviceRights, driveRights } from './rights.ts';
+import { checkLimits, driveGroup, driveLimits, isLimited } from './throttle.ts';
 import type { Device, Vm } from './vm.ts';
 
 // A virtio-pci device is a proxy: the block device is its child, and queries name that.
@@ -45,6 +46,12 @@ export function addDrive(vm: Vm, options: Data): BlockBackend {
   const name = typeof id === 'string' ? id : '';
   const backend = vm.addBackend(name, node, driveRights(node?.readOnly ?? true));
   backend.readOnly = readOnly === 'on';
+  const limits = driveLimits(options);
+  checkLimits(limits);
+  if (isLimited(limits)) {
+    backend.throttle = vm.throttles.join(driveGroup(options) ?? name);
+    backend.throttle.setLimits(limits);
+  }
   setPolicies(backend, options);
   return backend;
 }

@@ -2,6 +2,7 @@
  * Throttling: groups of disks that share limits on bytes and requests per second. Each limit is a bucket that leaks at its
  * rate; a request waits until what is above the brim has leaked, then pours itself in.
  */
+import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 
 /** What limits count: all requests, or those of one direction. */
@@ -39,6 +40,41 @@ export const UNLIMITED: ThrottleLimits = {
   of: Object.fromEntries(LIMITS.map((name) => [name, FREE])) as Record<LimitName, Limit>,
   requestBytes: 0,
 };
+
+/** What older commands and options call a limit. */
+export const SHORT_NAMES: Readonly<Record<LimitName, string>> = {
+  'bps-total': 'bps',
+  'bps-read': 'bps_rd',
+  'bps-write': 'bps_wr',
+  'iops-total': 'iops',
+  'iops-read': 'iops_rd',
+  'iops-write': 'iops_wr',
+};
+
+/** The limits that -drive gives a disk: `bps=`, `bps_max=`, or `throttling.bps-total=`, `throttling.bps-total-max=`. */
+export function driveLimits(options: Data): ThrottleLimits {
+  const given = options.throttling;
+  const long = typeof given === 'object' && given !== null && !Array.isArray(given) ? (given as Data) : {};
+  const number = (name: string, short: string, otherwise = 0): number =>
+    Number(long[name] ?? options[short] ?? otherwise);
+  const of = LIMITS.map((name): [LimitName, Limit] => {
+    const short = SHORT_NAMES[name];
+    const rate = number(name, short);
+    const burst = number(`${name}-max`, `${short}_max`);
+    return [name, { rate, burst, burstSeconds: number(`${name}-max-length`, `${short}_max_length`, 1) }];
+  });
+  return {
+    of: Object.fromEntries(of) as Record<LimitName, Limit>,
+    requestBytes: number('iops-size', 'iops_size'),
+  };
+}
+
+/** The group that -drive puts a disk into; undefined: one of its own. */
+export function driveGroup({ throttling, group }: Data): string | undefined {
+  const long = typeof throttling === 'object' && throttling !== null ? (throttling as Data).group : undefined;
+  const name = long ?? group;
+  return typeof name === 'string' ? name : undefined;
+}
 
 /** Whether anything is limited. */
 export const isLimited = ({ of }: ThrottleLimits): boolean => LIMITS.some((name) => of[name].rate > 0);

@@ -7,6 +7,7 @@ import {
   isLimited,
   LIMITS,
   type LimitName,
+  SHORT_NAMES,
   type ThrottleGroup,
   type ThrottleLimits,
   UNLIMITED,
@@ -15,24 +16,14 @@ import type { Vm } from '../../core/vm.ts';
 import { driveOf } from './media.ts';
 import { type CommandContext, type CommandTable, type Handler, integer, isObject, text } from './table.ts';
 
-/** What block_set_io_throttle and queries call a limit. */
-const SHORT: Readonly<Record<LimitName, string>> = {
-  'bps-total': 'bps',
-  'bps-read': 'bps_rd',
-  'bps-write': 'bps_wr',
-  'iops-total': 'iops',
-  'iops-read': 'iops_rd',
-  'iops-write': 'iops_wr',
-};
-
 /** The command's names for a burst: `bps_max`, `bps_rd_max`, ... */
-const burstOf = (name: LimitName): string => `${SHORT[name]}_max`;
+const burstOf = (name: LimitName): string => `${SHORT_NAMES[name]}_max`;
 
 function fromCommand(args: JsonObject): ThrottleLimits {
   const of = LIMITS.map((name) => [
     name,
     {
-      rate: integer(args, SHORT[name]) ?? 0,
+      rate: integer(args, SHORT_NAMES[name]) ?? 0,
       burst: integer(args, burstOf(name)) ?? 0,
       burstSeconds: integer(args, `${burstOf(name)}_length`) ?? 1,
     },
@@ -67,7 +58,7 @@ export function limitsInfo({ of, requestBytes }: ThrottleLimits): JsonObject {
   return { ...Object.fromEntries(members), 'iops-size': requestBytes };
 }
 
-const NO_LIMITS: JsonObject = Object.fromEntries(LIMITS.map((name) => [SHORT[name], 0]));
+const NO_LIMITS: JsonObject = Object.fromEntries(LIMITS.map((name) => [SHORT_NAMES[name], 0]));
 
 /** The limits of a disk as members of its BlockDeviceInfo. */
 export function throttleInfo(group: ThrottleGroup | undefined): JsonObject {
@@ -78,7 +69,7 @@ export function throttleInfo(group: ThrottleGroup | undefined): JsonObject {
     [`${burstOf(name)}_length`, of[name].burstSeconds],
   ]);
   return {
-    ...Object.fromEntries(LIMITS.map((name) => [SHORT[name], of[name].rate])),
+    ...Object.fromEntries(LIMITS.map((name) => [SHORT_NAMES[name], of[name].rate])),
     ...Object.fromEntries(bursts),
     ...(requestBytes > 0 && { iops_size: requestBytes }),
     group: group.name,
@@ -89,7 +80,7 @@ export function throttleInfo(group: ThrottleGroup | undefined): JsonObject {
 export function throttleLine({ limits, name: group }: ThrottleGroup): string {
   const part = (kind: 'bps' | 'iops'): string => {
     const names = LIMITS.filter((name) => name.startsWith(kind));
-    const rates = names.map((name) => `${SHORT[name]}=${limits.of[name].rate}`);
+    const rates = names.map((name) => `${SHORT_NAMES[name]}=${limits.of[name].rate}`);
     const bursts = names.map((name) => `${burstOf(name)}=${limits.of[name].burst}`);
     return [...rates, ...bursts].map((each) => `${each} `).join('');
   };
@@ -144,7 +135,7 @@ export const throttleHmp: Readonly<
   Record<string, (context: CommandContext, words: readonly string[]) => string>
 > = {
   block_set_io_throttle(context, [device = '', ...numbers]) {
-    const names = LIMITS.map((name) => SHORT[name]);
+    const names = LIMITS.map((name) => SHORT_NAMES[name]);
     const values = names.map((name, index) => [name, Number(numbers[index] ?? 0)]);
     setIoThrottle(context, { device, ...Object.fromEntries(values) }, () => undefined);
     return '';

@@ -84,3 +84,12 @@ test('a drained section does not wait for a limit', () => {
   bench.run('transaction', { actions: [] });
   expect((bench.qemu.vm.clock.now() - startedNs) / NS).toBeLessThan(1);
 });
+
+test('-drive takes limits, in the short and in the long notation', () => {
+  const short = 'file=/img/top,if=none,id=d0,format=qcow2,bps=1000,iops_rd=5';
+  const long = 'file=/img/base,if=none,id=d1,format=qcow2,read-only=on,throttling.bps-write=77,throttling.group=g';
+  const bench = new Bench(['-S', '-drive', short, '-drive', long]);
+  const [first, second] = bench.run('query-block') as readonly { inserted: object }[];
+  expect(first?.inserted).toMatchObject({ bps: 1000, iops_rd: 5, group: 'd0' });
+  expect(second?.inserted).toMatchObject({ bps: 0, bps_wr: 77, group: 'g' });
+});
