@@ -87,7 +87,8 @@ test('a drained section does not wait for a limit', () => {
 
 test('-drive takes limits, in the short and in the long notation', () => {
   const short = 'file=/img/top,if=none,id=d0,format=qcow2,bps=1000,iops_rd=5';
-  const long = 'file=/img/base,if=none,id=d1,format=qcow2,read-only=on,throttling.bps-write=77,throttling.group=g';
+  const long =
+    'file=/img/base,if=none,id=d1,format=qcow2,read-only=on,throttling.bps-write=77,throttling.group=g';
   const bench = new Bench(['-S', '-drive', short, '-drive', long]);
   const [first, second] = bench.run('query-block') as readonly { inserted: object }[];
   expect(first?.inserted).toMatchObject({ bps: 1000, iops_rd: 5, group: 'd0' });
