@@ -80,7 +80,9 @@ function truncateImageFile(file: ImageFile): void {
   file.bitmaps.length = 0;
 }
 
-const directoryOf = (path: string): string => path.slice(0, Math.max(1, path.lastIndexOf('/')));
+// A relative name is in the directory where the process was started: one that exists.
+const directoryOf = (path: string): string =>
+  path.includes('/') ? path.slice(0, Math.max(1, path.lastIndexOf('/'))) : '/';
 
 class MemoryStore implements ImageStore {
   readonly blobs = new BlobTable();

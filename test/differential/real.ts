@@ -7,6 +7,7 @@ import {
   mkdirSync,
   mkdtempSync,
   openSync,
+  readdirSync,
   readFileSync,
   rmSync,
   writeSync,
@@ -43,6 +44,8 @@ export class RealPlace {
   readonly #qemu: string;
   readonly #templates: string;
   readonly #contents = new Map<string, Buffer>();
+  /** What is in the directory beside the images: no script changes it. */
+  readonly #kept: ReadonlySet<string>;
 
   constructor(qemu: string) {
     this.#qemu = qemu;
@@ -51,11 +54,14 @@ export class RealPlace {
     mkdirSync(this.directory);
     makeRealImages(this.directory, { img: beside(qemu, 'qemu-img'), io: beside(qemu, 'qemu-io') });
     for (const { name } of IMAGES) this.#contents.set(name, readFileSync(join(this.directory, name)));
+    this.#kept = new Set(readdirSync(this.directory).filter((name) => !this.#contents.has(name)));
   }
 
   /** The transcript of a script. */
   async run(script: Script): Promise<Transcript> {
-    for (const name of FILE_NAMES) rmSync(join(this.directory, name), { force: true });
+    for (const name of readdirSync(this.directory)) {
+      if (!this.#kept.has(name)) rmSync(join(this.directory, name), { recursive: true });
+    }
     for (const [name, content] of this.#contents) writeSparse(join(this.directory, name), content);
     const process = await RealProcess.start(this.#qemu, script, this.directory);
     try {
@@ -138,7 +144,7 @@ class RealProcess {
     const path = join(directory, 'qmp');
     rmSync(path, { force: true });
     const argv = [...launchArgv(script.world, directory), '-qmp', `unix:${path},server=on,wait=off`];
-    const child = spawn(qemu, argv, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const child = spawn(qemu, argv, { stdio: ['ignore', 'pipe', 'pipe'], cwd: directory });
     let stderr = '';
     child.stderr.on('data', (bytes: Buffer) => {
       stderr += bytes.toString();

@@ -231,6 +231,8 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
   if (chainOf(node).includes(overlay))
     refuse(`Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`);
+  // Its own users are held still, too.
+  vm.flap(overlay, 1);
   return appendSnapshot(vm, node, overlay);
 }
 
