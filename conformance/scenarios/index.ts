@@ -11,6 +11,7 @@ import {
   zeroZeroPlays,
 } from './plays/appearances.ts';
 import { cancelPlays } from './plays/cancel.ts';
+import { nonePlays } from './plays/meanings.ts';
 import { progressScenarios } from './progress.ts';
 import { played, type Scenario } from './scenario.ts';
 import { tpQemuScenarios } from './tp-qemu.ts';
@@ -23,6 +24,7 @@ const PLAYS: { readonly [name: string]: readonly Play[] } = {
   'events/subscribed-after-start': lateSubscriberPlays,
   'complete/returns-early': earlyReturnPlays,
   'abort/leftover-nodes': leftoverPlays,
+  'job/none-means-what': nonePlays,
   'abort/ready-cancel-keeps-source': cancelPlays,
 };
 

@@ -3,6 +3,7 @@ import { pivotCrashContracts } from '../contracts/api/pivot-crashes.ts';
 import { convergencePlays } from './plays/convergence.ts';
 import { crashPlays, disorderPlays, lostReplyPlays } from './plays/deaths.ts';
 import { endPlays } from './plays/ends.ts';
+import { pausedPlays } from './plays/meanings.ts';
 import { baseFullPlays, targetFullPlays } from './plays/space.ts';
 import { timeoutPlays } from './plays/timeouts.ts';
 import { played, type Scenario, scenario } from './scenario.ts';
@@ -93,5 +94,26 @@ export const miniSpecs: readonly Scenario[] = [
       'api/guards/ready-copy',
     ),
     timeoutPlays,
+  ),
+  played(
+    scenario(
+      'guest/paused-on-io-error-events-still-flow',
+      "A guest is stopped by an I/O error of its disk, and the disk's job ends meanwhile.",
+      'The end of the job is told all the same; the guest stays stopped until somebody lets it go on.',
+      'KubeVirt #16778, #18648; CloudStack #12821',
+      'qmp/guest-error/write-enospc-stop',
+      'qmp/guest-error/cont-without-cure',
+    ),
+    pausedPlays,
+  ),
+  scenario(
+    'source/read-eio',
+    'A sector of the source cannot be read.',
+    'With each policy what it says: the job ends with the error, stops, or goes on; BLOCK_JOB_ERROR tells in any case, before the end.',
+    'tp-qemu blockdev_mirror_after_block_error, blockdev_stream_with_ioerror; QEMU 32c81a4a',
+    'qmp/io-error/mirror-source-eio-report',
+    'qmp/io-error/mirror-source-eio-stop',
+    'qmp/io-error/mirror-source-eio-ignore',
+    'qmp/io-error/order-report',
   ),
 ];

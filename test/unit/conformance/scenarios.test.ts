@@ -42,6 +42,16 @@ describe.concurrent('a scenario holds on the simulated QEMU', { timeout: 60_000 
   });
 });
 
+test('at least fifteen scenarios are plays, each with a wrong application to find out', () => {
+  const withPlays = scenarios.filter(({ plays }) => plays.length > 0);
+  expect(withPlays.length).toBeGreaterThanOrEqual(15);
+  for (const { name, plays } of withPlays) {
+    expect(plays.flatMap((each) => each.wrong).length, name).toBeGreaterThan(0);
+  }
+  const ids = scenarios.flatMap(({ plays }) => plays.map(({ contract }) => contract.id));
+  expect(new Set(ids).size).toBe(ids.length);
+});
+
 const wrong = scenarios.flatMap(({ plays }) => plays.flatMap((each) => each.wrong));
 
 describe.concurrent('an application is found out that', { timeout: 60_000 }, () => {
