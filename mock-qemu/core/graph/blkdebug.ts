@@ -16,6 +16,8 @@ export interface DebugRequest {
   readonly op: 'read' | 'write' | 'zero' | 'discard' | 'flush' | 'block-status';
   readonly offset: number;
   readonly bytes: number;
+  /** A flush that belongs to a write: the node itself has nothing to flush yet. */
+  readonly ofWrite?: boolean;
 }
 
 interface InjectRule {
@@ -202,11 +204,16 @@ export function hasDebugBelow(node: BlockNode): boolean {
 
 type Step = (node: BlockNode, request: DebugRequest) => Errno | undefined;
 
+/** Tells the blkdebug nodes of a stack of filters that something happens above. */
+function tell(node: BlockNode, event: string): void {
+  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child) at.debug?.event(event);
+}
+
 /** Tells the first blkdebug node below of something that a format does, then passes the request on. */
-function below(node: BlockNode, event: string, request: DebugRequest): Errno | undefined {
+function below(node: BlockNode, event: string | undefined, request: DebugRequest): Errno | undefined {
   const child = node.file?.child;
   if (!child) return undefined;
-  for (let at: BlockNode | undefined = child; at; at = at.filtered?.child) at.debug?.event(event);
+  if (event !== undefined) tell(child, event);
   const where = node.driver.supportsBacking ? { ...request, offset: NOWHERE, bytes: 0 } : request;
   return debugError(child, where);
 }
@@ -220,16 +227,26 @@ const read: Step = (node, request) => {
 };
 
 /** What the first allocation of an empty image reads and writes: its refcounts, its first table, and where that is. */
-const FIRST_ALLOCATION = ['read', 'write', 'flush', 'write', 'flush', 'write', 'flush'] as const;
+const FIRST_ALLOCATION = [
+  { event: 'refblock_load', op: 'read' },
+  { event: 'refblock_update_part', op: 'write' },
+  { event: undefined, op: 'flush' },
+  { event: 'l2_update', op: 'write' },
+  { event: undefined, op: 'flush' },
+  { event: 'l1_update', op: 'write' },
+  { event: undefined, op: 'flush' },
+] as const;
 
 function allocateTables(node: BlockNode): Errno | undefined {
   const { image } = node;
   const isEmpty = image?.extents.count === 0 && (node.pending?.count ?? 0) === 0;
   if (!node.driver.supportsBacking || !isEmpty || node.hasTables) return undefined;
   const child = node.file?.child;
-  for (const op of child ? FIRST_ALLOCATION : []) {
+  if (child) tell(child, 'cluster_alloc');
+  for (const { event, op } of child ? FIRST_ALLOCATION : []) {
     // What has been read once stays in memory.
     if (op === 'read' && node.hasRefcounts) continue;
+    if (child && event !== undefined) tell(child, event);
     const error = child && debugError(child, { op, offset: NOWHERE, bytes: 0 });
     if (error !== undefined) return error;
     if (op === 'read') node.hasRefcounts = true;
@@ -253,7 +270,7 @@ const flush: Step = (node, request) => {
   for (let at = node.file?.child; at; at = at.filtered?.child) at.debug?.event('flush_to_os');
   const writesMetadata = (node.pending?.coveredBytes ?? 0) > 0;
   const metadata = writesMetadata ? below(node, 'l2_update', { ...request, op: 'write' }) : undefined;
-  return metadata ?? below(node, 'flush_to_disk', request);
+  return metadata ?? below(node, request.ofWrite ? undefined : 'flush_to_disk', request);
 };
 
 const FORMAT_STEPS: Readonly<Record<DebugRequest['op'], Step>> = {

@@ -34,7 +34,9 @@ function nullName({ driver, sizeOption }: BlockNode): string {
 }
 
 const needsOptions = (node: BlockNode): boolean =>
-  node.driver.kind === 'filter' || node.file?.child.driver.kind === 'filter' || isBackingOverridden(node);
+  node.driver.kind === 'filter' ||
+  (node.file !== undefined && needsOptions(node.file.child)) ||
+  isBackingOverridden(node);
 
 function isBackingOverridden(node: BlockNode): boolean {
   const { image, backing } = node;

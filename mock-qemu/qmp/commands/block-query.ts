@@ -15,15 +15,21 @@ import { snapshotInfo } from './snapshots.ts';
 import { type CommandContext, type CommandTable, flag } from './table.ts';
 import { throttleInfo } from './throttling.ts';
 
+/** The image with clusters that a node is, or passes its requests on to. */
+function clustersOf(node: BlockNode): BlockNode['image'] {
+  if (node.driver.supportsBacking) return node.image;
+  return node.file && clustersOf(skipFilters(node.file.child));
+}
+
 /** QAPI ImageInfo of one node, without its backing image. */
 function imageInfo({ fileDetails }: Behaviour, node: BlockNode): JsonObject {
   const file = imageBelow(node);
   const { image } = node;
   const isFormat = node.driver.supportsBacking && image !== undefined;
   const backingName = isFormat ? image.header.backingName || undefined : undefined;
-  // A filter passes on what the image below it says about clusters.
+  // Filters and raw nodes pass on what the image below them says about clusters.
   const below = skipFilters(node);
-  const clusters = below.driver.supportsBacking ? below.image : undefined;
+  const clusters = clustersOf(below);
   const snapshots = clusters?.snapshots.map(snapshotInfo) ?? [];
   return {
     ...(backingName !== undefined &&

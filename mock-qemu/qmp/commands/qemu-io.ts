@@ -87,7 +87,8 @@ export function performIo(vm: Vm, node: BlockNode, io: IoCommand, isBorrowed: bo
   else if (error === undefined && op !== 'read') {
     writeTo(node, offset, end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
     // Who borrows a node for one command has no write cache: what lies below is flushed before the write is done.
-    if (isBorrowed) error = vm.lateError({ at: 'node.flush', op: 'flush', node, offset: 0, bytes: 0 });
+    if (isBorrowed)
+      error = vm.lateError({ at: 'node.flush', op: 'flush', node, offset: 0, bytes: 0, ofWrite: true });
     if (isBorrowed && error === undefined) flushBelow(node);
   }
   if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;

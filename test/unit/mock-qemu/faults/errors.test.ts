@@ -63,7 +63,7 @@ describe('blkdebug', () => {
     ['write_aio', ['write 0 64k'], true],
     ['cluster_alloc', ['write 0 64k'], true],
     ['flush_to_disk', ['write 0 64k', 'flush'], true],
-    ['l2_update', ['write 0 64k', 'flush'], true],
+    ['l2_update', ['write 0 64k'], true],
     ['read_aio', ['write 0 64k', 'read 0 64k'], true],
     ['read_aio', ['write 0 64k'], false],
   ])('below a format node: %s', (event, commands, failed) => {
