@@ -91,7 +91,8 @@ export function property<Input>(spec: PropertySpec<Input>): Contract {
         runs: details.numRuns,
         failure: {
           error: details.errorInstance,
-          counterexample: fc.stringify(details.counterexample?.[0]),
+          // fast-check sometimes makes objects without a prototype and says so, which tells a reader nothing.
+          counterexample: fc.stringify(details.counterexample?.[0]).replaceAll(/__proto__:null,?/g, ''),
           ...(details.counterexamplePath === null ? {} : { path: details.counterexamplePath }),
         },
       };

@@ -44,7 +44,11 @@ function header({ contracts, summary }: Report): string {
     ['passed', summary.passed],
     ['failed', summary.failed, summary.failed > 0],
     ['skipped', summary.skipped],
-    ['canaries caught', `${canariesCaught} of ${canariesPlanted}`, canariesCaught < canariesPlanted],
+    [
+      'canaries caught',
+      canariesPlanted === 0 ? 'none planted' : `${canariesCaught} of ${canariesPlanted}`,
+      canariesCaught < canariesPlanted,
+    ],
     ['cases', cases.toLocaleString('en')],
     ['time', renderDuration(summary.ms)],
     ['seed', summary.seed],
@@ -74,12 +78,19 @@ function gate({ gate: findings = [] }: Report): string {
 }
 
 function failures({ contracts }: Report): string {
-  const cards = contracts.flatMap((contract) =>
+  const failed = contracts.flatMap((contract) =>
     Object.entries(contract.results).flatMap(([target, result]) =>
-      result.status === 'fail' ? [failureCard(contract, target, result)] : [],
+      result.status === 'fail' ? [{ contract, target, result }] : [],
     ),
   );
-  return cards.length === 0 ? '' : `<h2>Failures</h2>${cards.join('\n')}`;
+  if (failed.length === 0) return '';
+  const links = failed.map(
+    ({ contract: { id }, target }) =>
+      `<li><a href="#${anchor(id, target)}"><code>${esc(id)}</code></a> on <code>${esc(target)}</code></li>`,
+  );
+  const overview = failed.length > 1 ? `<ul class="overview">${links.join('')}</ul>` : '';
+  const cards = failed.map(({ contract, target, result }) => failureCard(contract, target, result));
+  return `<h2>Failures</h2>${overview}${cards.join('\n')}`;
 }
 
 /** Where a failure is on the page. */

@@ -55,8 +55,8 @@ interface Line {
 
 /** Puts one or two records of a case side by side. */
 export function timelineOf(records: readonly CaseRecord[]): Timeline {
-  const [left = [], right] = records.map(({ trace }) => entriesOf(trace));
-  const rows: TimelineRow[] = right ? align(left, right) : left.map((entry) => ({ left: entry }));
+  const [left = [], right] = records.map(({ trace }) => comparedOf(trace));
+  const rows: TimelineRow[] = right ? align(left, right) : left.map(({ entry }) => ({ left: entry }));
   const firstDifference = right ? commonPrefix(left, right) : -1;
   return {
     sides: records.map(({ side }) => side),
@@ -66,21 +66,31 @@ export function timelineOf(records: readonly CaseRecord[]): Timeline {
   };
 }
 
+/** An entry, and what another target must agree in: of all of its text, however long. */
+interface Compared {
+  readonly entry: TimelineEntry;
+  readonly essence: string;
+}
+
 /** The entries of a trace, without the greeting and the questions that come before the work. */
 export function entriesOf(trace: string): TimelineEntry[] {
+  return comparedOf(trace).map(({ entry }) => entry);
+}
+
+function comparedOf(trace: string): Compared[] {
   const lines = linesOf(trace);
   const startMs = lines[0]?.ms ?? 0;
   const probes = new Set<string>();
-  const entries: TimelineEntry[] = [];
+  const entries: Compared[] = [];
   for (const line of lines) {
     const { execute, id, QMP: greeting } = line.message;
     const key = `${line.connection} ${JSON.stringify(id)}`;
     if (line.isCommand && typeof execute === 'string' && PROBES.test(execute)) probes.add(key);
     if (greeting !== undefined || (id !== undefined && probes.has(key))) continue;
+    const [kind, ms] = [kindOf(line), round(line.ms - startMs)];
     entries.push({
-      ms: round(line.ms - startMs),
-      kind: kindOf(line),
-      text: line.text.slice(0, MAX_TEXT_CHARS),
+      entry: { ms, kind, text: line.text.slice(0, MAX_TEXT_CHARS) },
+      essence: essence(kind, line.text),
     });
     if (entries.length === MAX_ENTRIES) break;
   }
@@ -132,11 +142,16 @@ function kindOf({ isCommand, message }: Line): TimelineEntry['kind'] {
   return 'error' in message ? 'error' : 'reply';
 }
 
-/** What two targets must agree in: not in time stamps, not in where their directories are, not in the numbering of ids. */
-function essence({ kind, text }: TimelineEntry): string {
+/**
+ * What two targets must agree in: not in time stamps, where their directories are, the numbering of ids, the names that
+ * QEMU makes up for nodes (their end is random), nor how much of a host's disk an image takes.
+ */
+function essence(kind: TimelineEntry['kind'], text: string): string {
   const stable = text
     .replace(/"timestamp":\s*\{[^}]*\},?\s*/g, '')
     .replace(/,?\s*"id":\s*"libvirt-\d+"/g, '')
+    .replace(/#block\d+/g, '#block')
+    .replace(/"actual-size":\s*\d+/g, '"actual-size":0')
     .replace(/\/[^"\s]*\/(?=[\w.-]+")/g, '')
     .replace(/\s+/g, '');
   return `${kind} ${kind === 'reply' ? withSortedMembers(stable) : stable}`;
@@ -155,16 +170,13 @@ function withSortedMembers(text: string): string {
 }
 
 /** How many entries both begin with. */
-function commonPrefix(left: readonly TimelineEntry[], right: readonly TimelineEntry[]): number {
-  const count = left.findIndex((entry, index) => {
-    const other = right[index];
-    return !other || essence(entry) !== essence(other);
-  });
+function commonPrefix(left: readonly Compared[], right: readonly Compared[]): number {
+  const count = left.findIndex(({ essence: own }, index) => own !== right[index]?.essence);
   return count < 0 ? left.length : count;
 }
 
 /** Equal rows, then the first two entries that differ, then the rest. */
-function align(left: readonly TimelineEntry[], right: readonly TimelineEntry[]): TimelineRow[] {
+function align(left: readonly Compared[], right: readonly Compared[]): TimelineRow[] {
   const count = commonPrefix(left, right);
   const pair = (index: number) => rowOf(left[index], right[index]);
   return [
@@ -174,13 +186,13 @@ function align(left: readonly TimelineEntry[], right: readonly TimelineEntry[]):
   ];
 }
 
-function rowOf(left: TimelineEntry | undefined, right: TimelineEntry | undefined): TimelineRow {
-  return { ...(left ? { left } : {}), ...(right ? { right } : {}) };
+function rowOf(left: Compared | undefined, right: Compared | undefined): TimelineRow {
+  return { ...(left ? { left: left.entry } : {}), ...(right ? { right: right.entry } : {}) };
 }
 
 /** Rows of the longest common subsequence, with what is on one side only in between. */
-function alignRest(left: readonly TimelineEntry[], right: readonly TimelineEntry[]): TimelineRow[] {
-  const [a, b] = [left.map(essence), right.map(essence)];
+function alignRest(left: readonly Compared[], right: readonly Compared[]): TimelineRow[] {
+  const [a, b] = [left, right].map((side) => side.map((each) => each.essence)) as [string[], string[]];
   const lengths = commonLengths(a, b);
   const width = b.length + 1;
   const rows: TimelineRow[] = [];
