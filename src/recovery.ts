@@ -45,6 +45,7 @@ interface LeftRun {
   readonly indexes: ImageIndexes;
   readonly jobs: readonly LeftJob[];
   readonly pausedFor: RunStatus['pausedFor'];
+  readonly armedByIndex: RunStatus['armedByIndex'];
 }
 
 /** A domain as it was left, with its XML understood. */
@@ -154,6 +155,7 @@ async function takeOver(
     indexes: run.indexes,
     state: stateNow(run, cpus),
     pausedFor: run.pausedFor,
+    armedByIndex: run.armedByIndex,
     observer: observe(record),
     notRunning: () => new VirtError(ErrorCode.OPERATION_FAILED, 'domain is not running'),
   });

@@ -70,6 +70,8 @@ export interface RunningParts {
   readonly observer: RunningObserver;
   /** Where an earlier connection left off with a pivot. */
   readonly pausedFor?: PivotPause | undefined;
+  /** Which thresholds an earlier connection armed as `vda[N]`. */
+  readonly armedByIndex?: readonly number[] | undefined;
   /** Makes the error for those who wait when the machine goes. */
   readonly notRunning: () => Error;
 }
@@ -81,7 +83,7 @@ export class RunningDomain {
   readonly indexes: ImageIndexes;
   readonly handle: string | undefined;
   readonly jobs: JobRegistry;
-  readonly thresholds = new Thresholds();
+  readonly thresholds: Thresholds;
   /** Settles when the machine has gone and the domain has been told. */
   readonly gone: Promise<void>;
   readonly #parts: RunningParts;
@@ -101,6 +103,7 @@ export class RunningDomain {
     this.jobs = new JobRegistry(() => parts.observer.changed());
     this.#state = parts.state;
     this.#pausedFor = parts.pausedFor;
+    this.thresholds = new Thresholds(parts.armedByIndex);
     this.indexes = parts.indexes;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.gone = promise;

@@ -1,6 +1,16 @@
 /** Which write thresholds were armed by index: those answer with one event, the others with two. */
 export class Thresholds {
-  readonly #byIndex = new Set<number>();
+  readonly #byIndex: Set<number>;
+
+  /** @param byIndex indexes of images of which an earlier connection knew so */
+  constructor(byIndex: readonly number[] = []) {
+    this.#byIndex = new Set(byIndex);
+  }
+
+  /** The images whose thresholds were armed as `vda[N]`. */
+  get armedByIndex(): readonly number[] {
+    return [...this.#byIndex];
+  }
 
   /** Notes how an image's threshold was armed; a later arming replaces an earlier one. */
   arm(imageIndex: number, byIndex: boolean): void {

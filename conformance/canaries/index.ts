@@ -5,6 +5,7 @@ import { copyCanaries } from './copy.ts';
 import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
 import { guardCanaries } from './guard-rails.ts';
+import { outlivingCanaries } from './outliving.ts';
 import { pivotCrashCanaries } from './pivot-crashes.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
@@ -28,6 +29,7 @@ export const canaries: readonly Canary[] = [
   ...refusalCanaries,
   ...guardCanaries,
   ...savingCanaries,
+  ...outlivingCanaries,
   ...verbCanaries,
   ...sequenceCanaries,
   ...textCanaries,

@@ -11,6 +11,7 @@ import { infoBounded } from './api/info-bounded.ts';
 import { momentContracts } from './api/moments.ts';
 import { oneJobPerDisk } from './api/one-job-per-disk.ts';
 import { oneTerminalEvent } from './api/one-terminal-event.ts';
+import { outlivingContracts } from './api/outliving.ts';
 import { pivotBeforeReadyRefused } from './api/pivot-before-ready-refused.ts';
 import { pivotCrashContracts } from './api/pivot-crashes.ts';
 import { pivotSwapsChain } from './api/pivot-swaps-chain.ts';
@@ -56,6 +57,7 @@ export const contracts: readonly Contract[] = [
   ...guardContracts,
   ...savingContracts,
   ...momentContracts,
+  ...outlivingContracts,
   ...pivotCrashContracts,
   ...protocolContracts,
   ...verbContracts,

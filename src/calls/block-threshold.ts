@@ -33,6 +33,7 @@ export async function setBlockThreshold(
     const bytes = exact <= BigInt(Number.MAX_SAFE_INTEGER) ? Number(exact) : exact;
     await running.machine.setWriteThreshold(imageRef(image), bytes);
     running.thresholds.arm(image.index, byIndex);
+    record.journal();
   });
 }
 

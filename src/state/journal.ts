@@ -50,7 +50,7 @@ export function writeJournal(record: DomainRecord): void {
 
 function runOf({ running, live, launching }: DomainRecord): RunStatus | undefined {
   if (running?.handle !== undefined && live) {
-    const { id, handle, state, indexes, disks, jobs, pausedFor } = running;
+    const { id, handle, state, indexes, disks, jobs, pausedFor, thresholds } = running;
     return {
       id,
       handle,
@@ -61,6 +61,7 @@ function runOf({ running, live, launching }: DomainRecord): RunStatus | undefine
       disks: disks.map(diskStatus),
       jobs: jobs.all().flatMap((job) => (job.settled ? [] : [jobStatus(job)])),
       pausedFor,
+      armedByIndex: thresholds.armedByIndex,
     };
   }
   return launching && startingStatus(launching);
@@ -77,6 +78,7 @@ function startingStatus({ handle, live, disks, indexes, state }: Launching): Run
     disks: disks.map(diskStatus),
     jobs: [],
     pausedFor: undefined,
+    armedByIndex: undefined,
   };
 }
 

@@ -78,6 +78,8 @@ export interface RunStatus {
   readonly jobs: readonly JobStatus[];
   /** The guest is paused, or about to be, for the pivot of this job. */
   readonly pausedFor: { readonly job: string; readonly resumes: boolean } | undefined;
+  /** Images, by index, whose write thresholds were armed as `vda[N]`. */
+  readonly armedByIndex: readonly number[] | undefined;
 }
 
 /** A snapshot of a domain. */
@@ -170,6 +172,7 @@ const run = shapeOf<RunStatus>({
   disks: listOf(disk),
   jobs: listOf(job),
   pausedFor: optional(shapeOf<NonNullable<RunStatus['pausedFor']>>({ job: text, resumes: flag })),
+  armedByIndex: optional(listOf(count)),
 });
 
 const snapshotDisk = shapeOf<SnapshotDisk>({

@@ -8,8 +8,11 @@ export const OUT_OF_REACH: readonly (readonly [api: string, when: string, why: s
   ],
   ['pull/rebase/copy/commit', 'vhost-user disk', 'such a disk is refused when the domain is defined'],
   ['resize', 'vhost-user disk', 'such a disk is refused when the domain is defined'],
-  ['copy', 'REUSE, format unknown and not probeable', 'every file can be probed: what is not qcow2 is raw'],
-  ['copy', 'destination passed as fd group', 'file descriptors cannot be passed'],
+  [
+    'copy',
+    'REUSE, format unknown and not probeable',
+    'libvirt says so of files that it cannot read and of network storage: here what cannot be read is missing',
+  ],
   [
     'copy',
     'read-only disk on QEMU without blockdev-reopen',
@@ -20,5 +23,4 @@ export const OUT_OF_REACH: readonly (readonly [api: string, when: string, why: s
     'READY but of a type without pivot',
     'practically unreachable in libvirt as well: no backup jobs here',
   ],
-  ['abort', 'QMP error class DeviceNotActive', 'a matter of the driver: tested there'],
 ];

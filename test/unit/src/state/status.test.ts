@@ -48,6 +48,7 @@ const status = {
       },
     ],
     pausedFor: { job: 'copy-vda-libvirt-1-format', resumes: true },
+    armedByIndex: [1],
   },
   snapshots: undefined,
   outcomes: [{ disk: 'vda', kind: 'copy', outcome: 'unknown', source: '/a', destination: '/b' }],
