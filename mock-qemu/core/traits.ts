@@ -32,6 +32,8 @@ export interface Traits {
   readonly drainsAreGlobal: boolean;
   /** How many drained sections in a row a change of the graph takes, by what changes it. */
   readonly flaps: Flaps;
+  /** A raw node is as long as its file; else as long as it was when it was opened or resized itself (10.0). */
+  readonly rawFollowsFile: boolean;
   /** A job that has nothing to do is still running when its start is answered (10.0). */
   readonly idleJobsYield: boolean;
   /** What becomes of a commit's read-only base when the commit of the active image fails [7.2: stays writable]. */

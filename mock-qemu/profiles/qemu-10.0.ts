@@ -24,6 +24,7 @@ export const qemu100: Profile = {
       streamAbort: 3,
       backupEnd: 1,
     },
+    rawFollowsFile: false,
     idleJobsYield: true,
     failedCommitBase: 'read-only',
     jobBitmapsOn: 'filter',

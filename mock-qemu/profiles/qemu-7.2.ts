@@ -43,6 +43,7 @@ export const qemu72: Profile = {
       streamAbort: 3,
       backupEnd: 1,
     },
+    rawFollowsFile: true,
     idleJobsYield: false,
     failedCommitBase: 'writable',
     jobBitmapsOn: 'source',

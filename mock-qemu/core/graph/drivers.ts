@@ -55,7 +55,7 @@ const raw: BlockDriver = {
   name: 'raw',
   kind: 'format',
   supportsBacking: false,
-  lengthBytes: (node) => childOf(node.file).lengthBytes,
+  lengthBytes: (node) => node.knownLengthBytes ?? childOf(node.file).lengthBytes,
   at: (node, offset, limit) => readAt(childOf(node.file), offset, limit),
   write: (node, start, end, tag) => writeTo(childOf(node.file), start, end, tag),
   discard(node, start, end) {
@@ -64,6 +64,7 @@ const raw: BlockDriver = {
   },
   flush: () => undefined,
   truncate(node, lengthBytes) {
+    node.knownLengthBytes = undefined;
     const child = childOf(node.file);
     child.driver.truncate(child, lengthBytes);
   },

@@ -145,6 +145,8 @@ export class BlockNode {
   knownBytes: number | undefined;
   /** The size that a node without a file was given in its options. */
   sizeOption: number | undefined;
+  /** What a raw node takes its file's length for, where it is not asked again. */
+  knownLengthBytes: number | undefined;
   /** Size of a node without a file (null-co). */
   fixedSizeBytes = 0;
 

@@ -131,6 +131,10 @@ function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefin
   for (const bitmap of node.bitmaps) if (bitmap.persistent) checkUsable(bitmap);
   // Somebody who wants no other size says so here.
   vm.graph.letGo(vm.graph.hold({ kind: 'resizer' }, 'root', node, { needs: RESIZE, shares: ALL }));
+  for (const { parent } of vm.traits.rawFollowsFile ? [] : node.parents) {
+    if (parent.kind === 'node' && parent.node.driver.name === 'raw')
+      parent.node.knownLengthBytes = parent.node.lengthBytes;
+  }
   node.driver.truncate(node, sizeBytes);
   // The new size is in the file when the command returns, also of a guest that never flushes.
   node.image?.save();
