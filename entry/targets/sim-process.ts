@@ -1,5 +1,5 @@
 /** The target of simulated QEMUs as processes of their own: the same driver, spawn and sockets as for a real one. */
-import { rmSync } from 'node:fs';
+import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { extname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -39,21 +39,31 @@ export function simProcessTarget(): Target {
   });
 }
 
+/** Hosts may share a directory. */
 let launches = 0;
 
 /** Runs `mock-qemu` with this Node, so that no shebang and no PATH is needed, and with a control socket. */
 function mockQemuHost(seed: number, directory?: string): Host {
   const host = createProcessHost({ runtimeDir: directory });
+  let own: string | undefined;
+  // Whoever gave a directory removes it; a process that was killed leaves its socket there.
+  const controlDirectory = (): string => {
+    own ??= directory ?? mkdtempSync(join(tmpdir(), 'mockvirt-control-'));
+    return own;
+  };
   return {
     ...host,
     async launch(_emulator, argv, launched) {
-      const path = join(tmpdir(), `mockvirt-control-${process.pid}-${++launches}`);
-      const own = [MOCK_QEMU, '--seed', String(seed), '--control', `unix:${path}`];
-      const emulator = await host.launch(process.execPath, [...own, ...argv], launched);
-      // One that was killed leaves its socket behind.
-      void emulator.exited.then(() => rmSync(path, { force: true }));
+      const path = join(controlDirectory(), `control-${process.pid}-${++launches}`);
+      const options = [MOCK_QEMU, '--seed', String(seed), '--control', `unix:${path}`];
+      const emulator = await host.launch(process.execPath, [...options, ...argv], launched);
       const control: Control = controlAt(path);
       return overlay<Emulator & { readonly control?: Control }>(emulator, { control });
+    },
+    async close() {
+      await host.close();
+      if (own !== undefined && own !== directory) rmSync(own, { recursive: true, force: true });
+      own = undefined;
     },
   };
 }
