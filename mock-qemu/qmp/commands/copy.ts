@@ -292,7 +292,8 @@ function openTargetFile(
   return openNode(vm, {
     driver,
     file: fileOptions(path),
-    discard: 'unmap',
+    // Zeroes cost a mirror nothing where its target may unmap, and that is as its source.
+    discard: isMirror && !skipFilters(source).unmap ? 'ignore' : 'unmap',
     // A mirror opens the chain below only when it ends; a backup of everything to come lies on its source.
     ...(driver === 'qcow2' && (isMirror || text(args, 'sync') === 'none') && { backing: null }),
     ...(!isMirror && { 'detect-zeroes': 'unmap' }),
