@@ -13,6 +13,11 @@ export type {
   PullPlan,
 } from './arbitraries.ts';
 export { copies, disks, pulls } from './arbitraries.ts';
+export type { Call } from './calls/call.ts';
+export { CallSequence, callArbitraries, callSequences, calls, runCalls } from './calls/index.ts';
+export type { AbortOptions, CommitOptions, CopyOptions, PullOptions } from './calls/jobs.ts';
+export { Plain, type PlainDisk, type PlainJob, type Setup } from './calls/plain.ts';
+export { Rig } from './calls/rig.ts';
 export { canaries } from './canaries/index.ts';
 export type { Canary } from './canary.ts';
 export { overlay, withDomains } from './canary.ts';

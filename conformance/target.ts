@@ -112,7 +112,16 @@ export type ManagerOptions = Pick<ConnectionOptions, 'pauseGuestAroundPivot'>;
 /** A management process: a connection on state that outlives it. */
 export interface Manager {
   readonly connection: Connection;
+  /** It has not died. */
+  readonly alive: boolean;
   guest(domainName: string, disk: string): Guest;
+  /** SIGKILL to the machine of a domain that it, or one before it, has started. */
+  kill(domainName: string): void;
+  /**
+   * Has it die right before one of its next effects on the outside (something written down, bytes sent, bytes taken),
+   * after so many more; resolves when it has.
+   */
+  dieAfter(effects: number): Promise<void>;
   /**
    * It dies from one moment to the next, and its calls never return: what it had not sent is not sent, and what it had
    * not written down is lost. Its domains run on. Idempotent.
@@ -126,6 +135,8 @@ export interface SessionLimits {
   readonly copyTuning: boolean;
   /** How much more a job needs to be held back by a low speed; such disks are made larger by this. */
   readonly ballastBytes: number;
+  /** To read an image takes a process: where calls are many, it is done only where something may have changed. */
+  readonly dearContents?: boolean;
 }
 
 /** One case's backend: an open connection and a directory of its own. */

@@ -32,9 +32,10 @@ export class World {
   readonly connection: Connection;
   readonly session: Session;
   readonly timers: Timers;
+  /** What further connections of the case are to be seen through. */
+  readonly wrap: (connection: Connection) => Connection;
   /** Every BLOCK_JOB, BLOCK_JOB_2 and LIFECYCLE event in the order of delivery. */
   readonly events: RecordedEvent[] = [];
-  readonly #wrap: (connection: Connection) => Connection;
   readonly #waiters = new Set<() => void>();
   #vms = 0;
 
@@ -45,7 +46,7 @@ export class World {
     connection: Connection = wrap(session.connection),
   ) {
     this.session = session;
-    this.#wrap = wrap;
+    this.wrap = wrap;
     this.connection = connection;
     this.timers = connection.timers;
     this.#record();
@@ -91,7 +92,7 @@ export class World {
     const { manage } = this.session;
     if (!manage) throw new SetupFailure('the target has no management processes to offer');
     const { connection, ...rest } = await manage(options);
-    return { ...rest, connection: this.#wrap(connection) };
+    return { ...rest, connection: this.wrap(connection) };
   }
 
   /** The events of one disk's jobs (BLOCK_JOB_2), in order. */

@@ -19,12 +19,20 @@ const ATTRIBUTE = /([\w:.-]+)\s*=\s*(?:'([^']*)'|"([^"]*)")/g;
 
 /** Reads one disk out of a domain's XML (virDomainGetXMLDesc). */
 export function readDisk(xml: string, target: string): DiskView {
-  const disk = all(parse(xml), 'disk').find(
-    (item) => child(item, 'target')?.attributes.get('dev') === target,
-  );
+  const disk = readDisks(xml).get(target);
   if (!disk) throw new Violation(`the domain XML has no disk ${target}`);
-  const mirror = child(disk, 'mirror');
-  return { chain: chainOf(disk), ...(mirror ? { mirror: mirrorOf(mirror) } : {}) };
+  return disk;
+}
+
+/** Reads every disk out of a domain's XML, by target. */
+export function readDisks(xml: string): ReadonlyMap<string, DiskView> {
+  const disks = new Map<string, DiskView>();
+  for (const disk of all(parse(xml), 'disk')) {
+    const mirror = child(disk, 'mirror');
+    const view = { chain: chainOf(disk), ...(mirror ? { mirror: mirrorOf(mirror) } : {}) };
+    disks.set(child(disk, 'target')?.attributes.get('dev') ?? '', view);
+  }
+  return disks;
 }
 
 function chainOf(disk: Element): string[] {

@@ -1,17 +1,137 @@
 /**
- * Runs many random sequences of calls, guest writes, crashes and restarts on the simulation, each of 30 steps:
- * `node scripts/random-sequences.ts [RUNS] [SEED]`. Prints what failed with its seed and path, and how long it took.
+ * Runs many random sequences of calls, guest writes, faults, crashes and restarts and holds each to a plain model:
+ * `npm run random-sequences -- --help` lists the options. A failure is made as small as it gets and printed as a test.
  */
+import { availableParallelism } from 'node:os';
+import { parseArgs } from 'node:util';
+import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import fc from 'fast-check';
-import { runSequence, sequences } from '../test/recovery/model.ts';
+import { type CallSequence, callSequences, runCalls, type Target } from '../conformance/index.ts';
+import { foundQemuTargets, qemuTarget } from '../entry/targets/qemu.ts';
+import { simTarget } from '../entry/targets/sim.ts';
 
-const [runs = '5000', seed = '1'] = process.argv.slice(2);
-const probes = new Map();
-const STEPS = 30;
-const began = performance.now();
-await fc.assert(
-  fc.asyncProperty(sequences(STEPS, STEPS), (steps) => runSequence(steps, probes)),
-  { numRuns: Number(runs), seed: Number(seed) },
-);
-const seconds = (performance.now() - began) / 1000;
-process.stdout.write(`${runs} sequences of ${STEPS} steps, seed ${seed}: ${seconds.toFixed(1)} s\n`);
+const HELP = `usage: npm run random-sequences -- [options]
+  --runs N       how many sequences (5000)
+  --steps N      calls of each (30)
+  --seed S       of the first one (1)
+  --path PATH    replays one failure of a seed
+  --target NAME  sim, qemu or qemu=PATH (sim)
+  --threads N    how many run at once (one for each core)
+`;
+
+/** No sequence takes so long, not on a real QEMU either. */
+const HANG_MS = 600_000;
+
+/** One share of the work. */
+interface Share {
+  readonly runs: number;
+  readonly seed: number;
+  readonly steps: number;
+  readonly target: string;
+  readonly path: string | undefined;
+}
+
+function wrong(message: string): never {
+  process.stderr.write(`${message}\n`);
+  process.exit(2);
+}
+
+function count(option: string, value: string, least: number): number {
+  return /^\d{1,9}$/.test(value) && Number(value) >= least
+    ? Number(value)
+    : wrong(`--${option} '${value}': use a whole number from ${least}`);
+}
+
+function settings() {
+  try {
+    const { values } = parseArgs({
+      options: {
+        runs: { type: 'string', default: '5000' },
+        steps: { type: 'string', default: '30' },
+        seed: { type: 'string', default: '1' },
+        path: { type: 'string' },
+        target: { type: 'string', default: 'sim' },
+        threads: { type: 'string', default: String(availableParallelism()) },
+        help: { type: 'boolean', default: false },
+      },
+    });
+    if (!values.help) return values;
+  } catch (error) {
+    wrong(`${(error as Error).message.split('\n')[0]} See --help`);
+  }
+  process.stdout.write(HELP);
+  process.exit(0);
+}
+
+async function targetNamed(name: string): Promise<Target | undefined> {
+  if (name === 'sim') return simTarget();
+  if (name === 'qemu') return (await foundQemuTargets())[0];
+  return name.startsWith('qemu=') ? qemuTarget(name.slice('qemu='.length)) : undefined;
+}
+
+/** Runs a share; undefined if all of it agrees, otherwise what a person needs to see it again. */
+async function runShare({ runs, seed, steps, target: name, path }: Share): Promise<string | undefined> {
+  const target = (await targetNamed(name)) as Target;
+  const run = async ({ setup, calls }: CallSequence) => {
+    const session = await target.open({ seed: 1 });
+    const hung = Promise.withResolvers<never>();
+    const watch = setTimeout(() => hung.reject(new Error('the sequence hung')), HANG_MS);
+    try {
+      await Promise.race([runCalls(session, setup, calls).finally(() => session.dispose()), hung.promise]);
+    } finally {
+      clearTimeout(watch);
+    }
+  };
+  const details = await fc.check(fc.asyncProperty(callSequences(steps, steps), run), {
+    numRuns: runs,
+    seed,
+    ...(path === undefined ? {} : { path }),
+  });
+  await target.close?.();
+  if (!details.failed) return undefined;
+  const [smallest] = details.counterexample ?? [];
+  const where = `--seed ${seed} --path ${details.counterexamplePath} --steps ${steps} --target ${name}`;
+  return `${details.errorInstance}\n\n${smallest}\n\nagain: npm run random-sequences -- ${where}`;
+}
+
+/** Threads on the simulation, which computes; on real ones, which wait, all in this thread. */
+function elsewhere(share: Share): Promise<string | undefined> {
+  if (share.target !== 'sim') return runShare(share);
+  return new Promise((resolve, reject) => {
+    const worker = new Worker(new URL(import.meta.url), { workerData: share });
+    worker.once('message', (failure: { readonly text?: string }) => resolve(failure.text));
+    worker.once('error', reject);
+  });
+}
+
+async function main(): Promise<void> {
+  const given = settings();
+  const runs = count('runs', given.runs, 1);
+  const steps = count('steps', given.steps, 1);
+  const seed = count('seed', given.seed, 0);
+  const threads = given.path === undefined ? Math.min(runs, count('threads', given.threads, 1)) : 1;
+  const target = await targetNamed(given.target);
+  if (!target) wrong(`--target '${given.target}': use one of sim, qemu, qemu=PATH`);
+  const availability = await target.available();
+  if (!availability.ok) wrong(`--target '${given.target}': ${availability.reason}`);
+  const began = performance.now();
+  const shares = Array.from({ length: threads }, (_, thread) => ({
+    runs: Math.ceil((runs - thread) / threads),
+    seed: seed + thread,
+    steps,
+    target: given.target,
+    path: given.path,
+  }));
+  const failures = (await Promise.all(shares.map(elsewhere))).filter((text) => text !== undefined);
+  const seconds = ((performance.now() - began) / 1000).toFixed(1);
+  for (const text of failures) process.stdout.write(`${text}\n\n`);
+  const { user, system } = process.cpuUsage();
+  const busy = ((user + system) / 1e6).toFixed(1);
+  process.stdout.write(
+    `${runs} sequences of ${steps} calls on ${given.target}, seed ${seed}, ${threads} at once: ${failures.length} failed, ${seconds} s (${busy} s of CPU)\n`,
+  );
+  process.exitCode = failures.length === 0 ? 0 : 1;
+}
+
+if (isMainThread) await main();
+else parentPort?.postMessage({ text: await runShare(workerData as Share) });

@@ -107,11 +107,11 @@ export class Connection {
     this.#assertOpen();
     checkFlags(flags, DomainDefineFlags, 'qemuDomainDefineXMLFlags');
     const definition = domainFromXml(xml);
-    const existing = this.#matching(definition);
-    const record = existing ?? this.#enter(definition);
+    const record = this.#matching(definition) ?? this.#enter(definition);
     record.guard('define');
-    const redefined = existing !== undefined;
+    const redefined = record.wasDefined;
     record.persistent = definition;
+    record.wasDefined = true;
     // Whoever defines it says which image it uses.
     record.outcomes.clear();
     record.journal();

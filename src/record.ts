@@ -44,6 +44,8 @@ export class DomainRecord {
   live: DomainDefinition | undefined;
   /** What is kept when it is shut off; undefined for a transient domain. */
   persistent: DomainDefinition | undefined;
+  /** It has been persistent since this connection knows of it: to define it again is an update. */
+  wasDefined = false;
   running: RunningDomain | undefined;
   /** While it is being started. */
   launching: Launching | undefined;

@@ -46,6 +46,7 @@ interface LeftRun {
   readonly jobs: readonly LeftJob[];
   readonly pausedFor: RunStatus['pausedFor'];
   readonly armedByIndex: RunStatus['armedByIndex'];
+  readonly leaving: RunStatus['leaving'];
 }
 
 /** A domain as it was left, with its XML understood. */
@@ -106,6 +107,7 @@ function readDisk({ xml, alias, chain, mirror, emptyIndex, next }: DiskStatus): 
  */
 export async function recoverDomain(record: DomainRecord, left: LeftDomain): Promise<void> {
   record.persistent = left.persistent;
+  record.wasDefined = left.persistent !== undefined;
   record.offReason = left.offReason;
   recoverSnapshots(record, left.snapshots ?? []);
   const { run } = left;
@@ -156,6 +158,7 @@ async function takeOver(
     state: stateNow(run, cpus),
     pausedFor: run.pausedFor,
     armedByIndex: run.armedByIndex,
+    ...(run.leaving && { leaving: run.leaving }),
     observer: observe(record),
     notRunning: () => new VirtError(ErrorCode.OPERATION_FAILED, 'domain is not running'),
   });
@@ -163,6 +166,7 @@ async function takeOver(
   record.running = running;
   for (const { entry, state } of run.jobs) running.jobs.register(entry, state);
   for (const disk of run.disks) await followMachine(record, running, disk);
+  await running.releaseLeft();
   record.recovering = false;
   record.journal();
   running.listen();

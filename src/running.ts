@@ -68,6 +68,8 @@ export interface RunningParts {
   /** The state it starts in. */
   readonly state: StateAndReason;
   readonly observer: RunningObserver;
+  /** Images that an earlier connection was about to close. */
+  readonly leaving?: readonly ImageDescription[];
   /** Where an earlier connection left off with a pivot. */
   readonly pausedFor?: PivotPause | undefined;
   /** Which thresholds an earlier connection armed as `vda[N]`. */
@@ -93,6 +95,7 @@ export class RunningDomain {
   readonly #removals = new Map<LiveDisk, () => void>();
   #state: StateAndReason;
   #pausedFor: PivotPause | undefined;
+  #leaving: readonly ImageDescription[];
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
@@ -104,6 +107,7 @@ export class RunningDomain {
     this.#state = parts.state;
     this.#pausedFor = parts.pausedFor;
     this.thresholds = new Thresholds(parts.armedByIndex);
+    this.#leaving = parts.leaving ?? [];
     this.indexes = parts.indexes;
     const { promise, resolve } = Promise.withResolvers<void>();
     this.gone = promise;
@@ -152,6 +156,19 @@ export class RunningDomain {
     } finally {
       for (const { disk } of changes) disk.next = undefined;
     }
+  }
+
+  /** Images that no chain has any more and that the machine may still have open. */
+  get leaving(): readonly ImageDescription[] {
+    return this.#leaving;
+  }
+
+  /** Closes what an earlier connection was about to close: a base below an old overlay takes no further job. */
+  async releaseLeft(): Promise<void> {
+    const left = this.#leaving;
+    if (left.length === 0) return;
+    await this.release(left);
+    this.#leaving = this.#leaving.filter((image) => !left.includes(image));
   }
 
   /** Set from before the guest is paused for a pivot until after it has been let go. */
@@ -301,8 +318,9 @@ export class RunningDomain {
   #onReady(id: string): void {
     const record = this.jobs.byId(id);
     if (record?.state !== 'running' && record?.state !== 'new') return;
-    this.jobs.transition(record, 'ready');
+    // The transition writes both down.
     markMirror(record.disk, 'yes');
+    this.jobs.transition(record, 'ready');
     this.#parts.observer.jobEvent(record, BlockJobStatus.READY);
   }
 
@@ -357,14 +375,18 @@ export class RunningDomain {
     record.disk.chain = chain;
     record.disk.mirror = undefined;
     if (applied) observer.chainChanged(record.disk, previous);
+    this.#leaving = [...this.#leaving, ...released];
     const written = this.#tryChanged();
     if (written && this.#pausedFor?.job === record.id) await this.endPivotPause();
     await this.release(released);
+    this.#leaving = this.#leaving.filter((image) => !released.includes(image));
     if (written && deleted.length > 0) await observer.deleteImages(deleted);
     // The machine may have gone while its images were being released: then there is no event, as after any end of it.
     if (this.jobs.byId(record.id) !== record) return;
     observer.jobEvent(record, end.status);
     if (!record.recovered) observer.told(record.disk);
+    // Otherwise the next process would tell it again, and close again what is closed.
+    this.#tryChanged();
     this.jobs.remove(record, end);
   }
 

@@ -14,6 +14,7 @@ import { sequenceCanaries } from './qmp/sequences.ts';
 import { stateCanaries } from './qmp/state.ts';
 import { textCanaries } from './qmp/texts.ts';
 import { verbCanaries } from './qmp/verbs.ts';
+import { randomCallCanaries } from './random-calls.ts';
 import { refusalCanaries } from './refusals.ts';
 import { rowCanaries } from './rows.ts';
 import { savingCanaries } from './saving.ts';
@@ -36,5 +37,6 @@ export const canaries: readonly Canary[] = [
   ...stateCanaries,
   ...ioErrorCanaries,
   ...pivotCrashCanaries,
+  ...randomCallCanaries,
   ...rowCanaries,
 ];

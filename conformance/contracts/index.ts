@@ -18,6 +18,7 @@ import { pivotSwapsChain } from './api/pivot-swaps-chain.ts';
 import { pivotTargetEqualsGuest } from './api/pivot-target-equals-guest.ts';
 import { pullDropsBacking } from './api/pull-drops-backing.ts';
 import { pullKeepsData } from './api/pull-keeps-data.ts';
+import { randomCalls } from './api/random-calls.ts';
 import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
 import { refusalContracts, transientJob } from './api/refusals.ts';
 import { savingContracts } from './api/saving.ts';
@@ -59,6 +60,7 @@ export const contracts: readonly Contract[] = [
   ...momentContracts,
   ...outlivingContracts,
   ...pivotCrashContracts,
+  randomCalls,
   ...protocolContracts,
   ...verbContracts,
   ...sequenceContracts,

@@ -66,6 +66,12 @@ function tryHandle(text: string): ProcessHandle | undefined {
   }
 }
 
+/** SIGKILL to an emulator, by its handle, if it is there. */
+export function killHandle(text: string): void {
+  const { pid, started } = parseHandle(text);
+  if (startOf(pid) === started) killGroup(pid, 'SIGKILL');
+}
+
 function killGroup(pid: number, signal: NodeJS.Signals): void {
   try {
     // Emulators lead process groups of their own.

@@ -40,7 +40,8 @@ export class Controls {
   }
 }
 
-function nameIn(argv: readonly string[]): string | undefined {
+/** The domain's name in the arguments of its machine. */
+export function nameIn(argv: readonly string[]): string | undefined {
   const value = argv[argv.indexOf('-name') + 1];
   return value?.replace(/^guest=/, '').replace(/,debug-threads=on$/, '');
 }

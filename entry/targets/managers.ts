@@ -4,6 +4,7 @@ import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { type Connection, recoverConnection, type StateStore } from '../../src/index.ts';
+import { nameIn } from './controls.ts';
 import { monitorGuest } from './guest.ts';
 import { type MortalHost, mortalHost } from './mortal.ts';
 
@@ -15,12 +16,16 @@ export interface ManagerParts {
   /** Takes the lock of the state. @throws VirtError OPERATION_INVALID while another one holds it */
   readonly openState: () => StateStore;
   readonly probes: ProbeCache;
+  /** SIGKILL to a machine, by what it is found by. */
+  readonly kill: (handle: string) => void;
 }
 
 /** The processes of one session. */
 export class Managers {
   readonly #parts: ManagerParts;
   readonly #alive = new Map<MortalHost, Connection>();
+  /** The machine of each domain, as it was started last, by what it is found by. */
+  readonly #handles = new Map<string, string>();
   #begun = false;
 
   constructor(parts: ManagerParts) {
@@ -33,23 +38,44 @@ export class Managers {
     // The lock comes first: who is refused has not touched anything.
     const state = openState();
     this.#begun = true;
-    const life = mortalHost(host());
+    const death = Promise.withResolvers<void>();
+    const die = () => {
+      if (!life.isAlive()) return;
+      this.#alive.delete(life);
+      life.die();
+      state.close();
+      death.resolve();
+    };
+    const life = mortalHost(
+      host(),
+      die,
+      (argv, handle) => void this.#handles.set(nameIn(argv) ?? '', handle),
+    );
     const connection = await recoverConnection({
       uri,
       driver: createQemuDriver({ host: life.host, probes }),
-      state: mortalState(state, life.isAlive),
+      state: mortalState(state, life),
       pauseGuestAroundPivot,
     });
     this.#alive.set(life, connection);
     return {
       connection,
-      guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
-      die: () => {
-        if (!this.#alive.delete(life)) return;
-        life.die();
-        state.close();
+      get alive() {
+        return life.isAlive();
       },
+      guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
+      kill: (domainName) => this.#kill(domainName),
+      dieAfter(effects) {
+        life.dieAfter(effects);
+        return death.promise;
+      },
+      die,
     };
+  }
+
+  #kill(domainName: string): void {
+    const handle = this.#handles.get(domainName);
+    if (handle !== undefined) this.#parts.kill(handle);
   }
 
   /** Ends what any of them has started. */
@@ -62,11 +88,11 @@ export class Managers {
 }
 
 /** What a dead process writes is written nowhere. */
-function mortalState(store: StateStore, isAlive: () => boolean): StateStore {
+function mortalState(store: StateStore, { isAlive, point }: MortalHost): StateStore {
   return {
     load: () => store.load(),
-    write: (key, text) => isAlive() && store.write(key, text),
-    remove: (key) => isAlive() && store.remove(key),
+    write: (key, text) => point() && store.write(key, text),
+    remove: (key) => point() && store.remove(key),
     close: () => isAlive() && store.close(),
   };
 }

@@ -7,20 +7,37 @@ import type { Duplex } from '../../src/qmp/duplex.ts';
 export interface MortalHost {
   readonly host: Host;
   readonly isAlive: () => boolean;
+  /** Before an effect on the outside; false: it does not happen any more. */
+  readonly point: () => boolean;
+  /** Has the process die right before the effect after `effects` more. */
+  dieAfter(effects: number): void;
   /** Its machines run on; emulators that end with their process do. */
   die(): void;
 }
 
-/** Wraps a host for one management process. */
-export function mortalHost(inner: Host): MortalHost {
+/**
+ * Wraps a host for one management process.
+ * @param dead told when it has died at one of its effects
+ * @param launched told of machines that outlive it
+ */
+export function mortalHost(
+  inner: Host,
+  dead: () => void,
+  launched: (argv: readonly string[], handle: string) => void,
+): MortalHost {
   let alive = true;
+  let left = Number.POSITIVE_INFINITY;
+  const point = (): boolean => {
+    if (alive && left-- <= 0) dead();
+    return alive;
+  };
   const links = new Set<Duplex>();
   const emulators = new Set<Emulator>();
   const link = (duplex: Duplex): Duplex => {
     links.add(duplex);
     return {
-      write: (bytes) => alive && duplex.write(bytes),
-      onData: (listener) => duplex.onData((bytes) => alive && listener(bytes)),
+      write: (bytes) => point() && duplex.write(bytes),
+      onData: (listener) => duplex.onData((bytes) => point() && listener(bytes)),
       onClose: (listener) => duplex.onClose((cause) => alive && listener(cause)),
       close: () => duplex.close(),
     };
@@ -38,7 +55,13 @@ export function mortalHost(inner: Host): MortalHost {
       now: () => inner.timers.now(),
       after: (delayMs, callback) => inner.timers.after(delayMs, () => alive && callback()),
     },
-    launch: async (name, argv, launched) => keep(await inner.launch(name, argv, launched)),
+    async launch(name, argv, tell) {
+      const note = (handle: string) => {
+        launched(argv, handle);
+        tell?.(handle);
+      };
+      return keep(await inner.launch(name, argv, tell && note));
+    },
     ...(attach && {
       async attach(handle) {
         const found = await attach.call(inner, handle);
@@ -49,6 +72,10 @@ export function mortalHost(inner: Host): MortalHost {
   return {
     host,
     isAlive: () => alive,
+    point,
+    dieAfter(effects) {
+      left = effects;
+    },
     die() {
       alive = false;
       for (const duplex of links) duplex.close();

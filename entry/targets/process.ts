@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import type { Availability, Session, Target } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Host } from '../../drivers/qemu/host.ts';
+import { killHandle } from '../../drivers/qemu/survivors.ts';
 import type { HypervisorDriver } from '../../src/index.ts';
 import { openFileState } from '../file-state.ts';
 import { Controls } from './controls.ts';
@@ -56,11 +57,13 @@ export function processTarget(parts: ProcessTargetParts): Target {
         createImage: parts.createImage,
         contents: parts.contents,
         qmpHost: host,
+        limits: { copyTuning: true, ballastBytes: 0, dearContents: true },
         ...(parts.hasFaults ? { controls } : {}),
         managers: {
           host: () => tap(controls.remember(parts.host(seed, directory), faults)),
           openState: () => openFileState(join(directory, 'state')),
           probes: new Map(),
+          kill: killHandle,
         },
         cleanUp: () => rm(directory, { recursive: true, force: true }),
       });

@@ -64,6 +64,7 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
             tap.tap(controls.remember(createMockHost(world, profile, [], survivors), options.faults)),
           openState: () => state.open(),
           probes: options.wire ? new Map() : probes,
+          kill: (handle) => survivors.get(handle)?.signal('SIGKILL'),
         },
         ...(tap.trace ? { trace: tap.trace } : {}),
         ...('dirty' in watched ? { dirty: watched.dirty } : {}),

@@ -88,14 +88,20 @@ async function sendVerb(running: RunningDomain, job: JobRecord, verb: 'abort' | 
   }
   const { state } = job;
   const ready = job.disk.mirror?.ready;
-  running.jobs.transition(job, STATE_AFTER[verb]);
+  // The transition writes both down.
   markMirror(job.disk, verb);
+  try {
+    running.jobs.transition(job, STATE_AFTER[verb]);
+  } catch (error) {
+    markMirror(job.disk, ready);
+    throw error;
+  }
   try {
     await running.machine.concludeJob(job.id, verb);
   } catch (error) {
     if (isVirtError(error) && error.outcome === 'none' && running.jobs.byId(job.id) === job) {
-      running.jobs.transition(job, state);
       markMirror(job.disk, ready);
+      running.jobs.transition(job, state);
     }
     throw error;
   }

@@ -11,9 +11,8 @@ import {
   snapshotFromXml,
 } from '../conf/snapshot.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
-import { DomainState, LifecycleEvent, SnapshotCreateFlags } from '../flags.ts';
+import { DomainState, SnapshotCreateFlags } from '../flags.ts';
 import { guardDisk } from '../guards.ts';
-import { emitLifecycle } from '../lifecycle.ts';
 import type { DomainRecord } from '../record.ts';
 import type { RunningDomain } from '../running.ts';
 import { checkFlags, checkNonNull, noSupport } from './checks.ts';
@@ -376,5 +375,4 @@ async function takeInactive(record: DomainRecord, disks: readonly Aligned[], fla
     if (overlay && active) overlayConfig(record, disk.target, active.path, overlay);
   }
   record.journal();
-  emitLifecycle(record, LifecycleEvent.DEFINED, 1);
 }

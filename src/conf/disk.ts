@@ -244,7 +244,8 @@ export function switchedDiskToXml(
 
 /** The persistent `<disk>` for a live chain: it ends, without saying so, where images were only found by reading headers. */
 export function followingDiskXml(written: XmlElement, chain: readonly DiskSource[]): XmlElement {
-  const found = chain.findIndex(({ detected }) => detected);
+  // The active image is always named: a commit may have made one of it that had been found below another.
+  const found = chain.findIndex(({ detected }, depth) => depth > 0 && detected);
   return found === -1
     ? switchedDiskToXml(written, chain)
     : switchedDiskToXml(written, chain.slice(0, found), false);

@@ -2,7 +2,7 @@
 import type { ImageIndexes, LiveDisk } from '../blockjob/live.ts';
 import type { JobRecord } from '../blockjob/registry.ts';
 import { type DomainDefinition, domainToXml } from '../conf/domain.ts';
-import { formatXml } from '../conf/xml.ts';
+import { formatXml, type XmlElement } from '../conf/xml.ts';
 import { DomainState } from '../flags.ts';
 import type { DomainRecord } from '../record.ts';
 import type { StateAndReason } from '../running.ts';
@@ -23,6 +23,19 @@ export interface Launching {
   readonly state: StateAndReason;
 }
 
+/** Definitions are replaced, never changed: each is written out once, however often the journal is. */
+function onceFor<K extends object>(write: (key: K) => string): (key: K) => string {
+  const written = new WeakMap<K, string>();
+  return (key) => {
+    const text = written.get(key) ?? write(key);
+    written.set(key, text);
+    return text;
+  };
+}
+
+const textOfDomain = onceFor((definition: DomainDefinition) => domainToXml(definition));
+const textOfDisk = onceFor((element: XmlElement) => formatXml(element));
+
 /** Writes down what is known of a domain; without a store, nothing. */
 export function writeJournal(record: DomainRecord): void {
   const { state } = record.services;
@@ -33,7 +46,7 @@ export function writeJournal(record: DomainRecord): void {
     return;
   }
   const { name, uuid, persistent, offReason } = record;
-  const kept = persistent && domainToXml(persistent);
+  const kept = persistent && textOfDomain(persistent);
   state.write(
     uuid,
     formatStatus({
@@ -50,18 +63,19 @@ export function writeJournal(record: DomainRecord): void {
 
 function runOf({ running, live, launching }: DomainRecord): RunStatus | undefined {
   if (running?.handle !== undefined && live) {
-    const { id, handle, state, indexes, disks, jobs, pausedFor, thresholds } = running;
+    const { id, handle, state, indexes, disks, jobs, pausedFor, thresholds, leaving } = running;
     return {
       id,
       handle,
       starting: false,
       state: runState(state),
-      live: domainToXml(live),
+      live: textOfDomain(live),
       lastIndex: indexes.last,
       disks: disks.map(diskStatus),
       jobs: jobs.all().flatMap((job) => (job.settled ? [] : [jobStatus(job)])),
       pausedFor,
       armedByIndex: thresholds.armedByIndex,
+      leaving: leaving.length > 0 ? leaving : undefined,
     };
   }
   return launching && startingStatus(launching);
@@ -73,12 +87,13 @@ function startingStatus({ handle, live, disks, indexes, state }: Launching): Run
     handle,
     starting: true,
     state: runState(state),
-    live: domainToXml(live),
+    live: textOfDomain(live),
     lastIndex: indexes.last,
     disks: disks.map(diskStatus),
     jobs: [],
     pausedFor: undefined,
     armedByIndex: undefined,
+    leaving: undefined,
   };
 }
 
@@ -87,7 +102,7 @@ function runState({ state, reason }: StateAndReason): RunStatus['state'] {
 }
 
 function diskStatus({ definition, alias, chain, mirror, emptyIndex, next }: LiveDisk): DiskStatus {
-  return { xml: formatXml(definition.element), alias, chain, mirror, emptyIndex, next };
+  return { xml: textOfDisk(definition.element), alias, chain, mirror, emptyIndex, next };
 }
 
 function jobStatus({

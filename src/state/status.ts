@@ -80,6 +80,8 @@ export interface RunStatus {
   readonly pausedFor: { readonly job: string; readonly resumes: boolean } | undefined;
   /** Images, by index, whose write thresholds were armed as `vda[N]`. */
   readonly armedByIndex: readonly number[] | undefined;
+  /** Images that no chain has any more and that are about to be closed; undefined: none. */
+  readonly leaving: readonly ImageDescription[] | undefined;
 }
 
 /** A snapshot of a domain. */
@@ -173,6 +175,7 @@ const run = shapeOf<RunStatus>({
   jobs: listOf(job),
   pausedFor: optional(shapeOf<NonNullable<RunStatus['pausedFor']>>({ job: text, resumes: flag })),
   armedByIndex: optional(listOf(count)),
+  leaving: optional(chain),
 });
 
 const snapshotDisk = shapeOf<SnapshotDisk>({

@@ -1,9 +1,10 @@
 /**
- * A management process that is there to be killed: `manager.ts pivot ROOT EMULATOR PAUSE` starts a domain, copies its
- * disk and pivots; `manager.ts look ROOT EMULATOR PAUSE` recovers and says what it finds. One JSON line for each fact.
+ * A management process that is there to be killed: `manager.ts copy ROOT EMULATOR PAUSE` starts a domain, copies its
+ * disk and pivots, `manager.ts active-commit …` commits its active image; `manager.ts look …` recovers and says what it
+ * finds. One JSON line for each fact.
  */
 import { open } from '../../../entry/index.ts';
-import { BlockJobStatus, EventId } from '../../../src/index.ts';
+import { BlockCommitFlags, BlockJobAbortFlags, BlockJobStatus, EventId } from '../../../src/index.ts';
 
 const [what, root = '', emulator = '', pause = 'no'] = process.argv.slice(2);
 const say = (fact: object): void => void process.stdout.write(`${JSON.stringify(fact)}\n`);
@@ -11,9 +12,15 @@ const connection = await open(
   `qemu:///embed?root=${root}&emulator=${encodeURIComponent(emulator)}&pause-around-pivot=${pause}`,
 );
 
-if (what === 'pivot') {
+const IMAGE = { format: 'qcow2', capacityBytes: 16 << 20 } as const;
+
+if (what !== 'look') {
   const source = `${root}/source.qcow2`;
-  await connection.volumes.create({ path: source, format: 'qcow2', capacityBytes: 16 << 20 });
+  const base = `${root}/destination.qcow2`;
+  const commits = what === 'active-commit';
+  if (commits) await connection.volumes.create({ path: base, ...IMAGE });
+  const backing = commits && { backing: { path: base, format: 'qcow2' } };
+  await connection.volumes.create({ path: source, ...IMAGE, ...backing });
   const domain = await connection.createXML(
     `<domain type='qemu'><name>vm</name><memory unit='MiB'>16</memory><os><type>hvm</type></os><devices><disk type='file' device='disk'><driver name='qemu' type='qcow2'/><source file='${source}'/><target dev='vda' bus='virtio'/></disk></devices></domain>`,
   );
@@ -22,18 +29,20 @@ if (what === 'pivot') {
       if (status === BlockJobStatus.READY) resolve();
     });
   });
-  await domain.blockCopy(
-    'vda',
-    `<disk type='file'><driver type='qcow2'/><source file='${root}/copy.qcow2'/></disk>`,
-  );
+  if (commits) await domain.blockCommit('vda', null, null, 0, BlockCommitFlags.ACTIVE);
+  else
+    await domain.blockCopy('vda', `<disk type='file'><driver type='qcow2'/><source file='${base}'/></disk>`);
   await ready;
   say({ ready: true });
   // The guest is given time to begin.
   await new Promise((resolve) => process.stdin.once('data', resolve));
   const began = performance.now();
   // A QEMU that was killed: the next one looks at what that means.
-  await domain.blockJobAbort('vda', 2).catch(() => undefined);
-  say({ pivotedMs: performance.now() - began });
+  const told = await domain.blockJobAbort('vda', BlockJobAbortFlags.PIVOT).then(
+    () => true,
+    () => false,
+  );
+  say({ pivotedMs: performance.now() - began, told });
 } else {
   // What was asked before is finished now.
   const domains = await connection.listAllDomains();

@@ -49,6 +49,7 @@ const status = {
     ],
     pausedFor: { job: 'copy-vda-libvirt-1-format', resumes: true },
     armedByIndex: [1],
+    leaving: undefined,
   },
   snapshots: undefined,
   outcomes: [{ disk: 'vda', kind: 'copy', outcome: 'unknown', source: '/a', destination: '/b' }],

@@ -1,0 +1,74 @@
+/** What random calls have to find out: events that are lost or doubled, wrong answers after a restart, copies that lack something. */
+import { BlockJobStatus, type Connection, EventId } from '../../src/index.ts';
+import type { Canary } from '../canary.ts';
+import { overlay, withDomains } from '../canary.ts';
+import { alterCommand } from '../mutations.ts';
+
+const contract = 'api/random-calls';
+
+/** Canaries for the random calls. */
+export const randomCallCanaries: readonly Canary[] = [
+  {
+    id: 'random-calls-event-lost',
+    contract,
+    title: 'The third event of a connection is lost',
+    api: (connection) => withEvents(connection, (nth) => (nth === 3 ? 0 : 1)),
+  },
+  {
+    id: 'random-calls-event-twice',
+    contract,
+    title: 'The end of a job is told twice by path',
+    api: (connection) =>
+      withEvents(connection, (_, id, status) =>
+        id === EventId.BLOCK_JOB && status === BlockJobStatus.COMPLETED ? 2 : 1,
+      ),
+  },
+  {
+    id: 'random-calls-wrong-outcome',
+    contract,
+    title: 'A job that failed is said to have completed',
+    api: (connection) =>
+      overlay(connection, {
+        listBlockJobOutcomes: () =>
+          connection.listBlockJobOutcomes().map((told) => ({ ...told, outcome: 'completed' as const })),
+      }),
+  },
+  {
+    id: 'random-calls-readiness-forgotten',
+    contract,
+    title: 'The XML does not say that a mirror is ready',
+    api: (connection) =>
+      withDomains(connection, (domain) => ({
+        getXMLDesc: async (flags) => (await domain.getXMLDesc(flags)).replace(" ready='yes'", ''),
+      })),
+  },
+  {
+    id: 'random-calls-shallow-copy',
+    contract,
+    title: 'A full copy is made as a shallow one, so that what is below is missing',
+    wire: () => alterCommand('blockdev-mirror', (args) => ({ ...args, sync: 'top' })),
+  },
+  {
+    id: 'random-calls-write-missed',
+    contract,
+    title: 'A copy begins empty: it holds only what is written while it goes on',
+    wire: () => alterCommand('blockdev-mirror', (args) => ({ ...args, sync: 'none' })),
+  },
+];
+
+/** Delivers the nth event of a connection so many times. */
+function withEvents(
+  connection: Connection,
+  times: (nth: number, id: number, status: number | undefined) => number,
+): Connection {
+  let nth = 0;
+  return overlay(connection, {
+    domainEventRegister(id, domain, callback) {
+      return connection.domainEventRegister(id, domain, (event) => {
+        nth += 1;
+        const count = times(nth, id, 'status' in event ? event.status : undefined);
+        for (let delivery = 0; delivery < count; delivery++) callback(event);
+      });
+    },
+  });
+}
