@@ -146,6 +146,8 @@ export const callArbitraries: readonly { readonly weight: number; readonly arbit
 
 /** What the suite is called where a counterexample is pasted. */
 const SUITE = 'mockvirt/conformance';
+const importLine = (names: string, module: string): string =>
+  ['import', `{ ${names} }`, 'from', `'${module}';`].join(' ');
 
 /** Disks and calls; as text, a test that repeats them. */
 export class CallSequence {
@@ -160,8 +162,8 @@ export class CallSequence {
   /** A vitest test of its own, on the simulation. */
   toString(): string {
     return [
-      `import { calls, runCalls } from '${SUITE}';`,
-      `import { test } from '${SUITE}/vitest';`,
+      importLine('calls, runCalls', SUITE),
+      importLine('test', `${SUITE}/vitest`),
       '',
       "test('random calls agree with the model', async ({ world }) => {",
       `  await runCalls(world.session, { depths: ${JSON.stringify(this.setup.depths)} }, [`,

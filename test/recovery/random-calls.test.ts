@@ -1,4 +1,6 @@
 /** Random calls, small enough for every run; `npm run random-sequences` makes as many as one likes. */
+import { spawnSync } from 'node:child_process';
+import { join } from 'node:path';
 import fc from 'fast-check';
 import { expect, test } from 'vitest';
 import {
@@ -73,3 +75,20 @@ test("the calls fit into fast-check's own commands, beside others", async () => 
     { seed: SEED, numRuns: 10 },
   );
 }, 60_000);
+
+const script = (name: string, ...argv: readonly string[]) =>
+  spawnSync(process.execPath, [join(import.meta.dirname, '../../scripts', name), ...argv], {
+    encoding: 'utf8',
+  });
+
+test('the commands say what they did, and what was wrong with them', () => {
+  const few = script('random-sequences.ts', '--runs', '2', '--steps', '4');
+  expect(few.stdout).toContain('2 sequences of 4 calls on sim, seed 1');
+  expect(few.status).toBe(0);
+  for (const name of ['random-sequences.ts', 'kill-pivots.ts']) {
+    expect(script(name, '--help').stdout).toContain('--runs N');
+    const refused = script(name, '--runs', 'many');
+    expect(refused.stderr).toBe("--runs 'many': use a whole number from 1\n");
+    expect(refused.status).toBe(2);
+  }
+}, 120_000);

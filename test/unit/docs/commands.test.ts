@@ -38,6 +38,8 @@ const RUN_BY: readonly (readonly [command: RegExp, file: string, proof: string])
     '--without-bug',
   ],
   [/^npm run differential/, 'test/qemu/documented.test.ts', 'differential'],
+  [/^npm run random-sequences/, 'test/recovery/random-calls.test.ts', 'random-sequences.ts'],
+  [/^npm run kill-pivots/, 'test/recovery/random-calls.test.ts', 'kill-pivots.ts'],
   [/^npm run fuzz/, 'test/qemu/documented.test.ts', 'test/fuzz/cli.ts'],
   [/^npm run bench/, 'test/qemu/documented.test.ts', 'bench/cli.ts'],
   [
