@@ -106,8 +106,14 @@ async function agreeOnDefinition({ disks }: Plain, domain: Domain): Promise<void
 async function agreeOnDisks(plain: Plain, rig: Rig, domain: Domain): Promise<void> {
   const views = readDisks(await domain.getXMLDesc());
   for (const disk of plain.disks) await agreeOnDisk(disk, views.get(disk.target), domain);
-  for (const disk of plain.disks)
+  for (const disk of plain.disks) {
+    if (rig.isDear) {
+      // Another process sees only what is flushed, and not what a commit keeps to itself.
+      if (disk.job) continue;
+      await rig.guest(disk.target).flush();
+    }
     await rig.expectStill(disk.chain[0] ?? '', plain.read(disk), `the active image of ${disk.target}`);
+  }
 }
 
 async function agreeOnDisk(

@@ -155,10 +155,15 @@ export class Rig {
     });
   }
 
+  /** To read an image takes a process of its own. */
+  get isDear(): boolean {
+    return this.session.limits?.dearContents === true;
+  }
+
   /** As {@link expectView}, unless nothing has happened to it since and to look again is dear. */
   async expectStill(path: string, view: View, what: string): Promise<void> {
     const seen = `${path} ${view}`;
-    if (this.session.limits?.dearContents === true && this.#seen.has(seen)) return;
+    if (this.isDear && this.#seen.has(seen)) return;
     await this.expectView(path, view, what);
     this.#seen.add(seen);
   }
