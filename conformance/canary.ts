@@ -13,6 +13,8 @@ export interface Canary {
   readonly title: string;
   /** The one thing of the block-job family that it breaks, where it is one: a row of the coverage table. */
   readonly row?: Row;
+  /** After how many cases it has escaped, where few of them come across what it breaks [30]. */
+  readonly cases?: number;
   /** Breaks QEMU, as the driver sees it. */
   readonly wire?: WireMutationFactory;
   /** Breaks the public API itself, for what sits above the wire. */

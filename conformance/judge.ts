@@ -10,7 +10,7 @@ import type { DirtySample } from './timeline.ts';
 
 const DEFAULT_RUNS = 100;
 const DEFAULT_SHRINKS = 100;
-/** A canary that these many cases do not catch has escaped. */
+/** A canary that these many cases do not catch has escaped, unless it says otherwise. */
 const CANARY_RUNS = 30;
 const COMMAND = 'npx mockvirt conformance';
 
@@ -160,6 +160,6 @@ function describeFailure({ error, counterexample, path }: NonNullable<Finding['f
 
 /** Whether a canary makes its contract fail, and by the backend's fault, not by a mistake in the canary. */
 export async function isCaught(run: ContractRun & { readonly canary: Canary }): Promise<boolean> {
-  const { failure } = await judge({ ...run, runs: CANARY_RUNS, quick: true });
+  const { failure } = await judge({ ...run, runs: run.canary.cases ?? CANARY_RUNS, quick: true });
   return failure?.isBackendsFault === true;
 }

@@ -5,18 +5,22 @@ import { overlay, withDomains } from '../canary.ts';
 import { alterCommand } from '../mutations.ts';
 
 const contract = 'api/random-calls';
+// One case in thirty comes across the rarest of them.
+const cases = 600;
 
 /** Canaries for the random calls. */
 export const randomCallCanaries: readonly Canary[] = [
   {
     id: 'random-calls-event-lost',
     contract,
+    cases,
     title: 'The third event of a connection is lost',
     api: (connection) => withEvents(connection, (nth) => (nth === 3 ? 0 : 1)),
   },
   {
     id: 'random-calls-event-twice',
     contract,
+    cases,
     title: 'The end of a job is told twice by path',
     api: (connection) =>
       withEvents(connection, (_, id, status) =>
@@ -26,6 +30,7 @@ export const randomCallCanaries: readonly Canary[] = [
   {
     id: 'random-calls-wrong-outcome',
     contract,
+    cases,
     title: 'A job that failed is said to have completed',
     api: (connection) =>
       overlay(connection, {
@@ -36,6 +41,7 @@ export const randomCallCanaries: readonly Canary[] = [
   {
     id: 'random-calls-readiness-forgotten',
     contract,
+    cases,
     title: 'The XML does not say that a mirror is ready',
     api: (connection) =>
       withDomains(connection, (domain) => ({
@@ -45,12 +51,14 @@ export const randomCallCanaries: readonly Canary[] = [
   {
     id: 'random-calls-shallow-copy',
     contract,
+    cases,
     title: 'A full copy is made as a shallow one, so that what is below is missing',
     wire: () => alterCommand('blockdev-mirror', (args) => ({ ...args, sync: 'top' })),
   },
   {
     id: 'random-calls-write-missed',
     contract,
+    cases,
     title: 'A copy begins empty: it holds only what is written while it goes on',
     wire: () => alterCommand('blockdev-mirror', (args) => ({ ...args, sync: 'none' })),
   },
