@@ -42,3 +42,16 @@ export function overlay<T extends object>(inner: T, replaced: Partial<T>): T {
     },
   });
 }
+
+/** A canary of an `api/` contract that replaces some calls of every domain. */
+export const brokenDomain = (
+  id: string,
+  contract: string,
+  title: string,
+  replace: (inner: Domain) => Partial<Domain>,
+): Canary => ({
+  id,
+  contract: `api/${contract}`,
+  title,
+  api: (connection) => withDomains(connection, replace),
+});

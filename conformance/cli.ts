@@ -25,9 +25,9 @@ import {
 } from './gate.ts';
 import { mergeReports, missingParts } from './merge.ts';
 import { ProgressLine } from './progress.ts';
-import { type Report, renderReport } from './report.ts';
-import { readReport, writeReportFiles } from './report-files.ts';
-import { annotations, stepSummary } from './report-github.ts';
+import { readReport, writeReportFiles } from './report/files.ts';
+import { annotations, stepSummary } from './report/github.ts';
+import { type Report, renderReport } from './report/report.ts';
 import { runConformance } from './run.ts';
 import type { Target } from './target.ts';
 

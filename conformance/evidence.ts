@@ -3,7 +3,7 @@ import type { Canary } from './canary.ts';
 import type { Contract } from './contract.ts';
 import { exploreContract } from './judge.ts';
 import type { ReplayCase } from './replay-line.ts';
-import type { CopyReport, FailureReport, Report } from './report.ts';
+import type { CopyReport, FailureReport, Report } from './report/report.ts';
 import type { Availability, Target } from './target.ts';
 import { type CaseRecord, type DirtySample, dirtyOnTheWire, timelineOf } from './timeline.ts';
 

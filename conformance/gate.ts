@@ -1,6 +1,6 @@
 /** What a run is held against: the statuses of an earlier one, and the ledger of deviations that are put up with. */
-import type { ContractReport, ContractResult, Report } from './report.ts';
-import { summarize } from './report.ts';
+import type { ContractReport, ContractResult, Report } from './report/report.ts';
+import { summarize } from './report/report.ts';
 
 /** A failure that is known and put up with for a while. */
 export interface Deviation {

@@ -30,8 +30,8 @@ export { DeadlineViolation, expect, expectEqual, expectRefused, Violation } from
 export { canonicalRuns, DiskModel } from './model.ts';
 export type { Reply } from './qmp/monitor.ts';
 export { Monitor } from './qmp/monitor.ts';
-export type { CanaryReport, ContractReport, ContractResult, Report, Summary } from './report.ts';
-export { renderReport } from './report.ts';
+export type { CanaryReport, ContractReport, ContractResult, Report, Summary } from './report/report.ts';
+export { renderReport } from './report/report.ts';
 export type { Progress, RunOptions } from './run.ts';
 export { runConformance } from './run.ts';
 export type {

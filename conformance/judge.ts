@@ -4,7 +4,7 @@ import { isBackendsFault, runCase } from './case.ts';
 import type { Contract, Finding } from './contract.ts';
 import { DeadlineViolation, SetupFailure } from './expect.ts';
 import { replayLine } from './replay-line.ts';
-import type { ContractResult } from './report.ts';
+import type { ContractResult } from './report/report.ts';
 import type { Availability, Target, Verdict } from './target.ts';
 import type { DirtySample } from './timeline.ts';
 

@@ -1,6 +1,6 @@
 /** Joins the reports of runs that shared the work. */
-import type { CanaryReport, ContractReport, ContractResult, Report } from './report.ts';
-import { summarize } from './report.ts';
+import type { CanaryReport, ContractReport, ContractResult, Report } from './report/report.ts';
+import { summarize } from './report/report.ts';
 
 const RANK = { fail: 2, pass: 1, skip: 0 } as const;
 

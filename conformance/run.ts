@@ -9,7 +9,7 @@ import {
   type ContractResult,
   type Report,
   summarize,
-} from './report.ts';
+} from './report/report.ts';
 import type { Availability, Target } from './target.ts';
 
 /** Seeds are 31-bit. */

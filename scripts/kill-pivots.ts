@@ -6,6 +6,7 @@
 import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import { KINDS, killPivot, PLANTS, VICTIMS } from '../test/recovery/real/killed-pivot.ts';
+import { count, wrong } from './options.ts';
 
 const MAX_DELAY_MS = 40;
 const HELP = `usage: npm run kill-pivots -- [options]
@@ -18,21 +19,10 @@ const HELP = `usage: npm run kill-pivots -- [options]
   --plant FAULT    breaks what is found on purpose: ${PLANTS.join(', ')}
 `;
 
-function wrong(message: string): never {
-  process.stderr.write(`${message}\n`);
-  process.exit(2);
-}
-
 function choice<T extends string>(option: string, value: string, valid: readonly T[]): T {
   return (
     valid.find((one) => one === value) ?? wrong(`--${option} '${value}': use one of ${valid.join(', ')}`)
   );
-}
-
-function count(option: string, value: string, least: number): number {
-  return /^\d{1,9}$/.test(value) && Number(value) >= least
-    ? Number(value)
-    : wrong(`--${option} '${value}': use a whole number from ${least}`);
 }
 
 function settings() {

@@ -9,6 +9,7 @@ import fc from 'fast-check';
 import { type CallSequence, callSequences, runCalls, type Target } from '../conformance/index.ts';
 import { foundQemuTargets, qemuTarget } from '../entry/targets/qemu.ts';
 import { simTarget } from '../entry/targets/sim.ts';
+import { count, wrong } from './options.ts';
 
 const HELP = `usage: npm run random-sequences -- [options]
   --runs N       how many sequences (5000)
@@ -29,17 +30,6 @@ interface Share {
   readonly steps: number;
   readonly target: string;
   readonly path: string | undefined;
-}
-
-function wrong(message: string): never {
-  process.stderr.write(`${message}\n`);
-  process.exit(2);
-}
-
-function count(option: string, value: string, least: number): number {
-  return /^\d{1,9}$/.test(value) && Number(value) >= least
-    ? Number(value)
-    : wrong(`--${option} '${value}': use a whole number from ${least}`);
 }
 
 function settings() {

@@ -1,26 +1,14 @@
 /** APIs that take a call and do something else, or nothing. */
-import { BlockJobAbortFlags, BlockResizeFlags, type Domain } from '../../src/index.ts';
-import { type Canary, withDomains } from '../canary.ts';
+import { BlockJobAbortFlags, BlockResizeFlags } from '../../src/index.ts';
+import { brokenDomain, type Canary, withDomains } from '../canary.ts';
 import { doubleEvent, dropEvent } from '../stream-mutations.ts';
-
-const breaks = (
-  id: string,
-  contract: string,
-  title: string,
-  replace: (inner: Domain) => Partial<Domain>,
-): Canary => ({
-  id,
-  contract: `api/${contract}`,
-  title,
-  api: (connection) => withDomains(connection, replace),
-});
 
 /** Calls that forget their flags, or one of them. */
 const forgetful: readonly Canary[] = [
-  breaks('rebase-goes-through', 'rebase-keeps-base', 'A rebase pulls the base as well', (domain) => ({
+  brokenDomain('rebase-goes-through', 'rebase-keeps-base', 'A rebase pulls the base as well', (domain) => ({
     blockRebase: (disk) => domain.blockRebase(disk, null),
   })),
-  breaks(
+  brokenDomain(
     'rebase-index-ignored',
     'rebase-bandwidth-bytes',
     'A base that is given as an index is pulled as well',
@@ -28,30 +16,30 @@ const forgetful: readonly Canary[] = [
       blockRebase: (disk) => domain.blockRebase(disk, null),
     }),
   ),
-  breaks('rebase-relative-forgotten', 'rebase-relative', 'RELATIVE is ignored', (domain) => ({
+  brokenDomain('rebase-relative-forgotten', 'rebase-relative', 'RELATIVE is ignored', (domain) => ({
     blockRebase: (disk, base, bandwidth) => domain.blockRebase(disk, base, bandwidth, 0),
   })),
-  breaks('rebase-raw-forgotten', 'rebase-copy', 'COPY_RAW is ignored', (domain) => ({
+  brokenDomain('rebase-raw-forgotten', 'rebase-copy', 'COPY_RAW is ignored', (domain) => ({
     blockRebase: (disk, base, bandwidth, flags = 0) =>
       domain.blockRebase(disk, base, bandwidth, flags & ~0x4),
   })),
-  breaks('rebase-shallow-forgotten', 'rebase-copy-shallow-reused', 'SHALLOW is ignored', (domain) => ({
+  brokenDomain('rebase-shallow-forgotten', 'rebase-copy-shallow-reused', 'SHALLOW is ignored', (domain) => ({
     blockRebase: (disk, base, bandwidth, flags = 0) =>
       domain.blockRebase(disk, base, bandwidth, flags & ~0x1),
   })),
-  breaks('commit-shallow-forgotten', 'commit-shallow', 'SHALLOW is ignored', (domain) => ({
+  brokenDomain('commit-shallow-forgotten', 'commit-shallow', 'SHALLOW is ignored', (domain) => ({
     blockCommit: (disk, base, top, bandwidth, flags = 0) =>
       domain.blockCommit(disk, base, top, bandwidth, flags & ~0x1),
   })),
-  breaks('commit-relative-forgotten', 'commit-relative', 'RELATIVE is ignored', (domain) => ({
+  brokenDomain('commit-relative-forgotten', 'commit-relative', 'RELATIVE is ignored', (domain) => ({
     blockCommit: (disk, base, top, bandwidth, flags = 0) =>
       domain.blockCommit(disk, base, top, bandwidth, flags & ~0x8),
   })),
-  breaks('commit-delete-forgotten', 'commit-delete', 'DELETE is ignored', (domain) => ({
+  brokenDomain('commit-delete-forgotten', 'commit-delete', 'DELETE is ignored', (domain) => ({
     blockCommit: (disk, base, top, bandwidth, flags = 0) =>
       domain.blockCommit(disk, base, top, bandwidth, flags & ~0x2),
   })),
-  breaks(
+  brokenDomain(
     'commit-deletes-unasked',
     'commit-intermediate',
     'Committed images are unlinked without being asked for',
@@ -60,13 +48,13 @@ const forgetful: readonly Canary[] = [
         domain.blockCommit(disk, base, top, bandwidth, flags | 0x2),
     }),
   ),
-  breaks('resize-in-bytes', 'resize-kib', 'A size is always taken as bytes', (domain) => ({
+  brokenDomain('resize-in-bytes', 'resize-kib', 'A size is always taken as bytes', (domain) => ({
     blockResize: (disk, size) => domain.blockResize(disk, size, BlockResizeFlags.BYTES),
   })),
-  breaks('resize-in-kib', 'resize-bytes', 'A size is always taken as KiB', (domain) => ({
+  brokenDomain('resize-in-kib', 'resize-bytes', 'A size is always taken as KiB', (domain) => ({
     blockResize: (disk, size) => domain.blockResize(disk, size, 0),
   })),
-  breaks(
+  brokenDomain(
     'inactive-shows-live',
     'persistent-definition-follows',
     'The persistent definition is the live one',
@@ -77,18 +65,18 @@ const forgetful: readonly Canary[] = [
 ];
 
 const pivotForgotten = (contract: string): Canary =>
-  breaks(`${contract}-pivot-forgotten`, contract, 'PIVOT is ignored', (domain) => ({
+  brokenDomain(`${contract}-pivot-forgotten`, contract, 'PIVOT is ignored', (domain) => ({
     blockJobAbort: (disk, flags = 0) => domain.blockJobAbort(disk, flags & ~BlockJobAbortFlags.PIVOT),
   }));
 
 const pivotInvented = (contract: string): Canary =>
-  breaks(`${contract}-pivot-invented`, contract, 'Every abort is a pivot', (domain) => ({
+  brokenDomain(`${contract}-pivot-invented`, contract, 'Every abort is a pivot', (domain) => ({
     blockJobAbort: (disk, flags = 0) => domain.blockJobAbort(disk, flags | BlockJobAbortFlags.PIVOT),
   }));
 
 /** A call that does nothing at all. */
 const idle = (contract: string, call: 'blockPull' | 'snapshotCreateXML' | 'attachDeviceFlags'): Canary =>
-  breaks(`${contract}-does-nothing`, contract, `${call} does nothing`, () => ({
+  brokenDomain(`${contract}-does-nothing`, contract, `${call} does nothing`, () => ({
     [call]: async () => undefined,
   }));
 
@@ -112,13 +100,18 @@ export const effectCanaries: readonly Canary[] = [
     title: 'QEMU does not tell of a write beyond the threshold',
     wire: () => dropEvent('BLOCK_WRITE_THRESHOLD'),
   },
-  breaks('suspend-ends-job', 'lifecycle-around-a-job', 'Suspending a domain cancels its jobs', (domain) => ({
-    async suspend() {
-      await domain.blockJobAbort('vda');
-      await domain.suspend();
-    },
-  })),
-  breaks('resume-not-told', 'lifecycle-around-a-job', 'A resumed domain stays suspended', () => ({
+  brokenDomain(
+    'suspend-ends-job',
+    'lifecycle-around-a-job',
+    'Suspending a domain cancels its jobs',
+    (domain) => ({
+      async suspend() {
+        await domain.blockJobAbort('vda');
+        await domain.suspend();
+      },
+    }),
+  ),
+  brokenDomain('resume-not-told', 'lifecycle-around-a-job', 'A resumed domain stays suspended', () => ({
     resume: async () => undefined,
   })),
   {

@@ -1,25 +1,12 @@
 /** Backends that lose saved states, or news of the lives of their domains. */
 import {
   type Connection,
-  type Domain,
   DomainSaveRestoreFlags,
   SnapshotCreateFlags,
   SnapshotDeleteFlags,
 } from '../../src/index.ts';
-import { type Canary, overlay, withDomains } from '../canary.ts';
+import { brokenDomain, type Canary, overlay } from '../canary.ts';
 import { dropEvent } from '../stream-mutations.ts';
-
-const broken = (
-  id: string,
-  contract: string,
-  title: string,
-  replace: (inner: Domain) => Partial<Domain>,
-): Canary => ({
-  id,
-  contract: `api/${contract}`,
-  title,
-  api: (connection) => withDomains(connection, replace),
-});
 
 const restoring = (
   id: string,
@@ -42,9 +29,14 @@ const untold = (contract: string, event: string): Canary => ({
 
 /** Canaries for saved states and for the events of a life. */
 export const savingCanaries: readonly Canary[] = [
-  broken('save-does-nothing', 'save-and-restore', 'A save says that it is done and does nothing', () => ({
-    save: async () => undefined,
-  })),
+  brokenDomain(
+    'save-does-nothing',
+    'save-and-restore',
+    'A save says that it is done and does nothing',
+    () => ({
+      save: async () => undefined,
+    }),
+  ),
   restoring(
     'restore-stays-paused',
     'save-and-restore',
@@ -57,7 +49,7 @@ export const savingCanaries: readonly Canary[] = [
     'A restored domain always runs',
     (connection) => (path) => connection.restore(path, DomainSaveRestoreFlags.RUNNING),
   ),
-  broken(
+  brokenDomain(
     'managed-save-does-nothing',
     'managed-save',
     'A managed save says that it is done, and is not',
@@ -65,7 +57,7 @@ export const savingCanaries: readonly Canary[] = [
       managedSave: async () => undefined,
     }),
   ),
-  broken(
+  brokenDomain(
     'managed-save-unguarded',
     'managed-save',
     'A domain is undefined with its managed save',
@@ -79,26 +71,36 @@ export const savingCanaries: readonly Canary[] = [
     'A restore from nothing is accepted',
     (connection) => () => connection.lookupByName('lab'),
   ),
-  broken('crash-called-shutdown', 'hypervisor-dies', 'A killed hypervisor counts as shut down', (domain) => ({
-    async getState() {
-      const { state, reason } = await domain.getState();
-      return { state, reason: state === 5 ? 1 : reason };
-    },
-  })),
-  broken('snapshot-without-stop', 'internal-snapshot', 'A snapshot keeps the disks alone', (domain) => ({
-    snapshotCreateXML: (xml, flags = 0) =>
-      domain.snapshotCreateXML(xml, flags | SnapshotCreateFlags.DISK_ONLY),
-  })),
-  broken('revert-does-nothing', 'internal-snapshot-revert', 'A revert does nothing', () => ({
+  brokenDomain(
+    'crash-called-shutdown',
+    'hypervisor-dies',
+    'A killed hypervisor counts as shut down',
+    (domain) => ({
+      async getState() {
+        const { state, reason } = await domain.getState();
+        return { state, reason: state === 5 ? 1 : reason };
+      },
+    }),
+  ),
+  brokenDomain(
+    'snapshot-without-stop',
+    'internal-snapshot',
+    'A snapshot keeps the disks alone',
+    (domain) => ({
+      snapshotCreateXML: (xml, flags = 0) =>
+        domain.snapshotCreateXML(xml, flags | SnapshotCreateFlags.DISK_ONLY),
+    }),
+  ),
+  brokenDomain('revert-does-nothing', 'internal-snapshot-revert', 'A revert does nothing', () => ({
     revertToSnapshot: async () => undefined,
   })),
-  broken('deletion-forgets-only', 'internal-snapshot-deleted', 'A deletion only forgets', (domain) => ({
+  brokenDomain('deletion-forgets-only', 'internal-snapshot-deleted', 'A deletion only forgets', (domain) => ({
     async snapshotCreateXML(xml, flags) {
       const snapshot = await domain.snapshotCreateXML(xml, flags);
       return overlay(snapshot, { delete: () => snapshot.delete(SnapshotDeleteFlags.METADATA_ONLY) });
     },
   })),
-  broken('redefinition-takes-one', 'snapshot-redefined', 'REDEFINE takes a new snapshot', (domain) => ({
+  brokenDomain('redefinition-takes-one', 'snapshot-redefined', 'REDEFINE takes a new snapshot', (domain) => ({
     snapshotCreateXML: (xml, flags = 0) => domain.snapshotCreateXML(xml, flags & ~0x3),
   })),
   untold('io-error-pauses', 'BLOCK_IO_ERROR'),

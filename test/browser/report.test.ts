@@ -5,7 +5,7 @@ import { join } from 'node:path';
 import { pathToFileURL } from 'node:url';
 import type { BrowserContext, Page } from 'playwright-core';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
-import { htmlReport } from '../../conformance/report-html.ts';
+import { htmlReport } from '../../conformance/report/html.ts';
 import { sampleReport } from '../unit/conformance/sample-report.ts';
 import { openBrowser } from './browser.ts';
 

@@ -1,8 +1,8 @@
 import { describe, expect, test } from 'vitest';
 import { type Baseline, holdAgainst, parseBaseline, updatedBaseline } from '../../../conformance/gate.ts';
 import { mergeReports } from '../../../conformance/merge.ts';
-import type { ContractResult, Report } from '../../../conformance/report.ts';
-import { summarize } from '../../../conformance/report.ts';
+import type { ContractResult, Report } from '../../../conformance/report/report.ts';
+import { summarize } from '../../../conformance/report/report.ts';
 
 type Status = ContractResult['status'];
 

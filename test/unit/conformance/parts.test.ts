@@ -3,7 +3,7 @@ import { describe, expect, test } from 'vitest';
 import { copies, pulls } from '../../../conformance/arbitraries.ts';
 import { canonicalRuns, DiskModel } from '../../../conformance/model.ts';
 import { ProgressLine } from '../../../conformance/progress.ts';
-import { type Report, renderReport } from '../../../conformance/report.ts';
+import { type Report, renderReport } from '../../../conformance/report/report.ts';
 import { readDisk } from '../../../conformance/xml.ts';
 import { runsOf } from '../../../entry/targets/host-images.ts';
 

@@ -3,11 +3,11 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from 'vitest';
 import { parseStringPromise } from 'xml2js';
-import { readReport, writeReportFiles } from '../../../conformance/report-files.ts';
-import { annotations, stepSummary } from '../../../conformance/report-github.ts';
-import { htmlReport } from '../../../conformance/report-html.ts';
-import { junitXml } from '../../../conformance/report-junit.ts';
-import { bytesText, dirtyPlot } from '../../../conformance/report-plot.ts';
+import { readReport, writeReportFiles } from '../../../conformance/report/files.ts';
+import { annotations, stepSummary } from '../../../conformance/report/github.ts';
+import { htmlReport } from '../../../conformance/report/html.ts';
+import { junitXml } from '../../../conformance/report/junit.ts';
+import { bytesText, dirtyPlot } from '../../../conformance/report/plot.ts';
 import { HOSTILE, sampleReport } from './sample-report.ts';
 
 let directory = '';

@@ -1,5 +1,5 @@
 /** A report with one of everything, and with text from outside that wants to be markup. */
-import type { Report } from '../../../conformance/report.ts';
+import type { Report } from '../../../conformance/report/report.ts';
 import { timelineOf } from '../../../conformance/timeline.ts';
 
 /** What must never become an element, an attribute or a script. */

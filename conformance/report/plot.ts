@@ -1,6 +1,7 @@
 /** Dirty bytes over time, as an inline SVG. */
-import { escapeXml } from './report-escape.ts';
-import type { DirtySample } from './timeline.ts';
+
+import type { DirtySample } from '../timeline.ts';
+import { escapeXml } from './escape.ts';
 
 /** In the units of the text, so that a plot fits its place on the page. */
 export const PLOT_WIDTH = { wide: 640, small: 360 } as const;

@@ -1,5 +1,5 @@
 /** What a run found: the report as data, and as text for people. */
-import type { DirtySample, Timeline } from './timeline.ts';
+import type { DirtySample, Timeline } from '../timeline.ts';
 
 /** A failure in its parts. */
 export interface FailureReport {

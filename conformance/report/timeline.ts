@@ -1,7 +1,8 @@
 /** The timeline of a failed case as HTML. */
-import { escapeXml } from './report-escape.ts';
-import { dirtyPlot } from './report-plot.ts';
-import type { Timeline, TimelineEntry, TimelineRow } from './timeline.ts';
+
+import type { Timeline, TimelineEntry, TimelineRow } from '../timeline.ts';
+import { escapeXml } from './escape.ts';
+import { dirtyPlot } from './plot.ts';
 
 /** Equal rows that are shown before the first difference; the ones before them are folded. */
 const ROWS_BEFORE = 6;

@@ -1,7 +1,7 @@
 /** A run as JUnit XML, which CI systems read: a suite per target, a test case per contract, canaries as a suite. */
 
+import { escapeXml } from './escape.ts';
 import type { ContractReport, ContractResult, Report } from './report.ts';
-import { escapeXml } from './report-escape.ts';
 
 /** The text of `junit.xml`. */
 export function junitXml(report: Report): string {

@@ -1,7 +1,8 @@
 /** A run as GitHub Actions shows it: annotations on standard output, and a page in Markdown. */
+
+import { escapeXml } from './escape.ts';
 import type { Report } from './report.ts';
 import { renderDuration } from './report.ts';
-import { escapeXml } from './report-escape.ts';
 
 /** One `::error` line for each thing that makes the run fail. */
 export function annotations(report: Report): string {

@@ -1,9 +1,9 @@
 /** The files of a report: `report.json` for programs, `junit.xml` for CI, `index.html` for people. */
 import { readFile, stat, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
+import { htmlReport } from './html.ts';
+import { junitXml } from './junit.ts';
 import type { Report } from './report.ts';
-import { htmlReport } from './report-html.ts';
-import { junitXml } from './report-junit.ts';
 
 const FILE = 'report.json';
 

@@ -1,5 +1,7 @@
 /** A run as one page that needs nothing besides itself: no script, no file, no network. */
 
+import { escapeXml as esc } from './escape.ts';
+import { dirtyPlot, PLOT_WIDTH } from './plot.ts';
 import {
   type ContractReport,
   type ContractResult,
@@ -7,10 +9,8 @@ import {
   type Report,
   renderDuration,
 } from './report.ts';
-import { escapeXml as esc } from './report-escape.ts';
-import { dirtyPlot, PLOT_WIDTH } from './report-plot.ts';
-import { STYLE } from './report-style.ts';
-import { timelineHtml } from './report-timeline.ts';
+import { STYLE } from './style.ts';
+import { timelineHtml } from './timeline.ts';
 
 /** Whatever gets into the page by mistake can do nothing. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:";
