@@ -1,4 +1,5 @@
 /** Dirty bitmaps: which parts of a node changed, in chunks. */
+import { assert } from '../../../src/util/assert.ts';
 import { ExtentMap } from '../extents.ts';
 
 /** What is wanted of a new bitmap. */
@@ -16,9 +17,9 @@ export interface BitmapOptions {
 
 /** A set of dirty chunks; ranges, so that its cost is the number of dirty stretches. */
 export class DirtyBitmap {
-  readonly name: string | undefined;
+  name: string | undefined;
   readonly granularityBytes: number;
-  readonly persistent: boolean;
+  persistent: boolean;
   enabled: boolean;
   readonly keptByJob: boolean;
   /** A job works on it: nobody may touch it. */
@@ -30,6 +31,8 @@ export class DirtyBitmap {
   readonly ranges = new ExtentMap();
   /** Told whenever something was marked: an idle mirror waits for this. */
   onMark: (() => void) | undefined;
+  /** Marks in its place while a backup works on it; the two are on the same node. */
+  successor: DirtyBitmap | undefined;
 
   constructor(options: BitmapOptions) {
     this.name = options.name;
@@ -38,6 +41,11 @@ export class DirtyBitmap {
     this.enabled = options.enabled ?? true;
     this.keptByJob = options.keptByJob ?? false;
     this.inconsistent = options.inconsistent ?? false;
+  }
+
+  /** Whether what is written now is marked here or in the successor. */
+  get recording(): boolean {
+    return !this.keptByJob && (this.enabled || (this.successor?.enabled ?? false));
   }
 
   /** Dirty bytes, in whole chunks. */
@@ -62,4 +70,37 @@ export class DirtyBitmap {
     const chunk = this.granularityBytes;
     this.ranges.clear(Math.floor(start / chunk) * chunk, Math.ceil(end / chunk) * chunk);
   }
+}
+
+/**
+ * Keeps a bitmap as it is for a backup: from now on an anonymous successor marks what is written.
+ * @param list the bitmaps of the node that it is on
+ */
+export function freezeBitmap(list: DirtyBitmap[], bitmap: DirtyBitmap): void {
+  const { granularityBytes, enabled } = bitmap;
+  bitmap.successor = new DirtyBitmap({ granularityBytes, enabled });
+  bitmap.enabled = false;
+  bitmap.busy = true;
+  list.push(bitmap.successor);
+}
+
+/** A backup has saved what a frozen bitmap marks: the successor becomes the bitmap. @returns the successor */
+export function abdicate(list: DirtyBitmap[], bitmap: DirtyBitmap): DirtyBitmap {
+  const { successor } = bitmap;
+  assert(successor, `bitmap '${bitmap.name}' is not frozen`);
+  successor.name = bitmap.name;
+  successor.persistent = bitmap.persistent;
+  list.splice(list.indexOf(bitmap), 1);
+  return successor;
+}
+
+/** A frozen bitmap records again, and has what its successor has marked. */
+export function reclaim(list: DirtyBitmap[], bitmap: DirtyBitmap): void {
+  const { successor } = bitmap;
+  assert(successor, `bitmap '${bitmap.name}' is not frozen`);
+  for (const { start, end } of successor.ranges.extents) bitmap.force(start, end);
+  bitmap.enabled = successor.enabled;
+  bitmap.successor = undefined;
+  bitmap.busy = false;
+  list.splice(list.indexOf(successor), 1);
 }

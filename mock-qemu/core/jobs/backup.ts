@@ -1,6 +1,6 @@
 /** blockdev-backup: copies a node as it was when the job started. */
 import type { Errno } from '../errno.ts';
-import { DirtyBitmap } from '../graph/bitmap.ts';
+import { abdicate, DirtyBitmap, freezeBitmap, reclaim } from '../graph/bitmap.ts';
 import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
@@ -52,7 +52,7 @@ export class BackupTask implements JobTask {
     this.#sizeBytes = options.source.lengthBytes;
     this.#markInitial();
     options.filter.hooks = { beforeWrite: (start, end) => this.#saveOld(start, end) };
-    if (options.bitmap) options.bitmap.busy = true;
+    if (options.bitmap) freezeBitmap(options.source.bitmaps, options.bitmap);
     const accessBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
     accessBitmap.ranges.set(0, this.#sizeBytes, 1);
     options.bitmapOn.bitmaps.push(this.#copyBitmap);
@@ -158,8 +158,8 @@ export class BackupTask implements JobTask {
   #markInitial(): void {
     const { sync, source, bitmap } = this.options;
     if (sync === 'full' || sync === 'none') this.#left.set(0, this.#sizeBytes, 1);
-    else if (bitmap) for (const { start, end } of bitmap.ranges.extents) this.#left.set(start, end, 1);
-    else this.#markAllocated(source);
+    else if (sync === 'top') this.#markAllocated(source);
+    else for (const { start, end } of bitmap?.ranges.extents ?? []) this.#copyBitmap.force(start, end);
   }
 
   #markAllocated(source: BlockNode): void {
@@ -182,16 +182,24 @@ export class BackupTask implements JobTask {
   }
 
   clean(host: JobHost): void {
-    const { filter, bitmap, bitmapMode } = this.options;
-    if (bitmap) {
-      bitmap.busy = false;
-      const forget = bitmapMode === 'always' || (bitmapMode === 'on-success' && this.#succeeded);
-      if (forget) bitmap.ranges.truncate(0);
-      for (const { start, end } of forget && !this.#succeeded ? this.#left.extents : [])
-        bitmap.force(start, end);
-    }
+    const { filter, bitmap } = this.options;
+    if (bitmap) this.#giveBack(bitmap);
     const { bitmaps } = this.options.bitmapOn;
     bitmaps.splice(bitmaps.indexOf(this.#copyBitmap), 1);
     host.graph.removeFilter(filter);
+  }
+  /** What was written meanwhile is marked in any case; what was saved is not, unless the job did all in vain. */
+  #giveBack(bitmap: DirtyBitmap): void {
+    const { bitmapMode, source } = this.options;
+    const forget = bitmapMode === 'always' || (bitmapMode === 'on-success' && this.#succeeded);
+    if (!forget) {
+      reclaim(source.bitmaps, bitmap);
+      return;
+    }
+    const successor = abdicate(source.bitmaps, bitmap);
+    if (this.#succeeded) return;
+    // One that never ran had not looked at the bitmap yet: all is left.
+    if (!this.#job) successor.force(0, this.#sizeBytes);
+    for (const { start, end } of this.#left.extents) successor.force(start, end);
   }
 }

@@ -90,7 +90,7 @@ function bitmapInfo(node: BlockNode): JsonObject {
   if (node.bitmaps.length === 0) return {};
   const list = node.bitmaps.toReversed().map((bitmap) => ({
     ...(bitmap.name !== undefined && { name: bitmap.name }),
-    recording: bitmap.enabled && !bitmap.keptByJob,
+    recording: bitmap.recording,
     persistent: bitmap.persistent,
     busy: bitmap.busy,
     granularity: bitmap.granularityBytes,
