@@ -85,6 +85,7 @@ test('a full copy pivots', async () => {
   expect(await machine.jobs()).toEqual([]);
   expect(events).toEqual([
     { type: 'job-ready', id: ID },
+    { type: 'job-verdict', id: ID, outcome: 'completed' },
     { type: 'job-ended', id: ID, outcome: 'completed' },
   ]);
 });

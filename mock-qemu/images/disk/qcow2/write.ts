@@ -1,6 +1,7 @@
 /**
- * Writing qcow2 files that QEMU and qemu-img read. Equal clusters are one cluster with many references, and equal tables
- * one table, so a disk of a tebibyte that holds one repeated byte is a small file; QEMU copies such a cluster when it writes there.
+ * Writing qcow2 files that QEMU and qemu-img read. Many equal clusters are one cluster with many references, and many equal
+ * tables one table, so a disk of a tebibyte that holds one repeated byte is a small file; QEMU copies such a cluster when it
+ * writes there.
  */
 import { HostError } from '../../../core/errno.ts';
 import type { Extent } from '../../../core/extents.ts';
@@ -45,9 +46,22 @@ const WORD = 2 ** 32;
 const ABSENT_ENTRY = 0;
 const ZERO_ENTRY = -1;
 
+// QEMU leaves a cluster unmarked whose last but one reference it has dropped, and `qemu-img check` finds fault with that. What
+// many refer to does not come that far.
+const LEAST_SHARED = 64;
+
+/** How often a repeated byte fills a whole cluster, and a whole table. */
+interface Uses {
+  clusters: number;
+  tables: number;
+}
+
 /** The pieces of a version 3 file; HostError EINVAL if the names do not fit into its first cluster. */
 export function writeQcow2(content: Qcow2Content): Piece[] {
-  return new Writer(content).write();
+  const uses = new Map<number, Uses>();
+  // Once to count, and once for good.
+  new Writer({ ...content, bytesOf: () => Buffer.alloc(0) }, uses).write();
+  return new Writer(content, new Map(), uses).write();
 }
 
 class Writer {
@@ -64,7 +78,14 @@ class Writer {
   /** Clusters of several extents, by place and content, where a snapshot may share them. */
   readonly #mixed = new Map<string, Cluster>();
 
-  constructor(content: Qcow2Content) {
+  /** Counted here. */
+  readonly #uses: Map<number, Uses>;
+  /** As counted before; undefined: all is shared. */
+  readonly #known: ReadonlyMap<number, Uses> | undefined;
+
+  constructor(content: Qcow2Content, uses: Map<number, Uses>, known?: ReadonlyMap<number, Uses>) {
+    this.#uses = uses;
+    this.#known = known;
     this.#content = content;
     this.#clusterBytes = content.header.clusterSizeBytes;
     this.#perTable = this.#clusterBytes / TABLE_ENTRY_BYTES;
@@ -113,16 +134,40 @@ class Writer {
   }
 
   #uniformTable(byte: number): Cluster {
+    this.#use(byte, 0, 1);
+    if (!this.#isShared(byte, 'tables')) return this.#addTable(this.#fillUniform(byte));
     const known = this.#uniformTables.get(byte);
     if (known === undefined) {
-      const table = new Float64Array(this.#perTable).fill(this.#uniformCluster(byte, this.#perTable));
-      const made = this.#addTable(table);
+      const made = this.#addTable(this.#fillUniform(byte));
       this.#uniformTables.set(byte, made);
       return made;
     }
     this.#clusters.refer(known, 1);
     this.#uniformCluster(byte, this.#perTable);
     return known;
+  }
+
+  #fillUniform(byte: number): Float64Array {
+    return this.#fillSlots(new Float64Array(this.#perTable), byte, 0, this.#perTable);
+  }
+
+  /** Lets entries of a table lead to clusters of one repeated byte. */
+  #fillSlots(table: Float64Array, byte: number, from: number, to: number): Float64Array {
+    if (this.#isShared(byte, 'clusters')) return table.fill(this.#uniformCluster(byte, to - from), from, to);
+    for (let slot = from; slot < to; slot++) {
+      table[slot] = this.#putNew(Buffer.alloc(this.#clusterBytes, byte)) / this.#clusterBytes;
+    }
+    return table;
+  }
+
+  #isShared(byte: number, what: keyof Uses): boolean {
+    if (this.#known === undefined || (byte === 0 && what === 'clusters')) return true;
+    return (this.#known.get(byte)?.[what] ?? 0) >= LEAST_SHARED;
+  }
+
+  #use(byte: number, clusters: number, tables: number): void {
+    const uses = this.#uses.get(byte) ?? { clusters: 0, tables: 0 };
+    this.#uses.set(byte, { clusters: uses.clusters + clusters, tables: uses.tables + tables });
   }
 
   #addTable(table: Float64Array): Cluster {
@@ -149,7 +194,7 @@ class Writer {
       const reachesEnd = extent.start <= at && extent.tag < 256 && extent.end >= end;
       const count = reachesEnd ? Math.ceil((end - at) / size) : whole;
       const slot = (at - start) / size;
-      if (count > 0) table.fill(this.#uniformCluster(extent.tag, count), slot, slot + count);
+      if (count > 0) this.#fillSlots(table, extent.tag, slot, slot + count);
       else table[slot] = this.#sharedCluster(extents, index, at);
       at += Math.max(1, count) * size;
     }
@@ -158,6 +203,7 @@ class Writer {
   /** The entry for a cluster of one repeated byte, referred to so many times more. */
   #uniformCluster(byte: number, times: number): Cluster {
     if (byte === 0) return ZERO_ENTRY;
+    this.#use(byte, times, 0);
     const known = this.#uniform.get(byte);
     if (known !== undefined) {
       this.#clusters.refer(known, times);
