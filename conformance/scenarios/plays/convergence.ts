@@ -121,11 +121,30 @@ async function slowerGuest(stage: Stage): Promise<void> {
   await finish(stage);
 }
 
-const part = (id: string, title: string, right: Application, flags = 0): Play =>
+/** What libvirt has no call for: the copy's guest writes go to both images from now on. */
+async function changeMode({ domain }: Stage): Promise<void> {
+  const ask = async (request: object): Promise<unknown> =>
+    (JSON.parse(await domain.qemuMonitorCommand(JSON.stringify(request))) as { readonly return?: unknown })
+      .return;
+  const [job] = (await ask({ execute: 'query-block-jobs' })) as readonly { readonly device: string }[];
+  const change = { id: job?.device, type: 'mirror', 'copy-mode': 'write-blocking' };
+  expectEqual(
+    await ask({ execute: 'block-job-change', arguments: change }),
+    {},
+    'answer to block-job-change',
+  );
+}
+
+const part = (
+  id: string,
+  title: string,
+  right: Application,
+  { flags = 0, needs = [] }: { readonly flags?: number; readonly needs?: Play['contract']['needs'] } = {},
+): Play =>
   play<Application>(NAME, SOURCE, {
     id,
     title,
-    needs: ['copy', 'faults', 'virtualTime', ...(flags === 0 ? [] : (['synchronousWrites'] as const))],
+    needs: ['copy', 'faults', 'virtualTime', ...needs],
     stage: STAGE,
     right,
     wrong: [
@@ -158,10 +177,17 @@ export const convergencePlays: readonly Play[] = [
     await stage.domain.blockJobSetSpeed('vda', 0);
     await finish(stage);
   }),
+  part('synchronous-writes', 'A copy with synchronous writes is READY whatever the guest does', finish, {
+    flags: BlockCopyFlags.SYNCHRONOUS_WRITES,
+    needs: ['synchronousWrites'],
+  }),
   part(
-    'synchronous-writes',
-    'A copy with synchronous writes is READY whatever the guest does',
-    finish,
-    BlockCopyFlags.SYNCHRONOUS_WRITES,
+    'mode-changed',
+    'A copy that is switched to synchronous writes while it runs is READY whatever the guest does',
+    async (stage) => {
+      await changeMode(stage);
+      await finish(stage);
+    },
+    { needs: ['qmpJobChange'] },
   ),
 ];

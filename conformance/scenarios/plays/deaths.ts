@@ -241,14 +241,14 @@ async function runDisorder(
   expectEqual<object>(
     seen,
     wanted,
-    `view after ${verb}, away after ${awayAfterMs} ms, ${JSON.stringify(faults)}`,
+    `view after ${verb}, away after ${awayAfterMs} ms, ${JSON.stringify(faults)} (${name} of seed ${SEED})`,
   );
   expectEqual(await app.image(lab), await lab.open(), 'image that the disk is on');
   await found.destroy();
   lab.manager.die();
 }
 
-const DISORDERS = 50;
+const DISORDERS = 500;
 const SEED = 14;
 
 /** The play of events/missed-or-reordered. */
