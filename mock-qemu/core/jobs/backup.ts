@@ -1,5 +1,6 @@
 /** blockdev-backup: copies a node as it was when the job started. */
 import type { Errno } from '../errno.ts';
+import { ABSENT } from '../extents.ts';
 import { abdicate, DirtyBitmap, freezeBitmap, reclaim } from '../graph/bitmap.ts';
 import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
@@ -33,6 +34,8 @@ export interface BackupOptions {
 
 const CHUNK_BYTES = 1 << 20;
 const CLUSTER_BYTES = 64 << 10;
+/** A backup's requests at a time. */
+const MOST_REQUESTS = 64;
 
 /** One running backup. */
 export class BackupTask implements JobTask {
@@ -44,6 +47,10 @@ export class BackupTask implements JobTask {
   readonly #doneBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
   readonly #sizeBytes: number;
   #succeeded = false;
+  /** The end of the last cluster that the target refused in this round; 0: it has refused none. */
+  #refusedTo = 0;
+  /** How many requests more are made once one is refused. */
+  #mayStart = MOST_REQUESTS;
   /** This job, once it runs. */
   #job: Job | undefined;
 
@@ -73,16 +80,25 @@ export class BackupTask implements JobTask {
     if (sync === 'top') yield { type: 'settle' };
     for (;;) {
       yield { type: 'pause-point' };
-      const next = this.#left.nextFrom(0);
-      if (next === undefined || job.cancelled) break;
-      const most = Math.min(next.end, next.start + this.#chunkBytes);
-      const { end, kind } = this.#task(next.start, most);
-      const isFree = this.#takesNoTime(job, next.start, end);
-      const failed = yield* this.#copy(job, { start: next.start, end, kind, isFree });
+      if (job.cancelled) break;
+      const next = this.#mayStart > 0 ? this.#left.nextFrom(this.#refusedTo) : undefined;
+      if (next === undefined && this.#refusedTo > 0) {
+        const failed = this.#endRound(job);
+        if (failed) return failed;
+        continue;
+      }
+      if (next === undefined) break;
+      const start = Math.max(next.start, this.#refusedTo);
+      const most = Math.min(next.end, start + this.#chunkBytes);
+      const { end, kind } = this.#task(start, most);
+      const isFree = this.#takesNoTime(job, start, end);
+      const failed = yield* this.#copy(job, { start, end, kind, isFree });
       if (failed === 'retry') continue;
       if (failed) return failed;
+      // Zeroes do not wait any more: the table that refused a cluster is in memory.
+      if (this.#refusedTo > 0 && kind === 'write') this.#mayStart--;
       job.offset = job.len - this.#left.coveredBytes;
-      const delayNs = job.limit.delayNs(job.host.clock.now(), end - next.start);
+      const delayNs = job.limit.delayNs(job.host.clock.now(), end - start);
       if (this.#left.count > 0 && !(isFree && delayNs === 0)) yield { type: 'sleep', ns: delayNs };
     }
     if (!job.cancelled) job.host.reach('backup.copied');
@@ -121,6 +137,10 @@ export class BackupTask implements JobTask {
     const at = { type: 'io', offset: start, bytes: end - start } as const;
     const reads = kind === 'write';
     const read = reads ? yield { ...at, at: 'backup.source-read', op: 'read', node: source } : undefined;
+    if (read === undefined && reads && this.#overwrites(start, end)) {
+      this.#refusedTo = end;
+      return undefined;
+    }
     const error = read ?? (yield { ...at, at: 'backup.target-write', op: kind, node: target });
     if (error === undefined) {
       this.#move(start, end);
@@ -129,6 +149,27 @@ export class BackupTask implements JobTask {
     const operation = read === undefined ? 'write' : 'read';
     const policy = read === undefined ? onTargetError : onSourceError;
     return job.handleError(policy, operation, error) === 'report' ? { code: error } : 'retry';
+  }
+
+  /** Whether a compressed cluster would take the place of one: the format refuses that. */
+  #overwrites(start: number, end: number): boolean {
+    const { compress, target } = this.options;
+    if (!compress) return false;
+    const image = skipFilters(target);
+    for (let offset = start; offset < end; ) {
+      const span = image.driver.at(image, offset, end);
+      if (span.tag !== ABSENT && span.tag !== 0) return true;
+      offset = span.end;
+    }
+    return false;
+  }
+
+  /** All that was under way beside a refused cluster is done: now the error counts. */
+  #endRound(job: Job): JobFailure | undefined {
+    this.#refusedTo = 0;
+    this.#mayStart = MOST_REQUESTS;
+    const action = job.handleError(this.options.onTargetError, 'write', 'EIO');
+    return action === 'report' ? { code: 'EIO' } : undefined;
   }
 
   /** Zeroes of a format that has its tables in memory by now are written without waiting for any file. */
