@@ -32,7 +32,7 @@ export interface PivotPlan {
 }
 
 /** One disk of the lab. */
-interface LabDisk {
+export interface LabDisk {
   readonly target: string;
   readonly alias: string;
   readonly source: string;

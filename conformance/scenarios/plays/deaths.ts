@@ -8,7 +8,7 @@ import {
   EventId,
 } from '../../../src/index.ts';
 import { expect, expectEqual, expectRefused } from '../../expect.ts';
-import { dieAt, dieUnheard, PivotLab, type PivotPlan } from '../../pivot-lab.ts';
+import { dieAt, dieUnheard, type LabDisk, PivotLab, type PivotPlan } from '../../pivot-lab.ts';
 import type { WireMessage } from '../../wire.ts';
 import type { World } from '../../world.ts';
 import { readDisk } from '../../xml.ts';
@@ -16,8 +16,8 @@ import { type Play, play, sleep } from '../play.ts';
 
 const NEEDS = ['copy', 'activeCommit', 'faults', 'restart', 'virtualTime', 'pivotVerb'] as const;
 
-/** Says from which image a domain is started again after its machine died in a pivot. */
-type Recoverer = (lab: PivotLab) => Promise<string>;
+/** Says from which image a disk is started again after its machine died in a pivot. */
+type Recoverer = (lab: PivotLab, disk: LabDisk) => Promise<string>;
 
 /** How much of what the guest wrote an image holds: what a person looks at who has to decide. */
 async function newest(lab: PivotLab, paths: readonly string[]): Promise<string> {
@@ -29,16 +29,15 @@ async function newest(lab: PivotLab, paths: readonly string[]): Promise<string> 
   return paths[sizes.indexOf(Math.max(...sizes))] ?? '';
 }
 
-const asksWhatBecame: Recoverer = async (lab) => {
-  const [outcome] = lab.outcomes();
-  const [disk] = lab.disks;
+const asksWhatBecame: Recoverer = async (lab, { target, destination }) => {
+  const outcome = lab.outcomes().find(({ disk }) => disk === target);
   // Without one, the caller of the pivot was told that it was done.
-  if (!outcome) return disk?.destination ?? '';
+  if (!outcome) return destination;
   if (outcome.outcome === 'unknown') return newest(lab, [outcome.source, outcome.destination]);
   return outcome.outcome === 'completed' ? outcome.destination : outcome.source;
 };
-const assumesPivoted: Recoverer = async ({ disks }) => disks[0]?.destination ?? '';
-const assumesNot: Recoverer = async ({ disks }) => disks[0]?.source ?? '';
+const assumesPivoted: Recoverer = async (_, { destination }) => destination;
+const assumesNot: Recoverer = async (_, { source }) => source;
 
 async function runCrash(world: World, plan: PivotPlan, point: string, app: Recoverer): Promise<void> {
   const lab = await PivotLab.ready(world, plan);
@@ -46,13 +45,14 @@ async function runCrash(world: World, plan: PivotPlan, point: string, app: Recov
   await lab.settle();
   await (point === 'unheard' ? dieUnheard(lab) : dieAt(lab, `pivot.${point}`));
   await lab.restart();
-  const image = await app(lab);
-  await lab.expectSafe(0, image);
-  // Whatever is done next is done on that image; it loses nothing, once or twice.
+  const images = await Promise.all(lab.disks.map((disk) => app(lab, disk)));
+  const expectSafe = () => Promise.all(images.map((image, index) => lab.expectSafe(index, image)));
+  await expectSafe();
+  // Whatever is done next is done on those images; it loses nothing, once or twice.
   for (let time = 0; time < 2; time++) {
-    const domain = await lab.startAgain([image]);
+    const domain = await lab.startAgain(images);
     await domain.destroy();
-    await lab.expectSafe(0, image);
+    await expectSafe();
   }
 }
 
@@ -79,16 +79,19 @@ const WRONG = {
 
 /** The plays of pivot/crash-points. */
 export const crashPlays: readonly Play[] = (['copy', 'active-commit'] as const).flatMap((kind) =>
-  CRASHES.map(([point, wrong]) =>
-    play<Recoverer>('pivot/crash-points', 'KubeVirt VEP 321; libvirt 400ac797, eaba79d22e', {
-      id: `${kind}-${point}`,
-      title: `QEMU dies at ${point} of the pivot of ${kind === 'copy' ? 'a copy' : 'an active commit'}, its guest writing`,
-      needs: NEEDS,
-      stage: { kind, disks: 1, pause: false, fault: { at: `pivot.${point}`, do: 'crash' } },
-      right: asksWhatBecame,
-      wrong: wrong ? [WRONG[wrong]] : [],
-      run: (world, app) => runCrash(world, { kind, disks: 1, pause: false }, point, app),
-    }),
+  [1, 2, 3].flatMap((disks) =>
+    CRASHES.map(([point, wrong]) =>
+      play<Recoverer>('pivot/crash-points', 'KubeVirt VEP 321; libvirt 400ac797, eaba79d22e', {
+        id: `${kind}-${point}${disks === 1 ? '' : `-${disks}-disks`}`,
+        title: `QEMU dies at ${point} of the pivot of ${kind === 'copy' ? 'a copy' : 'an active commit'}, its guest writing to ${disks} disks`,
+        needs: NEEDS,
+        stage: { kind, disks, pause: false, fault: { at: `pivot.${point}`, do: 'crash' } },
+        right: asksWhatBecame,
+        // With more disks the last one has hardly been written to when its turn comes.
+        wrong: wrong && disks === 1 ? [WRONG[wrong]] : [],
+        run: (world, app) => runCrash(world, { kind, disks, pause: false }, point, app),
+      }),
+    ),
   ),
 );
 
