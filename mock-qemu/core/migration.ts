@@ -1,6 +1,6 @@
 /** A machine's state in a file of its host: written by an outgoing migration, read by an incoming one. */
 import { CommandError, refuse } from './errors.ts';
-import type { ImageFile } from './images.ts';
+import type { ImageFile, ImageStore } from './images.ts';
 import type { Vm } from './vm.ts';
 
 /** QAPI MigrationStatus, as far as it is simulated. */
@@ -29,11 +29,11 @@ const unquote = (quoted: string | undefined, bare: string | undefined): string =
   quoted?.replaceAll("'\\''", "'") ?? bare ?? '';
 
 /** The bytes of a file from an offset on, as text. */
-function textFrom(file: ImageFile, start: number): string {
+function textFrom({ blobs }: ImageStore, file: ImageFile, start: number): string {
   const bytes: number[] = [];
   for (let at = start; at < file.virtualSizeBytes; ) {
     const { end, tag } = file.extents.at(at, file.virtualSizeBytes);
-    for (; at < end; at++) bytes.push(Math.max(0, tag));
+    for (; at < end; at++) bytes.push(blobs.byteAt(tag, at));
   }
   return String.fromCharCode(...bytes);
 }
@@ -114,7 +114,7 @@ export function migrateIncoming(vm: Vm, uri: string): void {
 
 function readState(vm: Vm, path: string, firstByte: number): number | undefined {
   try {
-    const text = textFrom(vm.images.open(path), firstByte - 1);
+    const text = textFrom(vm.images, vm.images.open(path), firstByte - 1);
     if (!text.startsWith(MAGIC)) return undefined;
     const { ranNs } = JSON.parse(text.slice(MAGIC.length)) as { ranNs?: unknown };
     return typeof ranNs === 'number' ? ranNs : undefined;

@@ -263,7 +263,8 @@ const ends: readonly RefusalRow[] = [
   {
     id: 'abort-of-destroyed',
     call: 'blockJobAbort',
-    needs: ['faults'],
+    // The end of the job must not be found by looking before the domain is gone.
+    needs: ['faults', 'virtualTime'],
     leavesTraces: true,
     job: 'ready-copy',
     async given(lab) {
