@@ -14,7 +14,7 @@ import type { Write } from './target.ts';
 import { copyTargetXml, HELD_BYTES_PER_SECOND } from './vm.ts';
 import type { WireMessage } from './wire.ts';
 import type { World } from './world.ts';
-import { type DiskView, readDisk } from './xml.ts';
+import { type DiskView, domainXml, readDisk } from './xml.ts';
 
 const MIB = 1024 * 1024;
 const UUID = '00000000-0000-4000-8000-0000000000aa';
@@ -85,7 +85,11 @@ export class Lab {
     const path = (name: string) => (name === '' ? '' : `${world.session.directory}/${name}`);
     const used = disks.filter(({ target }) => target !== '');
     const extra = used.map(({ target, image, ...rest }) => diskXml(target, path(image), rest));
-    const xml = domainXml(diskXml('vda', path('top')) + diskXml('vdb', path('other')) + extra.join(''));
+    const xml = domainXml(
+      'lab',
+      UUID,
+      diskXml('vda', path('top')) + diskXml('vdb', path('other')) + extra.join(''),
+    );
     if (!options.persistent && !options.inactive)
       return new Lab(world, await connection.createXML(xml), seen);
     const domain = await connection.defineXML(xml);
@@ -302,8 +306,4 @@ export function diskXml(
 ): string {
   const source = path === '' ? '' : `<source file='${path}'/>`;
   return `<disk type='file' device='${device}'><driver name='qemu' type='${format}'/>${source}<target dev='${target}' bus='${bus}'/>${extra}</disk>`;
-}
-
-function domainXml(disks: string): string {
-  return `<domain type='qemu'><name>lab</name><uuid>${UUID}</uuid><memory unit='MiB'>16</memory><os><type>hvm</type></os><devices>${disks}</devices></domain>`;
 }

@@ -14,6 +14,7 @@ import type { Manager, Run } from './target.ts';
 import { copyTargetXml } from './vm.ts';
 import { isObject, isObjectList, objectAt, type WireMessage, type WireValue } from './wire.ts';
 import type { World } from './world.ts';
+import { domainXml } from './xml.ts';
 
 const MIB = 1024 * 1024;
 const SLOT_BYTES = 4096;
@@ -62,7 +63,7 @@ export class PivotLab {
     const manager = await world.manage({ pauseGuestAroundPivot: plan.pause });
     const lab = new PivotLab(world, plan, name, manager);
     await lab.#makeImages();
-    const domain = await manager.connection.createXML(domainXml(name, lab.disks));
+    const domain = await manager.connection.createXML(labXml(name, lab.disks));
     await lab.startJobs(domain);
     return lab;
   }
@@ -139,7 +140,7 @@ export class PivotLab {
   /** Starts the domain again, on these images. */
   startAgain(paths: readonly string[]): Promise<Domain> {
     const disks = this.disks.map((disk, index) => ({ ...disk, source: paths[index] ?? disk.source }));
-    return this.#manager.connection.createXML(domainXml(this.name, disks));
+    return this.#manager.connection.createXML(labXml(this.name, disks));
   }
 
   /** The path of the image that the machine has open for a disk, by itself. */
@@ -184,11 +185,11 @@ function diskOf(world: World, name: string, { kind }: PivotPlan, index: number):
 const UUIDS = '6d6f636b-7069-4274-8000-';
 
 /** The domain of a lab; its uuid follows from its name, so that a seed repeats the trace to the byte. */
-function domainXml(name: string, disks: readonly LabDisk[]): string {
+function labXml(name: string, disks: readonly LabDisk[]): string {
   const number = [...name].reduce((sum, letter) => (sum * 31 + letter.charCodeAt(0)) % 1e9, 7);
   const uuid = `${UUIDS}${String(number).padStart(12, '0')}`;
   const elements = disks.map(({ target, source }) => diskXml(target, source)).join('');
-  return `<domain type='qemu'><name>${name}</name><uuid>${uuid}</uuid><memory unit='MiB'>16</memory><os><type>hvm</type></os><devices>${elements}</devices></domain>`;
+  return domainXml(name, uuid, elements);
 }
 
 /** A guest that writes and flushes for as long as its machine lives, and knows what it was promised. */

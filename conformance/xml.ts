@@ -82,3 +82,7 @@ function child(element: Element, name: string): Element | undefined {
 function all(element: Element, name: string): Element[] {
   return element.children.flatMap((item) => [...(item.name === name ? [item] : []), ...all(item, name)]);
 }
+
+/** A small machine with some devices. */
+export const domainXml = (name: string, uuid: string, devices: string): string =>
+  `<domain type='qemu'><name>${name}</name><uuid>${uuid}</uuid><memory unit='MiB'>16</memory><os><type>hvm</type></os><devices>${devices}</devices></domain>`;

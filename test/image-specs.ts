@@ -1,6 +1,5 @@
 /** Random images, for tests of what is read and written on a host's disk. */
 import fc from 'fast-check';
-import { ExtentMap } from '../mock-qemu/core/extents.ts';
 import type { ImageFile, ImageStore, InternalSnapshot } from '../mock-qemu/core/images.ts';
 import { format } from '../mock-qemu/core/jobs/create.ts';
 
@@ -53,7 +52,7 @@ function takeSnapshot(image: ImageFile, index: number): void {
     vmClockNs: 6e9,
     vmStateBytes: 0,
     virtualSizeBytes: image.virtualSizeBytes,
-    extents: new ExtentMap(image.extents.extents),
+    extents: image.extents.copy(),
   });
 }
 

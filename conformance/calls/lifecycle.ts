@@ -3,7 +3,7 @@ import { BlockJobAbortFlags, ErrorCode, isVirtError, LifecycleEvent } from '../.
 import { attempt, type Call, call, settle } from './call.ts';
 import type { Plain, PlainDisk } from './plain.ts';
 import { SLOT_BYTES } from './plain.ts';
-import { domainXml, type Rig } from './rig.ts';
+import { definitionXml, type Rig } from './rig.ts';
 
 const E = LifecycleEvent;
 const life = (event: number, detail: number): string => `${event} ${detail}`;
@@ -15,7 +15,7 @@ const BOOTED = [life(E.RESUMED, 0), life(E.STARTED, 0)];
 /** virDomainDefineXML of the domain as it is. */
 export function defineXML(): Call {
   return call('calls.defineXML()', async (plain, rig) => {
-    await rig.connection.defineXML(domainXml(plain));
+    await rig.connection.defineXML(definitionXml(plain));
     plain.life.push(life(E.DEFINED, plain.wasDefined ? 1 : 0));
     plain.persistent = true;
     plain.wasDefined = true;
@@ -40,7 +40,7 @@ export function undefine(): Call {
 /** virDomainCreateXML of the domain as it is. */
 export function createXML(): Call {
   return call('calls.createXML()', async (plain, rig) => {
-    const made = rig.connection.createXML(domainXml(plain));
+    const made = rig.connection.createXML(definitionXml(plain));
     if (plain.domain === 'running') return rig.refused(made, ErrorCode.OPERATION_INVALID);
     await made;
     plain.outcomes = [];

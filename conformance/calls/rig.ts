@@ -1,8 +1,10 @@
 /** The real side of random calls: the management processes one after the other, what they told, and waiting for facts. */
 import { type Connection, type Domain, EventId, type Timers } from '../../src/index.ts';
 import { DeadlineViolation, expectRefused, Violation } from '../expect.ts';
+import { diskXml } from '../lab.ts';
 import { canonicalRuns } from '../model.ts';
 import type { Guest, Manager, Run, Session } from '../target.ts';
+import { domainXml } from '../xml.ts';
 import { BALLAST, type Plain, type PublicJobEvent, SLOT_BYTES, type View } from './plain.ts';
 
 /** The one domain. */
@@ -191,10 +193,13 @@ function runsOf(view: View): Run[] {
 }
 
 /** The domain as it is defined: each disk on its active image. */
-export function domainXml({ disks, raw }: Plain): string {
-  const elements = disks.map(({ target, chain: [active = ''] }) => {
-    const driver = `<driver name='qemu' type='${raw.has(active) ? 'raw' : 'qcow2'}'/>`;
-    return `<disk type='file' device='disk'>${driver}<source file='${active}'/><target dev='${target}' bus='virtio'/></disk>`;
-  });
-  return `<domain type='qemu'><name>${DOMAIN}</name><uuid>${UUID}</uuid><memory unit='MiB'>16</memory><os><type>hvm</type></os><devices>${elements.join('')}</devices></domain>`;
-}
+export const definitionXml = ({ disks, raw }: Plain): string =>
+  domainXml(
+    DOMAIN,
+    UUID,
+    disks
+      .map(({ target, chain: [active = ''] }) =>
+        diskXml(target, active, { format: raw.has(active) ? 'raw' : 'qcow2' }),
+      )
+      .join(''),
+  );

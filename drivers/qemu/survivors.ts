@@ -53,7 +53,7 @@ export function sweepOrphans(parent: string): void {
     if (!name.startsWith('mockvirt-') || !existsSync(ownedIn(directory))) continue;
     const [emulator, owner] = readFileSync(ownedIn(directory), 'utf8').split('\n', 2).map(tryHandle);
     if (!emulator || !owner || startOf(owner.pid) === owner.started) continue;
-    if (startOf(emulator.pid) === emulator.started) killGroup(emulator.pid, 'SIGKILL');
+    killIfThere(emulator);
     rmSync(directory, { recursive: true, force: true });
   }
 }
@@ -68,7 +68,11 @@ function tryHandle(text: string): ProcessHandle | undefined {
 
 /** SIGKILL to an emulator, by its handle, if it is there. */
 export function killHandle(text: string): void {
-  const { pid, started } = parseHandle(text);
+  killIfThere(parseHandle(text));
+}
+
+// A number that another process has got by now is not the emulator's.
+function killIfThere({ pid, started }: ProcessHandle): void {
   if (startOf(pid) === started) killGroup(pid, 'SIGKILL');
 }
 

@@ -36,11 +36,16 @@ export class ExtentMap {
   /** A map of its own that holds the same. */
   copy(): ExtentMap {
     const copy = new ExtentMap();
-    copy.#list = this.#list;
-    copy.#covered = this.#covered;
-    copy.#shared = true;
-    this.#shared = true;
+    copy.become(this);
     return copy;
+  }
+
+  /** Holds what another map holds, instead of what it held. */
+  become(other: ExtentMap): void {
+    this.#list = other.#list;
+    this.#covered = other.#covered;
+    this.#shared = true;
+    other.#shared = true;
   }
 
   /** How many bytes are held. */

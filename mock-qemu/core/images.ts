@@ -42,11 +42,45 @@ export interface StoredBitmap {
   readonly ranges: ExtentMap;
 }
 
+/** The header of what has none. */
+export const NO_HEADER: ImageHeader = { clusterSizeBytes: 65536 };
+
+/** What a file holds at one moment. */
+export interface ImageState {
+  readonly format: ContainerFormat;
+  readonly virtualSizeBytes: number;
+  readonly header: ImageHeader;
+  readonly extents: ExtentMap;
+  readonly snapshots: readonly InternalSnapshot[];
+  readonly bitmaps: readonly StoredBitmap[];
+}
+
+/** What a file holds now, whatever becomes of it. */
+export function stateOf({ format, virtualSizeBytes, header, ...lists }: ImageState): ImageState {
+  const { extents, snapshots, bitmaps } = lists;
+  const kept = { extents: extents.copy(), snapshots: [...snapshots], bitmaps: [...bitmaps] };
+  return { format, virtualSizeBytes, header, ...kept };
+}
+
+/** Drops all that a file holds. */
+export function clearContent(file: Pick<ImageFile, 'extents' | 'snapshots' | 'bitmaps'>): void {
+  file.extents.truncate(0);
+  file.snapshots.length = 0;
+  file.bitmaps.length = 0;
+}
+
+/** Makes a file what a freshly created one is, an empty raw image; its openers see that, as with O_TRUNC. */
+export function emptyImage(file: ImageFile): void {
+  file.format = 'raw';
+  file.virtualSizeBytes = 0;
+  file.header = NO_HEADER;
+  clearContent(file);
+}
+
 /** Puts the content of a file back to what it was, but for the stretches that `survives` picks. */
 export function revertTo(file: ImageFile, before: ExtentMap, survives: () => boolean): void {
   const now = file.extents.copy();
-  file.extents.truncate(0);
-  for (const { start, end, tag } of before.extents) file.extents.set(start, end, tag);
+  file.extents.become(before);
   for (const { start, end, tag } of now.extents) {
     for (let at = start; at < end; ) {
       const old = before.at(at, end);

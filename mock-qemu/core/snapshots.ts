@@ -79,8 +79,7 @@ function restore(vm: Vm, node: BlockNode, name: string): void {
   assert(image && snapshot, `node ${node.name} has no snapshot ${name}`);
   below.pending?.truncate(0);
   image.virtualSizeBytes = snapshot.virtualSizeBytes;
-  image.extents.truncate(0);
-  for (const { start, end, tag } of snapshot.extents.extents) image.extents.set(start, end, tag);
+  image.extents.become(snapshot.extents);
   below.generation++;
   image.save();
   vm.reach('internal-snapshot.restored');

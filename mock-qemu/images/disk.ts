@@ -15,18 +15,22 @@ import {
   writeSync,
 } from 'node:fs';
 import { HostError } from '../core/errno.ts';
-import { ABSENT, BlobTable, type Extent, ExtentMap, type Span } from '../core/extents.ts';
+import { ABSENT, BlobTable, ExtentMap, type Span } from '../core/extents.ts';
 import {
-  type ContainerFormat,
+  clearContent,
+  emptyImage,
   type FileStat,
   fileSizeBytes,
   type ImageFile,
   type ImageHeader,
+  type ImageState,
   type ImageStore,
   type InternalSnapshot,
+  NO_HEADER,
   type Run,
   revertTo,
   type StoredBitmap,
+  stateOf,
 } from '../core/images.ts';
 import { FileLocks } from '../core/rights.ts';
 import { chainContents, digestRuns, spanBelow } from './content.ts';
@@ -36,23 +40,11 @@ import { isQcow2, readQcow2 } from './disk/qcow2/read.ts';
 import { writeQcow2 } from './disk/qcow2/write.ts';
 import { changesBetween, readRaw, writeRaw } from './disk/raw.ts';
 
-const NO_HEADER: ImageHeader = { clusterSizeBytes: 65536 };
-
-/** What the host's file holds. */
-interface Saved {
-  readonly format: ContainerFormat;
-  readonly virtualSizeBytes: number;
-  readonly header: ImageHeader;
-  readonly extents: readonly Extent[];
-  readonly snapshots: readonly InternalSnapshot[];
-  readonly bitmaps: readonly StoredBitmap[];
-}
-
-const NOTHING_SAVED: Saved = {
+const NOTHING_SAVED: ImageState = {
   format: 'raw',
   virtualSizeBytes: 0,
   header: NO_HEADER,
-  extents: [],
+  extents: new ExtentMap(),
   snapshots: [],
   bitmaps: [],
 };
@@ -60,7 +52,7 @@ const NOTHING_SAVED: Saved = {
 /** One open file: its content as last read, written back at each save. */
 class DiskFile implements ImageFile {
   readonly path: string;
-  format: ContainerFormat = 'raw';
+  format: ImageFile['format'] = 'raw';
   virtualSizeBytes = 0;
   header: ImageHeader = NO_HEADER;
   readonly extents = new ExtentMap();
@@ -69,7 +61,8 @@ class DiskFile implements ImageFile {
   capacityBytes: number | undefined;
   readonly locks = new FileLocks();
   readonly #store: DiskStore;
-  #saved: Saved = NOTHING_SAVED;
+  /** What the host's file holds. */
+  #saved: ImageState = NOTHING_SAVED;
   /** The host file whose content this is, so that one that was removed or replaced is not written again. */
   #inode = 0;
   /** What the file looked like when it was read; undefined: read it again to be sure. */
@@ -85,24 +78,24 @@ class DiskFile implements ImageFile {
     readHostFile(this.path, (source, stat) => {
       const identity = identityOf(stat);
       if (identity !== undefined && identity === this.#identity) return;
-      this.extents.truncate(0);
+      clearContent(this);
       this.#read(source);
       this.#identity = identity;
       this.#inode = Number(stat.ino);
-      this.#saved = this.#state();
+      this.#saved = stateOf(this);
     });
   }
 
   save(): void {
     const stat = statSync(this.path, { throwIfNoEntry: false });
-    if (stat?.ino !== this.#inode || isSame(this.#saved, this.#state())) return;
+    if (stat?.ino !== this.#inode || isSame(this.#saved, this)) return;
     try {
       if (this.format === 'raw') this.#writeRaw();
       else this.#writeQcow2(stat);
     } catch (error) {
       asHostError(error, this.path);
     }
-    this.#saved = this.#state();
+    this.#saved = stateOf(this);
     this.#identity = undefined;
   }
 
@@ -112,27 +105,19 @@ class DiskFile implements ImageFile {
     this.#identity = undefined;
     this.load();
     const before = this.extents.copy();
-    this.extents.truncate(0);
-    for (const { start, end, tag } of written.extents) this.extents.set(start, end, tag);
+    this.extents.become(written);
     revertTo(this, before, survives);
     this.save();
   }
 
   /** Makes it an empty raw image. */
   empty(): void {
-    this.format = 'raw';
-    this.virtualSizeBytes = 0;
-    this.header = NO_HEADER;
-    this.extents.truncate(0);
-    this.snapshots.length = 0;
-    this.bitmaps.length = 0;
+    emptyImage(this);
     this.save();
   }
 
   #read(source: ByteSource): void {
     const into = new Interner(this.path, this.#store.blobs, this.extents);
-    this.snapshots.length = 0;
-    this.bitmaps.length = 0;
     if (!isQcow2(source)) {
       readRaw(source, into);
       Object.assign(this, { format: 'raw', virtualSizeBytes: source.sizeBytes, header: NO_HEADER });
@@ -144,17 +129,11 @@ class DiskFile implements ImageFile {
     Object.assign(this, { format: 'qcow2', virtualSizeBytes, header });
   }
 
-  #state(): Saved {
-    const { format, virtualSizeBytes, header } = this;
-    const [extents, snapshots, bitmaps] = [[...this.extents.extents], [...this.snapshots], [...this.bitmaps]];
-    return { format, virtualSizeBytes, header, extents, snapshots, bitmaps };
-  }
-
   #writeRaw(): void {
     const wasRaw = this.#saved.format === 'raw';
     // What lies in a file of another format says nothing of what is in it as a raw one.
     if (!wasRaw) writeRaw(this.path, 0, [], () => Buffer.alloc(0));
-    const changes = changesBetween(wasRaw ? this.#saved.extents : [], this.extents.extents);
+    const changes = changesBetween(wasRaw ? this.#saved.extents.extents : [], this.extents.extents);
     const isResized = !wasRaw || this.#saved.virtualSizeBytes !== this.virtualSizeBytes;
     writeRaw(this.path, isResized ? this.virtualSizeBytes : undefined, changes, this.#bytesOf);
   }
@@ -162,7 +141,12 @@ class DiskFile implements ImageFile {
   /** Beside the old file and then in its place, so that whoever reads it meanwhile reads one or the other. */
   #writeQcow2(stat: Stats): void {
     this.#completeClusters();
-    const pieces = writeQcow2({ ...this.#state(), path: this.path, bytesOf: this.#bytesOf });
+    const pieces = writeQcow2({
+      ...stateOf(this),
+      path: this.path,
+      extents: this.extents.extents,
+      bytesOf: this.#bytesOf,
+    });
     const place = realpathSync(this.path);
     // A block device cannot be replaced.
     const draft = stat.isFile() ? `${place}.${process.pid}.tmp` : place;
@@ -207,17 +191,17 @@ class DiskFile implements ImageFile {
   };
 }
 
-const isSame = (left: Saved, right: Saved): boolean =>
+const isSame = (left: ImageState, right: ImageState): boolean =>
   left.format === right.format &&
   left.virtualSizeBytes === right.virtualSizeBytes &&
   left.header === right.header &&
-  areSame(left.extents, right.extents) &&
+  areSame(left.extents.extents, right.extents.extents) &&
   areSame(left.snapshots, right.snapshots) &&
   areSame(left.bitmaps, right.bitmaps);
 
 // Extents, snapshots and bitmaps are never changed, only replaced.
 const areSame = (left: readonly unknown[], right: readonly unknown[]): boolean =>
-  left.length === right.length && left.every((each, index) => each === right[index]);
+  left === right || (left.length === right.length && left.every((each, index) => each === right[index]));
 
 class DiskStore implements ImageStore {
   readonly blobs = new BlobTable();

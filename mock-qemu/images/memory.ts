@@ -2,13 +2,16 @@
 import { HostError } from '../core/errno.ts';
 import { BlobTable, ExtentMap } from '../core/extents.ts';
 import {
+  emptyImage,
   type FileStat,
   fileSizeBytes,
   type ImageFile,
-  type ImageHeader,
+  type ImageState,
   type ImageStore,
+  NO_HEADER,
   type Run,
   revertTo,
+  stateOf,
 } from '../core/images.ts';
 import { FileLocks } from '../core/rights.ts';
 import { chainContents, digestRuns } from './content.ts';
@@ -24,15 +27,6 @@ export interface MemoryStoreOptions {
   readonly readOnlyDirectories?: readonly string[];
 }
 
-const NO_HEADER: ImageHeader = { clusterSizeBytes: 65536 };
-
-/** What is left of a file when its host dies. */
-type Durable = Pick<ImageFile, 'format' | 'virtualSizeBytes' | 'header'> & {
-  readonly extents: ExtentMap;
-  readonly snapshots: ImageFile['snapshots'];
-  readonly bitmaps: ImageFile['bitmaps'];
-};
-
 /** One file; an empty raw image at first. */
 class MemoryFile implements ImageFile {
   readonly path: string;
@@ -44,20 +38,15 @@ class MemoryFile implements ImageFile {
   readonly bitmaps: ImageFile['bitmaps'] = [];
   capacityBytes: number | undefined;
   readonly locks = new FileLocks();
-  #durable: Durable | undefined;
+  /** What is left of it when its host dies. */
+  #durable: ImageState | undefined;
 
   constructor(path: string) {
     this.path = path;
   }
 
   save(): void {
-    const { format, virtualSizeBytes, header, extents, snapshots, bitmaps } = this;
-    const lists = {
-      extents: extents.copy(),
-      snapshots: [...snapshots],
-      bitmaps: bitmaps.map((each) => ({ ...each })),
-    };
-    this.#durable = { format, virtualSizeBytes, header, ...lists };
+    this.#durable = stateOf(this);
   }
 
   losePageCache(survives: () => boolean): void {
@@ -68,16 +57,6 @@ class MemoryFile implements ImageFile {
     this.bitmaps.splice(0, Number.POSITIVE_INFINITY, ...bitmaps);
     revertTo(this, extents, survives);
   }
-}
-
-/** Makes a file what a freshly created one is; its openers see that, as with O_TRUNC. */
-function truncateImageFile(file: ImageFile): void {
-  file.format = 'raw';
-  file.virtualSizeBytes = 0;
-  file.header = NO_HEADER;
-  file.extents.truncate(0);
-  file.snapshots.length = 0;
-  file.bitmaps.length = 0;
 }
 
 // A relative name is in the directory where the process was started: one that exists.
@@ -106,7 +85,7 @@ class MemoryStore implements ImageStore {
   create(path: string): ImageFile {
     const existing = this.#files.get(path);
     if (existing !== undefined) {
-      truncateImageFile(existing);
+      emptyImage(existing);
       return existing;
     }
     this.#checkDirectory(path);

@@ -1,5 +1,4 @@
 /** Persistent bitmaps: when a node takes them from its image and when it puts them back. */
-import { ExtentMap } from '../extents.ts';
 import type { ImageFile, StoredBitmap } from '../images.ts';
 import { DirtyBitmap } from './bitmap.ts';
 import type { BlockNode } from './node.ts';
@@ -65,7 +64,7 @@ function put(image: ImageFile, bitmap: DirtyBitmap): void {
     granularityBytes: bitmap.granularityBytes,
     auto: bitmap.enabled,
     inUse: false,
-    ranges: new ExtentMap(bitmap.ranges.extents),
+    ranges: bitmap.ranges.copy(),
   };
   const index = image.bitmaps.findIndex(({ name }) => name === stored.name);
   if (index < 0) image.bitmaps.push(stored);

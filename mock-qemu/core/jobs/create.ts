@@ -2,7 +2,7 @@
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import type { BlockNode, Edge } from '../graph/node.ts';
-import type { ImageFile, ImageHeader, ImageStore } from '../images.ts';
+import { clearContent, type ImageFile, type ImageHeader, type ImageStore } from '../images.ts';
 import { ALL, CREATOR_RIGHTS, RESIZE, WRITE } from '../rights.ts';
 import type { Traits } from '../traits.ts';
 import type { JobRun } from './effects.ts';
@@ -104,9 +104,7 @@ export function format(
   image: ImageFile,
   options: Pick<CreateOptions, 'format' | 'sizeBytes' | 'header'>,
 ): void {
-  image.extents.truncate(0);
-  image.snapshots.length = 0;
-  image.bitmaps.length = 0;
+  clearContent(image);
   image.format = options.format;
   image.virtualSizeBytes = options.sizeBytes;
   image.header = options.header;
