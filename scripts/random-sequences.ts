@@ -88,7 +88,11 @@ async function runShare({ runs, seed, steps, target: name, path }: Share): Promi
 function elsewhere(share: Share): Promise<string | undefined> {
   if (share.target !== 'sim') return runShare(share);
   return new Promise((resolve, reject) => {
-    const worker = new Worker(new URL(import.meta.url), { workerData: share });
+    const worker = new Worker(new URL(import.meta.url), {
+      workerData: share,
+      // A sequence lives and dies young: collected in larger pieces, less of it is copied first.
+      resourceLimits: { maxYoungGenerationSizeMb: 64 },
+    });
     worker.once('message', (failure: { readonly text?: string }) => resolve(failure.text));
     worker.once('error', reject);
   });

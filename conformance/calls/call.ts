@@ -9,7 +9,7 @@ import {
   isVirtError,
 } from '../../src/index.ts';
 import { expect, expectEqual, Violation } from '../expect.ts';
-import { type DiskView, readDisks } from '../xml.ts';
+import type { DiskView } from '../xml.ts';
 import { isMirror, type Plain, type PlainDisk, typeOf } from './plain.ts';
 import type { Rig } from './rig.ts';
 
@@ -87,7 +87,7 @@ export async function agree(plain: Plain, rig: Rig): Promise<void> {
   const domain = await rig.domain();
   expectEqual(domain.isPersistent(), plain.persistent, 'whether the domain is persistent');
   await agreeOnState(plain, domain);
-  if (plain.persistent) await agreeOnDefinition(plain, domain);
+  if (plain.persistent) await agreeOnDefinition(plain, rig, domain);
   if (plain.domain === 'running') await agreeOnDisks(plain, rig, domain);
 }
 
@@ -97,14 +97,14 @@ async function agreeOnState(plain: Plain, domain: Domain): Promise<void> {
   expectEqual<number>(state, plain.domain === 'off' ? DomainState.SHUTOFF : running, "the domain's state");
 }
 
-async function agreeOnDefinition({ disks }: Plain, domain: Domain): Promise<void> {
-  const views = readDisks(await domain.getXMLDesc(DomainXMLFlags.INACTIVE));
+async function agreeOnDefinition({ disks }: Plain, rig: Rig, domain: Domain): Promise<void> {
+  const views = rig.disksOf(await domain.getXMLDesc(DomainXMLFlags.INACTIVE));
   for (const { target, chain } of disks)
     expectEqual(views.get(target)?.chain[0], chain[0], `the image of ${target} in the definition`);
 }
 
 async function agreeOnDisks(plain: Plain, rig: Rig, domain: Domain): Promise<void> {
-  const views = readDisks(await domain.getXMLDesc());
+  const views = rig.disksOf(await domain.getXMLDesc());
   for (const disk of plain.disks) await agreeOnDisk(disk, views.get(disk.target), domain);
   for (const disk of plain.disks) {
     if (rig.isDear) {

@@ -4,7 +4,7 @@ import { DeadlineViolation, expectRefused, Violation } from '../expect.ts';
 import { diskXml } from '../lab.ts';
 import { canonicalRuns } from '../model.ts';
 import type { Guest, Manager, Run, Session } from '../target.ts';
-import { domainXml } from '../xml.ts';
+import { type DiskView, domainXml, readDisks } from '../xml.ts';
 import { BALLAST, type Plain, type PublicJobEvent, SLOT_BYTES, type View } from './plain.ts';
 
 /** The one domain. */
@@ -12,6 +12,7 @@ export const DOMAIN = 'random';
 const UUID = '00000000-0000-4000-8000-00000000ca11';
 const DEADLINE_MS = 60_000;
 const POLL_MS = 20;
+const TEXTS = 8;
 
 /** What random calls are made on. */
 export class Rig {
@@ -25,6 +26,8 @@ export class Rig {
   #connection: Connection;
   readonly #seen = new Set<string>();
   readonly #waiting = new Set<() => void>();
+  /** What the last few texts of the domain say: most calls change none. */
+  readonly #read = new Map<string, ReadonlyMap<string, DiskView>>();
 
   /** @param wrap what every connection is seen through */
   constructor(
@@ -168,6 +171,14 @@ export class Rig {
     if (this.isDear && this.#seen.has(seen)) return;
     await this.expectView(path, view, what);
     this.#seen.add(seen);
+  }
+
+  /** The disks of a domain's XML. */
+  disksOf(xml: string): ReadonlyMap<string, DiskView> {
+    const disks = this.#read.get(xml) ?? readDisks(xml);
+    if (this.#read.size >= TEXTS) this.#read.clear();
+    this.#read.set(xml, disks);
+    return disks;
   }
 
   /** Something has happened to images: they are looked at again. */

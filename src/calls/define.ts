@@ -105,6 +105,7 @@ const GROUPS = [
 
 /** Whether a list with these ListDomainsFlags shows a domain. */
 export async function isListed(record: DomainRecord, flags: number): Promise<boolean> {
+  if (flags === 0) return true;
   const active = record.running !== undefined;
   const paused = record.running?.state.state === DomainState.PAUSED;
   const saved = await hasManagedSave(record);

@@ -126,20 +126,21 @@ const ATTRIBUTE_ESCAPES: Record<string, string> = {
 
 const escapeText = (text: string): string => text.replace(/[&<>\r]/g, (char) => TEXT_ESCAPES[char] ?? char);
 const escapeAttribute = (text: string): string =>
-  text.replace(/[&<>'\r\n\t]/g, (char) => ATTRIBUTE_ESCAPES[char] ?? char);
+  /[&<>'\r\n\t]/.test(text) ? text.replace(/[&<>'\r\n\t]/g, (char) => ATTRIBUTE_ESCAPES[char] ?? char) : text;
 
 /** Writes an element in libvirt's layout: two spaces a level, single quotes, text-only elements on one line. */
 export function formatXml(element: XmlElement, indent = ''): string {
-  const attributes = Object.entries(element.attributes).map(
-    ([name, value]) => ` ${name}='${escapeAttribute(value)}'`,
-  );
-  const open = `${indent}<${element.name}${attributes.join('')}`;
-  if (element.children.length === 0) return `${open}/>\n`;
-  if (element.children.some((child) => typeof child === 'string')) {
-    return `${open}>${element.children.map(inline).join('')}</${element.name}>\n`;
-  }
-  const inner = elementsOf(element).map((child) => formatXml(child, `${indent}  `));
-  return `${open}>\n${inner.join('')}${indent}</${element.name}>\n`;
+  const { name, attributes, children } = element;
+  // Text is grown, not joined: whoever polls a domain asks for its whole XML each time.
+  let text = `${indent}<${name}`;
+  for (const key in attributes) text += ` ${key}='${escapeAttribute(attributes[key] ?? '')}'`;
+  if (children.length === 0) return `${text}/>\n`;
+  if (children.some((child) => typeof child === 'string'))
+    return `${text}>${children.map(inline).join('')}</${name}>\n`;
+  text += '>\n';
+  const deeper = `${indent}  `;
+  for (const child of children) if (typeof child !== 'string') text += formatXml(child, deeper);
+  return `${text}${indent}</${name}>\n`;
 }
 
 /** Mixed content is kept on one line: white space inside it may matter. */
