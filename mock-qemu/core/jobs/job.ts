@@ -345,7 +345,11 @@ export class Job {
     if (cut || !this.#keepsToLimit || this.cancelled) return false;
     // The speed may be another one than when the sleep began.
     const leftNs = this.limit.delayNs(clock.now(), 0);
-    if (leftNs <= 0) return false;
+    if (leftNs <= 0) {
+      // Over: what the next request costs is slept off after it has been issued, not before it ends.
+      this.#keepsToLimit = false;
+      return false;
+    }
     this.#waitFor('sleep', leftNs, () => this.poke());
     return true;
   }

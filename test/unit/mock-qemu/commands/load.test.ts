@@ -2,15 +2,19 @@
 import fc from 'fast-check';
 import { describe, expect, test } from 'vitest';
 import { format } from '../../../../mock-qemu/core/jobs/create.ts';
+import { profileNamed } from '../../../../mock-qemu/profiles/index.ts';
 import type { JsonObject } from '../../../../src/qmp/messages.ts';
-import { Bench, MIB } from './bench.ts';
+import { Bench, chainArgv, MIB } from './bench.ts';
 
 const SECOND_NS = 1_000_000_000;
 const GIB = 2 ** 30;
 
+const PROFILES = ['qemu-7.2', 'qemu-10.0'] as const;
+type Profile = (typeof PROFILES)[number];
+
 /** A running guest with a disk `big` that is fully written, and a node `copy` of its size. */
-function withDisk(sizeBytes: number): Bench {
-  const bench = new Bench();
+function withDisk(sizeBytes: number, profile: Profile = 'qemu-7.2'): Bench {
+  const bench = new Bench(chainArgv(), 1, profileNamed(profile));
   for (const name of ['big', 'copy']) {
     const image = bench.store.create(`/img/${name}`);
     format(image, { format: 'qcow2', sizeBytes, header: { clusterSizeBytes: 65536 } });
@@ -50,14 +54,15 @@ describe('a copy of a disk that is written to', () => {
         fc.integer({ min: 1, max: 32 }),
         fc.integer({ min: 16, max: 256 }),
         fc.integer({ min: 0, max: 90 }),
-        (sizeGib, copyMib, percent) => {
+        fc.constantFrom(...PROFILES),
+        (sizeGib, copyMib, percent, profile) => {
           const sizeBytes = sizeGib * GIB;
           const copyRate = copyMib * MIB;
           const writeRate = Math.floor((copyRate * percent) / 100);
           // Only as much as fits on the disk once: a second round would find stale what is stale already.
           const expected = sizeBytes / (copyRate - writeRate);
           fc.pre(writeRate * expected < sizeBytes);
-          const bench = withDisk(sizeBytes);
+          const bench = withDisk(sizeBytes, profile);
           load(bench, { bytesPerSecond: writeRate });
           mirror(bench, { speed: copyRate });
           // A job may be one buffer and one slice ahead of or behind its rate, and the guest uses that time, too.
@@ -77,11 +82,12 @@ describe('a copy of a disk that is written to', () => {
         fc.integer({ min: 64, max: 1024 }),
         fc.integer({ min: 10, max: 300 }),
         fc.constantFrom('sequential', 'random'),
-        (hotMib, percent, pattern) => {
+        fc.constantFrom(...PROFILES),
+        (hotMib, percent, pattern, profile) => {
           fc.pre(percent < 90 || percent >= 100);
           const [sizeBytes, copyRate] = [4 * GIB, 64 * MIB];
           const writeRate = Math.floor((copyRate * percent) / 100);
-          const bench = withDisk(sizeBytes);
+          const bench = withDisk(sizeBytes, profile);
           load(bench, { bytesPerSecond: writeRate, hotBytes: hotMib * MIB, pattern });
           mirror(bench, { speed: copyRate });
           const atMost = (sizeBytes + hotMib * MIB) / copyRate + (hotMib * MIB) / (copyRate - writeRate) + 2;
