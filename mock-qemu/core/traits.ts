@@ -38,6 +38,8 @@ export interface Traits {
   readonly idleJobsYield: boolean;
   /** What becomes of a commit's read-only base when the commit of the active image fails [7.2: stays writable]. */
   readonly failedCommitBase: 'read-only' | 'writable';
+  /** A backup's filter needs to read its source [7.2: only if somebody writes through it]. */
+  readonly backupsAlwaysRead: boolean;
   /** Whose bitmaps those of mirrors and backups are in queries [7.2: the source's]. */
   readonly jobBitmapsOn: 'source' | 'filter';
   /**

@@ -18,6 +18,7 @@ export const qemu100: Profile = {
     rawFollowsFile: false,
     idleJobsYield: true,
     failedCommitBase: 'read-only',
+    backupsAlwaysRead: true,
     jobBitmapsOn: 'filter',
     fileDetails: true,
     zoneStatistics: true,

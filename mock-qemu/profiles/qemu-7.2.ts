@@ -46,6 +46,7 @@ export const qemu72: Profile = {
     rawFollowsFile: true,
     idleJobsYield: false,
     failedCommitBase: 'writable',
+    backupsAlwaysRead: false,
     jobBitmapsOn: 'source',
     fileDetails: false,
     zoneStatistics: false,

@@ -26,6 +26,7 @@ export const GOLDEN_FAMILIES = [
   'bitmaps',
   'rights',
   'errors',
+  'drawn',
 ] as const;
 /** One of {@link GOLDEN_FAMILIES}. */
 export type GoldenFamily = (typeof GOLDEN_FAMILIES)[number];

@@ -109,6 +109,8 @@ export class BlockNode {
   target: Edge | undefined;
   /** A job's filter: works for an active commit, or passes everything on and is about to go. */
   filterState: 'active' | 'commit' | 'stopped' = 'active';
+  /** A backup's filter relies on what it filters even while nobody writes through it. */
+  alwaysReads = false;
   /** Newest last. */
   readonly parents: Edge[] = [];
   /** Newest last. */

@@ -67,7 +67,8 @@ const CHILD_RIGHTS: Readonly<Record<string, ChildRights>> = {
     if (role === 'target') return { needs: WRITE, shares: ALL & ~RESIZE };
     const { needs, shares } = rightsOn(parent);
     if (parent.parents.length === 0) return { needs, shares };
-    return { needs: needs & WRITE ? needs | READ : needs, shares: shares & ~(WRITE | RESIZE) };
+    const reads = parent.alwaysReads || needs & WRITE;
+    return { needs: reads ? needs | READ : needs, shares: shares & ~(WRITE | RESIZE) };
   },
 };
 

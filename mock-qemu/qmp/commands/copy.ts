@@ -80,6 +80,7 @@ export function openFilter(
   let step = 'create';
   try {
     filter = addFilter(vm, driver, args);
+    filter.alwaysReads = driver === 'copy-before-write' && vm.traits.backupsAlwaysRead;
     vm.graph.adopt(filter, 'filtered', above);
     if (target) vm.graph.adopt(filter, 'target', target);
     step = 'replace';
@@ -413,10 +414,17 @@ export function backupTarget(vm: Vm, args: JsonObject, kind: 'blockdev-backup' |
   // Before a file is made for nothing.
   checkNotBlocked(source, 'backup-source');
   const target = openTargetFile(vm, source, args, 'drive-backup');
-  if (text(args, 'sync') === 'none' && target.driver.supportsBacking) {
+  if (text(args, 'sync') !== 'none') return target;
+  try {
+    if (!target.driver.supportsBacking) {
+      refuse(`Driver '${target.driver.name}' of node '${target.name}' does not support backing files`);
+    }
     vm.graph.adopt(target, 'backing', source);
+    return target;
+  } catch (error) {
+    vm.graph.collect(target);
+    throw error;
   }
-  return target;
 }
 
 /** Backups start inside a drained section, which shows as a pause right after the start. */

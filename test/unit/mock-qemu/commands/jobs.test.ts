@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest';
+import { profileNamed, withoutBugs } from '../../../../mock-qemu/profiles/index.ts';
 import { Bench, MIB } from './bench.ts';
 
 const mirror = { 'job-id': 'm', device: 'libvirt-1-format', target: 't', sync: 'full' };
@@ -253,5 +254,33 @@ describe('backup', () => {
     expect(bench.heard()).toContain('BLOCK_JOB_COMPLETED');
     expect(bench.store.digest('/img/t')).toBe(before);
     expect(bench.reads(9, 0, 8 * MIB)).toBe(true);
+  });
+
+  test('two of a group that fails hang a 7.2, unless the bug is off', () => {
+    const run = (fixed: readonly string[]): Bench => {
+      const bench = new Bench(undefined, 1, withoutBugs(profileNamed('qemu-7.2'), fixed));
+      bench.addTarget();
+      const nothing = { driver: 'null-co', size: 8 * MIB };
+      bench.run('blockdev-add', { ...nothing, 'node-name': 'u' });
+      bench.heard();
+      const backup = (data: object) => ({ type: 'blockdev-backup', data: { sync: 'full', ...data } });
+      bench.run('transaction', {
+        properties: { 'completion-mode': 'grouped' },
+        actions: [
+          backup({ 'job-id': 'a', device: 'libvirt-1-format', target: 't' }),
+          backup({ 'job-id': 'b', device: 'libvirt-2-format', target: 'u' }),
+          backup({ 'job-id': 'c', device: 'nope', target: 'u' }),
+        ],
+      });
+      return bench;
+    };
+    const dropped = (id: string) => [`${id}:aborting`, `${id}:concluded`, `${id}:null`];
+    const before = ['a:created', 'b:created', ...dropped('b')];
+    const hung = run([]);
+    expect(hung.heard()).toEqual(before);
+    expect(hung.send('query-status')).toEqual({});
+    const fixed = run(['groupAbortHangs']);
+    expect(fixed.heard()).toEqual([...before, ...dropped('a'), 'error']);
+    expect(fixed.run('query-jobs')).toEqual([]);
   });
 });
