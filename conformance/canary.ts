@@ -29,6 +29,7 @@ export function withDomains(connection: Connection, replace: (inner: Domain) => 
     createXML: async (xml) => wrap(await connection.createXML(xml)),
     lookupByName: async (name) => wrap(await connection.lookupByName(name)),
     listAllDomains: async () => (await connection.listAllDomains()).map(wrap),
+    openReadOnly: () => withDomains(connection.openReadOnly(), replace),
   });
 }
 

@@ -84,6 +84,8 @@ export const DOMAIN_CALLS: Readonly<Partial<Record<keyof Domain, Call>>> = {
   isActive: { nothing: false },
   isPersistent: { nothing: false },
   getState: { nothing: { state: 0, reason: 0 } },
+  getAutostart: { nothing: false },
+  setAutostart: {},
   getXMLDesc: { flags: DomainXMLFlags, at: 0, nothing: '' },
   coreDump: {},
   migrateToURI: {},

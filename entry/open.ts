@@ -85,6 +85,15 @@ export async function open(uri: string, options: OpenOptions = {}): Promise<Conn
   });
 }
 
+/**
+ * {@link open} for those who only look (libvirt: virConnectOpenReadOnly): each call that changes anything is refused
+ * OPERATION_DENIED. To close it leaves what runs as {@link Connection.disconnect} does. Whoever holds a connection
+ * already has its {@link Connection.openReadOnly}.
+ */
+export async function openReadOnly(uri: string, options: OpenOptions = {}): Promise<Connection> {
+  return (await open(uri, options)).openReadOnly({ isOnly: true });
+}
+
 const invalid = (detail: string): VirtError =>
   new VirtError(ErrorCode.INVALID_ARG, detail, { domain: ErrorDomain.NONE });
 

@@ -36,7 +36,7 @@ const ELSEWHERE: readonly (readonly [names: RegExp, reason: string])[] = [
   [/^flag revertToSnapshot (RUNNING|PAUSED)/, '`test/unit/src/lifecycle/internal-snapshots.test.ts`'],
   [/^flag revertToSnapshot (FORCE|RESET_NVRAM)/, 'no effect here'],
   [
-    /^flag (create START_VALIDATE|destroy GRACEFUL|getXMLDesc (SECURE|UPDATE_CPU|MIGRATABLE))/,
+    /^flag (create START_VALIDATE|destroy GRACEFUL|getXMLDesc UPDATE_CPU)/,
     'no effect here',
   ],
   [/^flag undefine (NVRAM|KEEP_NVRAM|CHECKPOINTS)/, 'no effect here'],

@@ -1,4 +1,5 @@
 /** A connection: the domains of one driver, and their events. */
+import { type Access, requireFullAccess } from './access.ts';
 import { checkFlags } from './calls/checks.ts';
 import { isListed, startMode } from './calls/define.ts';
 import { checkSaveFlags, readSaved } from './calls/save.ts';
@@ -59,18 +60,37 @@ export async function recoverConnection(options: ConnectionOptions): Promise<Con
 export class Connection {
   readonly uri: string;
   readonly #driver: HypervisorDriver;
-  readonly #events = new EventHub();
-  readonly #records = new Map<string, DomainRecord>();
+  readonly #options: ConnectionOptions;
+  readonly #access: Access;
+  /** Of a connection for reading: the one whose domains it shows. */
+  readonly #shared: Connection | undefined;
+  readonly #events: EventHub;
+  /** Callbacks that end with this connection. */
+  readonly #callbacks = new Set<number>();
+  readonly #records: Map<string, DomainRecord>;
   readonly #services: Services;
   /** Outcomes of domains that are gone. */
-  readonly #past = new Map<string, Outcomes>();
+  readonly #past: Map<string, Outcomes>;
   #lastDomainId = 0;
   #closed = false;
+  #onLeave: (() => Promise<void>) | undefined;
 
-  constructor({ uri, driver, saveDirectory, state, pauseGuestAroundPivot }: ConnectionOptions) {
+  /** @param shared for reading: whose domains they are; see {@link Connection.openReadOnly} */
+  constructor(options: ConnectionOptions, shared?: Connection) {
+    const { uri, driver } = options;
     this.uri = uri;
     this.#driver = driver;
-    this.#services = {
+    this.#options = options;
+    this.#shared = shared;
+    this.#access = shared ? 'read-only' : 'full';
+    this.#events = shared ? shared.#events : new EventHub();
+    this.#records = shared ? shared.#records : new Map();
+    this.#past = shared ? shared.#past : new Map();
+    this.#services = shared ? shared.#services : this.#makeServices(options);
+  }
+
+  #makeServices({ driver, saveDirectory, state, pauseGuestAroundPivot }: ConnectionOptions): Services {
+    return {
       driver,
       events: this.#events,
       saveDirectory,
@@ -94,9 +114,31 @@ export class Connection {
     return this.#driver.timers;
   }
 
-  /** Image files where the domains run. */
+  /** Image files where the domains run; on a connection for reading they can be looked at. */
   get volumes(): Volumes {
-    return this.#driver.volumes;
+    const { volumes } = this.#driver;
+    return this.#access === 'full' ? volumes : volumesToLookAt(volumes);
+  }
+
+  /**
+   * A further connection to the same domains that changes nothing (virConnectOpenReadOnly): each call that would is
+   * refused. It is closed by itself, and over when this one is.
+   * @param isOnly nobody else holds this connection: it is left, as {@link disconnect} does, when the other is closed
+   */
+  openReadOnly({ isOnly = false }: { readonly isOnly?: boolean } = {}): Connection {
+    this.#assertOpen();
+    const reader = new Connection(this.#options, this.#shared ?? this);
+    if (isOnly) reader.#onLeave = () => this.disconnect();
+    return reader;
+  }
+
+  #changes(publicFunction: string): void {
+    this.#assertOpen();
+    requireFullAccess(this.#access, publicFunction);
+  }
+
+  #handleOf({ handle }: DomainRecord): Domain {
+    return this.#access === 'full' ? handle : handle.readOnly();
   }
 
   /**
@@ -104,7 +146,7 @@ export class Connection {
    * @throws VirtError XML_DETAIL, XML_ERROR, OPERATION_FAILED when name and UUID belong to two domains
    */
   async defineXML(xml: string, flags = 0): Promise<Domain> {
-    this.#assertOpen();
+    this.#changes('virDomainDefineXMLFlags');
     checkFlags(flags, DomainDefineFlags, 'qemuDomainDefineXMLFlags');
     const definition = domainFromXml(xml);
     const record = this.#matching(definition) ?? this.#enter(definition);
@@ -126,7 +168,7 @@ export class Connection {
    * @throws VirtError as defineXML and Domain.create, OPERATION_INVALID if it runs
    */
   async createXML(xml: string, flags = 0): Promise<Domain> {
-    this.#assertOpen();
+    this.#changes('virDomainCreateXML');
     checkFlags(flags, DomainCreateFlags, 'qemuDomainCreateXML');
     const definition = domainFromXml(xml);
     return this.#start('DomainCreateXML', definition, startMode(flags));
@@ -138,7 +180,7 @@ export class Connection {
    * @throws VirtError SYSTEM_ERROR, OPERATION_FAILED for another kind of file, OPERATION_INVALID if the domain runs
    */
   async restore(path: string, flags = 0): Promise<Domain> {
-    this.#assertOpen();
+    this.#changes('virDomainRestoreFlags');
     checkSaveFlags(flags, 'qemuDomainRestoreInternal');
     const { xml, mode } = await readSaved(this.#driver, path, flags);
     return this.#start('DomainRestore', domainFromXml(xml), mode, path);
@@ -199,7 +241,7 @@ export class Connection {
     checkFlags(flags, ListDomainsFlags, 'qemuConnectListAllDomains');
     const listed: Domain[] = [];
     for (const record of [...this.#records.values()]) {
-      if (await isListed(record, flags)) listed.push(record.handle);
+      if (await isListed(record, flags)) listed.push(this.#handleOf(record));
     }
     return listed;
   }
@@ -216,12 +258,18 @@ export class Connection {
     callback: (payload: EventPayloads[E]) => void,
   ): number {
     this.#assertOpen();
-    return this.#events.register(event, domain?.uuid, callback);
+    const told =
+      this.#access === 'full'
+        ? callback
+        : (payload: EventPayloads[E]) => callback({ ...payload, domain: payload.domain.readOnly() });
+    const id = this.#events.register(event, domain?.uuid, told);
+    this.#callbacks.add(id);
+    return id;
   }
 
   /** virConnectDomainEventDeregisterAny. @throws VirtError INVALID_ARG for a number that is not registered */
   domainEventDeregister(callbackId: number): void {
-    if (this.#events.deregister(callbackId)) return;
+    if (this.#callbacks.delete(callbackId) && this.#events.deregister(callbackId)) return;
     throw new VirtError(ErrorCode.INVALID_ARG, `no event callback with id ${callbackId} is registered`);
   }
 
@@ -237,7 +285,7 @@ export class Connection {
 
   /** Drops what {@link listBlockJobOutcomes} keeps of a domain, also where it says `unknown`. */
   forgetBlockJobOutcomes(domainUuid: string): void {
-    this.#assertOpen();
+    this.#changes('forgetBlockJobOutcomes');
     this.#records.get(domainUuid)?.outcomes.clear();
     this.#records.get(domainUuid)?.journal();
     if (this.#past.delete(domainUuid)) this.#services.state?.remove(domainUuid);
@@ -265,8 +313,9 @@ export class Connection {
     }
   }
 
-  /** Ends every running domain and frees all that the driver holds. Idempotent. */
+  /** Ends every running domain and frees all that the driver holds; one for reading ends nothing. Idempotent. */
   async close(): Promise<void> {
+    if (this.#shared) return this.#stopReading();
     await this.#leave(() => this.#driver.close());
   }
 
@@ -275,6 +324,7 @@ export class Connection {
    * driver whose machines end with it, this is {@link close}. Idempotent.
    */
   async disconnect(): Promise<void> {
+    if (this.#shared) return this.#stopReading();
     const { leave } = this.#driver;
     if (!leave || !this.#services.state) return this.close();
     await this.#leave(() => leave.call(this.#driver));
@@ -291,8 +341,16 @@ export class Connection {
     }
   }
 
+  async #stopReading(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    for (const id of this.#callbacks) this.#events.deregister(id);
+    await this.#onLeave?.();
+  }
+
   #assertOpen(): void {
-    if (!this.#closed) return;
+    const over = this.#shared ? this.#shared.#closed : false;
+    if (!this.#closed && !over) return;
     throw new VirtError(ErrorCode.INVALID_ARG, 'connection is closed: open another one', {
       domain: ErrorDomain.NONE,
     });
@@ -329,7 +387,22 @@ export class Connection {
   #found(what: string, value: string, matches: (record: DomainRecord) => boolean): Domain {
     this.#assertOpen();
     const record = [...this.#records.values()].find(matches);
-    if (record) return record.handle;
+    if (record) return this.#handleOf(record);
     throw new VirtError(ErrorCode.NO_DOMAIN, `no domain with matching ${what} ${value}`);
   }
+}
+
+/** Image files of which none can be made or unlinked. */
+function volumesToLookAt(volumes: Volumes): Volumes {
+  const refused = (publicFunction: string) => async (): Promise<never> => {
+    throw new VirtError(ErrorCode.OPERATION_DENIED, `read only access prevents ${publicFunction}`, {
+      domain: ErrorDomain.STORAGE,
+    });
+  };
+  return {
+    inspect: (path, format) => volumes.inspect(path, format),
+    stat: (path) => volumes.stat(path),
+    create: refused('virStorageVolCreateXML'),
+    remove: refused('virStorageVolDelete'),
+  };
 }

@@ -1,4 +1,5 @@
 /** A domain as users hold it: lifecycle and the block-job family of libvirt. */
+import { type Access, requireFullAccess, requirePlainXml } from './access.ts';
 import { blockCommit } from './calls/block-commit.ts';
 import { type BlockCopyParams, blockCopy } from './calls/block-copy.ts';
 import { type BlockJobInfo, blockJobAbort, blockJobSetSpeed, getBlockJobInfo } from './calls/block-job.ts';
@@ -7,7 +8,7 @@ import { blockRebase } from './calls/block-rebase.ts';
 import { blockResize } from './calls/block-resize.ts';
 import { setBlockThreshold } from './calls/block-threshold.ts';
 import { checkFlags, noSupport } from './calls/checks.ts';
-import { createDomain, undefineDomain } from './calls/define.ts';
+import { createDomain, setAutostart, undefineDomain } from './calls/define.ts';
 import { changeDevice } from './calls/devices.ts';
 import { backupBegin, coreDump, migrate, rename } from './calls/refused.ts';
 import { hasManagedSave, managedSave, removeManagedSave, save } from './calls/save.ts';
@@ -32,14 +33,32 @@ import type { StateAndReason } from './running.ts';
  */
 export class Domain {
   readonly #record: DomainRecord;
+  readonly #access: Access;
+  #reader: Domain | undefined;
   readonly name: string;
   readonly uuid: string;
 
   /** Domains come from a Connection; this is not for users. */
-  constructor(record: DomainRecord) {
+  constructor(record: DomainRecord, access: Access = 'full') {
     this.#record = record;
+    this.#access = access;
     this.name = record.name;
     this.uuid = record.uuid;
+  }
+
+  /** The same domain for those who may only look: every call that changes anything is refused OPERATION_DENIED. */
+  readOnly(): Domain {
+    if (this.#access === 'read-only') return this;
+    this.#reader ??= new Domain(this.#record, 'read-only');
+    return this.#reader;
+  }
+
+  #changes(publicFunction: string, part?: ErrorDomain): void {
+    requireFullAccess(this.#access, publicFunction, part);
+  }
+
+  #snapshot(name: string): DomainSnapshot {
+    return new DomainSnapshot(this.#record, name, this.#access);
   }
 
   /**
@@ -48,17 +67,20 @@ export class Domain {
    * @throws VirtError OPERATION_INVALID if it runs, SYSTEM_ERROR for a missing image or emulator
    */
   async create(flags = 0): Promise<void> {
+    this.#changes('virDomainCreateWithFlags');
     await createDomain(this.#record, flags);
   }
 
   /** Ends the domain at once (virDomainDestroyFlags); its block jobs end with it, without an event of theirs. */
   async destroy(flags = 0): Promise<void> {
+    this.#changes('virDomainDestroyFlags');
     checkFlags(flags, DomainDestroyFlags, 'qemuDomainDestroyFlags');
     await destroyDomain(this.#record);
   }
 
   /** Asks the guest to power down (virDomainShutdownFlags). */
   async shutdown(flags = 0): Promise<void> {
+    this.#changes('virDomainShutdownFlags');
     checkFlags(flags, DomainShutdownFlags, 'qemuDomainShutdownFlags');
     await this.#record.locked('DomainShutdown', async () => {
       const { machine } = this.#record.requireRunning(ErrorDomain.QEMU);
@@ -69,6 +91,7 @@ export class Domain {
 
   /** Asks the guest to start again by powering down (virDomainReboot); the machine is reset when it has. */
   async reboot(flags = 0): Promise<void> {
+    this.#changes('virDomainReboot');
     checkFlags(flags, DomainRebootFlags, 'qemuDomainReboot');
     await this.#record.locked('DomainReboot', async () => {
       const { machine } = this.#record.requireRunning();
@@ -79,6 +102,7 @@ export class Domain {
 
   /** Resets the machine as its button would (virDomainReset); block jobs go on. */
   async reset(flags = 0): Promise<void> {
+    this.#changes('virDomainReset');
     checkFlags(flags, {}, 'qemuDomainReset');
     await this.#record.locked('DomainReset', async () => {
       const { machine } = this.#record.requireRunning();
@@ -90,11 +114,13 @@ export class Domain {
 
   /** Pauses the guest's CPUs (virDomainSuspend); block jobs go on. */
   async suspend(): Promise<void> {
+    this.#changes('virDomainSuspend');
     await this.#record.locked('DomainSuspend', () => suspendDomain(this.#record));
   }
 
   /** Lets the guest's CPUs run (virDomainResume). */
   async resume(): Promise<void> {
+    this.#changes('virDomainResume');
     await this.#record.locked('DomainResume', () => resumeDomain(this.#record));
   }
 
@@ -104,6 +130,7 @@ export class Domain {
    * @throws VirtError OPERATION_INVALID for a transient domain, one with a managed save, or a shut-off one with snapshots
    */
   async undefine(flags = 0): Promise<void> {
+    this.#changes('virDomainUndefineFlags');
     await undefineDomain(this.#record, flags);
   }
 
@@ -114,11 +141,13 @@ export class Domain {
    * @throws VirtError OPERATION_INVALID during a block job; the guest goes on if it could not be saved
    */
   async save(path: string, flags = 0): Promise<void> {
+    this.#changes('virDomainSaveFlags');
     await save(this.#record, path, flags);
   }
 
   /** As save, into a file of the connection's own, from which create goes on (virDomainManagedSave). */
   async managedSave(flags = 0): Promise<void> {
+    this.#changes('virDomainManagedSave');
     await managedSave(this.#record, flags);
   }
 
@@ -131,6 +160,7 @@ export class Domain {
 
   /** virDomainManagedSaveRemove. @throws VirtError SYSTEM_ERROR if there is none */
   async managedSaveRemove(flags = 0): Promise<void> {
+    this.#changes('virDomainManagedSaveRemove');
     checkFlags(flags, {}, 'qemuDomainManagedSaveRemove');
     this.#record.requireKnown();
     await removeManagedSave(this.#record);
@@ -151,6 +181,22 @@ export class Domain {
     return this.#record.persistent !== undefined;
   }
 
+  /** virDomainGetAutostart: whether it is to be started with its host. */
+  async getAutostart(): Promise<boolean> {
+    this.#record.requireKnown();
+    return this.#record.autostart;
+  }
+
+  /**
+   * Keeps whether a persistent domain is to be started with its host (virDomainSetAutostart). Here it is kept and told;
+   * nothing is started by it, as in a libvirt whose host has started already.
+   * @throws VirtError OPERATION_INVALID for a transient domain
+   */
+  async setAutostart(autostart: boolean): Promise<void> {
+    this.#changes('virDomainSetAutostart');
+    await setAutostart(this.#record, autostart);
+  }
+
   /** virDomainGetState. */
   async getState(flags = 0): Promise<StateAndReason> {
     checkFlags(flags, {}, 'qemuDomainGetState');
@@ -163,6 +209,8 @@ export class Domain {
    * @param flags DomainXMLFlags: INACTIVE for what the next start will use
    */
   async getXMLDesc(flags = 0): Promise<string> {
+    const { SECURE, MIGRATABLE } = DomainXMLFlags;
+    requirePlainXml(this.#access, flags, SECURE | MIGRATABLE, 'virDomainGetXMLDesc');
     checkFlags(flags, DomainXMLFlags, 'qemuDomainGetXMLDesc');
     this.#record.requireKnown();
     return this.#record.toXml((flags & DomainXMLFlags.INACTIVE) !== 0);
@@ -175,6 +223,7 @@ export class Domain {
    * @throws VirtError INVALID_ARG, OVERFLOW, BLOCK_COPY_ACTIVE or OPERATION_UNSUPPORTED while another job has the disk
    */
   async blockPull(disk: string, bandwidth: number | bigint = 0, flags = 0): Promise<void> {
+    this.#changes('virDomainBlockPull');
     await blockPull(this.#record, disk, bandwidth, flags);
   }
 
@@ -191,6 +240,7 @@ export class Domain {
     bandwidth: number | bigint = 0,
     flags = 0,
   ): Promise<void> {
+    this.#changes('virDomainBlockRebase');
     await blockRebase(this.#record, disk, base, bandwidth, flags);
   }
 
@@ -207,6 +257,7 @@ export class Domain {
     bandwidth: number | bigint = 0,
     flags = 0,
   ): Promise<void> {
+    this.#changes('virDomainBlockCommit');
     await blockCommit(this.#record, disk, base, top, bandwidth, flags);
   }
 
@@ -221,6 +272,7 @@ export class Domain {
     params: BlockCopyParams = {},
     flags = 0,
   ): Promise<void> {
+    this.#changes('virDomainBlockCopy');
     await blockCopy(this.#record, disk, destinationXml, params, flags);
   }
 
@@ -231,6 +283,7 @@ export class Domain {
    * while it is being ended, OPERATION_FAILED when the pivot failed (the disk stays on its source then)
    */
   async blockJobAbort(disk: string, flags = 0): Promise<void> {
+    this.#changes('virDomainBlockJobAbort');
     await blockJobAbort(this.#record, disk, flags);
   }
 
@@ -244,6 +297,7 @@ export class Domain {
    * @param bandwidth MiB/s, with BlockJobSetSpeedFlags.BANDWIDTH_BYTES bytes/s; 0: unlimited
    */
   async blockJobSetSpeed(disk: string, bandwidth: number | bigint, flags = 0): Promise<void> {
+    this.#changes('virDomainBlockJobSetSpeed');
     await blockJobSetSpeed(this.#record, disk, bandwidth, flags);
   }
 
@@ -254,6 +308,7 @@ export class Domain {
    * @throws VirtError OVERFLOW, OPERATION_UNSUPPORTED for an empty or read-only drive
    */
   async blockResize(disk: string, size: number | bigint, flags = 0): Promise<void> {
+    this.#changes('virDomainBlockResize');
     await blockResize(this.#record, disk, size, flags);
   }
 
@@ -264,6 +319,7 @@ export class Domain {
    * @param threshold bytes; 0 asks no longer
    */
   async setBlockThreshold(device: string, threshold: number | bigint, flags = 0): Promise<void> {
+    this.#changes('virDomainSetBlockThreshold');
     await setBlockThreshold(this.#record, device, threshold, flags);
   }
 
@@ -273,6 +329,7 @@ export class Domain {
    * @param flags DeviceModifyFlags: LIVE, CONFIG, or 0 for what the domain is now
    */
   async attachDeviceFlags(xml: string, flags = 0): Promise<void> {
+    this.#changes('virDomainAttachDeviceFlags');
     await changeDevice(this.#record, 'attach', xml, flags);
   }
 
@@ -281,11 +338,13 @@ export class Domain {
    * of it; DEVICE_REMOVED tells when it has.
    */
   async detachDeviceFlags(xml: string, flags = 0): Promise<void> {
+    this.#changes('virDomainDetachDeviceFlags');
     await changeDevice(this.#record, 'detach', xml, flags);
   }
 
   /** Puts another medium into a cdrom drive, or none (virDomainUpdateDeviceFlags). FORCE: even if the guest locks it. */
   async updateDeviceFlags(xml: string, flags = 0): Promise<void> {
+    this.#changes('virDomainUpdateDeviceFlags');
     await changeDevice(this.#record, 'update', xml, flags);
   }
 
@@ -295,13 +354,14 @@ export class Domain {
    * @param flags SnapshotCreateFlags; DISK_ONLY is needed, NO_METADATA keeps no record, REUSE_EXT uses existing overlays
    */
   async snapshotCreateXML(xml: string, flags = 0): Promise<DomainSnapshot> {
-    return new DomainSnapshot(this.#record, await snapshotCreate(this.#record, xml, flags));
+    this.#changes('virDomainSnapshotCreateXML', ErrorDomain.DOMAIN_SNAPSHOT);
+    return this.#snapshot(await snapshotCreate(this.#record, xml, flags));
   }
 
   /** virDomainListAllSnapshots. @param flags SnapshotListFlags */
   async listAllSnapshots(flags = 0): Promise<DomainSnapshot[]> {
     const names = snapshotNames(this.#record, flags, 'qemuDomainListAllSnapshots');
-    return names.map((name) => new DomainSnapshot(this.#record, name));
+    return names.map((name) => this.#snapshot(name));
   }
 
   /** virDomainSnapshotNum. @param flags SnapshotListFlags */
@@ -313,7 +373,7 @@ export class Domain {
   async snapshotLookupByName(name: string, flags = 0): Promise<DomainSnapshot> {
     checkFlags(flags, {}, 'qemuDomainSnapshotLookupByName');
     this.#record.requireKnown();
-    return new DomainSnapshot(this.#record, requireSnapshot(this.#record, name).definition.name);
+    return this.#snapshot(requireSnapshot(this.#record, name).definition.name);
   }
 
   /** virDomainSnapshotCurrent. @throws VirtError NO_DOMAIN_SNAPSHOT */
@@ -321,7 +381,7 @@ export class Domain {
     checkFlags(flags, {}, 'qemuDomainSnapshotCurrent');
     this.#record.requireKnown();
     const { current } = this.#record.snapshots;
-    if (current) return new DomainSnapshot(this.#record, current.definition.name);
+    if (current) return this.#snapshot(current.definition.name);
     throw new VirtError(ErrorCode.NO_DOMAIN_SNAPSHOT, 'the domain does not have a current snapshot');
   }
 
@@ -334,26 +394,31 @@ export class Domain {
 
   /** virDomainCoreDump: refused during a block job as in libvirt, else NO_SUPPORT. */
   async coreDump(_path: string, flags = 0): Promise<void> {
+    this.#changes('virDomainCoreDump');
     await coreDump(this.#record, flags);
   }
 
   /** virDomainMigrateToURI: refused during a block job as in libvirt, else NO_SUPPORT. */
   async migrateToURI(_uri: string): Promise<void> {
+    this.#changes('virDomainMigrateToURI');
     await migrate(this.#record);
   }
 
   /** virDomainBackupBegin: refused for disks with a block job as in libvirt, else NO_SUPPORT. */
   async backupBegin(): Promise<void> {
+    this.#changes('virDomainBackupBegin');
     await backupBegin(this.#record);
   }
 
   /** virDomainRename: refused while the domain runs as in libvirt, else NO_SUPPORT. */
   async rename(_name: string): Promise<void> {
+    this.#changes('virDomainRename');
     await rename(this.#record);
   }
 
   /** virDomainRevertToSnapshot: libvirt 9.0 refuses it for every snapshot that can be taken here. */
   async revertToSnapshot(snapshot: DomainSnapshot, flags = 0): Promise<void> {
+    this.#changes('virDomainRevertToSnapshot', ErrorDomain.DOMAIN_SNAPSHOT);
     await snapshotRevert(this.#record, snapshot.name, flags);
   }
 
@@ -363,6 +428,7 @@ export class Domain {
    * @returns the reply's text: QMP's as JSON, HMP's as printed
    */
   async qemuMonitorCommand(command: string, flags = 0): Promise<string> {
+    this.#changes('virDomainQemuMonitorCommand', ErrorDomain.NONE);
     checkFlags(flags, MonitorCommandFlags, 'qemuDomainQemuMonitorCommand');
     const { machine } = this.#record.requireRunning();
     return machine.monitorCommand(command, (flags & MonitorCommandFlags.HMP) !== 0);

@@ -46,6 +46,8 @@ export class DomainRecord {
   persistent: DomainDefinition | undefined;
   /** It has been persistent since this connection knows of it: to define it again is an update. */
   wasDefined = false;
+  /** To be started with its host (virDomainSetAutostart); of a persistent domain only. */
+  autostart = false;
   running: RunningDomain | undefined;
   /** While it is being started. */
   launching: Launching | undefined;

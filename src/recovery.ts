@@ -51,7 +51,7 @@ interface LeftRun {
 
 /** A domain as it was left, with its XML understood. */
 export interface LeftDomain
-  extends Pick<DomainStatus, 'name' | 'uuid' | 'offReason' | 'outcomes' | 'snapshots'> {
+  extends Pick<DomainStatus, 'name' | 'uuid' | 'autostart' | 'offReason' | 'outcomes' | 'snapshots'> {
   readonly persistent: DomainDefinition | undefined;
   readonly run: LeftRun | undefined;
   /** What it is made from; undefined: only outcomes are left of it. */
@@ -64,7 +64,7 @@ export interface LeftDomain
  */
 export function readStatus(stored: StoredText): LeftDomain {
   const status = parseStatus(stored);
-  const { name, uuid, offReason, outcomes, snapshots } = status;
+  const { name, uuid, autostart, offReason, outcomes, snapshots } = status;
   try {
     const persistent = status.persistent === undefined ? undefined : domainFromXml(status.persistent);
     const run = status.run && readRun(status.run);
@@ -74,7 +74,7 @@ export function readStatus(stored: StoredText): LeftDomain {
         throw new VirtError(ErrorCode.XML_ERROR, `the definition is of another domain, '${read.name}'`);
       }
     }
-    return { name, uuid, offReason, outcomes, snapshots, persistent, run, definition };
+    return { name, uuid, autostart, offReason, outcomes, snapshots, persistent, run, definition };
   } catch (error) {
     if (isVirtError(error)) throw brokenStatus(stored.place, error.message, error);
     throw error;
@@ -109,6 +109,7 @@ export async function recoverDomain(record: DomainRecord, left: LeftDomain): Pro
   record.persistent = left.persistent;
   record.wasDefined = left.persistent !== undefined;
   record.offReason = left.offReason;
+  record.autostart = left.autostart ?? false;
   recoverSnapshots(record, left.snapshots ?? []);
   const { run } = left;
   if (!run) return;

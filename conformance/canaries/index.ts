@@ -15,6 +15,7 @@ import { stateCanaries } from './qmp/state.ts';
 import { textCanaries } from './qmp/texts.ts';
 import { verbCanaries } from './qmp/verbs.ts';
 import { randomCallCanaries } from './random-calls.ts';
+import { readOnlyCanaries } from './read-only.ts';
 import { refusalCanaries } from './refusals.ts';
 import { rowCanaries } from './rows.ts';
 import { savingCanaries } from './saving.ts';
@@ -29,6 +30,7 @@ export const canaries: readonly Canary[] = [
   ...effectCanaries,
   ...refusalCanaries,
   ...guardCanaries,
+  ...readOnlyCanaries,
   ...savingCanaries,
   ...outlivingCanaries,
   ...verbCanaries,

@@ -19,6 +19,7 @@ import { pivotTargetEqualsGuest } from './api/pivot-target-equals-guest.ts';
 import { pullDropsBacking } from './api/pull-drops-backing.ts';
 import { pullKeepsData } from './api/pull-keeps-data.ts';
 import { randomCalls } from './api/random-calls.ts';
+import { readOnlyContracts } from './api/read-only.ts';
 import { readyWritesReachBoth } from './api/ready-writes-reach-both.ts';
 import { refusalContracts, transientJob } from './api/refusals.ts';
 import { savingContracts } from './api/saving.ts';
@@ -56,6 +57,7 @@ export const contracts: readonly Contract[] = [
   ...aroundContracts,
   ...refusalContracts,
   ...guardContracts,
+  ...readOnlyContracts,
   ...savingContracts,
   ...momentContracts,
   ...outlivingContracts,

@@ -76,9 +76,22 @@ export async function undefineDomain(record: DomainRecord, flags: number): Promi
       await removeManagedSave(record);
     }
     record.persistent = undefined;
+    record.autostart = false;
     record.journal();
     emitLifecycle(record, LifecycleEvent.UNDEFINED, 0);
     if (!record.running) record.services.forget(record);
+  });
+}
+
+/** See {@link Domain.setAutostart}. */
+export async function setAutostart(record: DomainRecord, autostart: boolean): Promise<void> {
+  record.requireKnown();
+  if (!record.persistent) {
+    throw new VirtError(ErrorCode.OPERATION_INVALID, 'cannot set autostart for transient domain');
+  }
+  await record.locked('DomainSetAutostart', async () => {
+    record.autostart = autostart;
+    record.journal();
   });
 }
 
@@ -123,8 +136,8 @@ export async function isListed(record: DomainRecord, flags: number): Promise<boo
       [L.OTHER]: false,
       [L.MANAGEDSAVE]: saved,
       [L.NO_MANAGEDSAVE]: !saved,
-      // Nothing starts by itself here, and there are no checkpoints.
-      [L.NO_AUTOSTART]: true,
+      [L.AUTOSTART]: record.autostart,
+      [L.NO_AUTOSTART]: !record.autostart,
       [L.HAS_SNAPSHOT]: snapshots,
       [L.NO_SNAPSHOT]: !snapshots,
       [L.NO_CHECKPOINT]: true,

@@ -53,6 +53,7 @@ export function writeJournal(record: DomainRecord): void {
       name,
       uuid,
       persistent: kept,
+      autostart: record.autostart || undefined,
       offReason,
       run: runOf(record),
       outcomes,

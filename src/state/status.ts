@@ -99,6 +99,8 @@ export interface DomainStatus {
   readonly uuid: string;
   /** `<domain>`; left out for a transient one. */
   readonly persistent: string | undefined;
+  /** Left out: it is not. */
+  readonly autostart: true | undefined;
   readonly offReason: number;
   readonly run: RunStatus | undefined;
   readonly outcomes: readonly OutcomeStatus[];
@@ -110,16 +112,18 @@ const FORMAT = 'mockvirt-domain-status';
 const VERSION = 1;
 const KINDS = ['pull', 'commit', 'active-commit', 'copy'] as const;
 
+const trueOnly: Reader<true> = (value, at) => {
+  if (value === true) return value;
+  throw new Misshapen(`${at} is not true`);
+};
+
 const image: Reader<ImageDescription> = shapeOf<ImageDescription>({
   type: oneOf('file', 'block'),
   path: text,
   format: text,
   index: count,
   relativeName: optional(text),
-  detected: optional((value, at) => {
-    if (value === true) return value;
-    throw new Misshapen(`${at} is not true`);
-  }),
+  detected: optional(trueOnly),
 });
 
 const chain = listOf(image);
@@ -203,6 +207,7 @@ const domain = shapeOf<DomainStatus>({
   name: text,
   uuid: text,
   persistent: optional(text),
+  autostart: optional(trueOnly),
   offReason: count,
   run: optional(run),
   outcomes: listOf(outcome),

@@ -51,6 +51,7 @@ const status = {
     armedByIndex: [1],
     leaving: undefined,
   },
+  autostart: true,
   snapshots: undefined,
   outcomes: [{ disk: 'vda', kind: 'copy', outcome: 'unknown', source: '/a', destination: '/b' }],
 } as const;
