@@ -20,7 +20,6 @@ const EVENT = /^(BLOCK_.*|JOB_.*|STOP|RESUME|SHUTDOWN|DEVICE_TRAY_MOVED)$/;
 /** Rows that no contract judges, each with the reason; one that is judged after all, or is no row, fails the build. */
 const ELSEWHERE: readonly (readonly [names: RegExp, reason: string])[] = [
   [/^QMP (command|event) (block-export-|nbd-|query-block-exports|BLOCK_EXPORT)/, 'exports: not simulated'],
-  [/^QMP command block_set_io_throttle/, 'limits of disks: `test/unit/mock-qemu/commands/throttle.test.ts`'],
   [/^QMP command block-latency-/, 'statistics: not simulated'],
   [/^QMP (command blockdev-.*(medium|tray)|event DEVICE_TRAY_MOVED)/, 'needs a drive: `test/unit/mock-qemu`'],
   [/^QMP command snapshot-/, 'whole machines: `test/unit/mock-qemu/commands/snapshots.test.ts`'],

@@ -2,6 +2,12 @@
 import { type Access, requireFullAccess, requirePlainXml } from './access.ts';
 import { blockCommit } from './calls/block-commit.ts';
 import { type BlockCopyParams, blockCopy } from './calls/block-copy.ts';
+import {
+  type BlockIoTune,
+  type BlockIoTuneParams,
+  getBlockIoTune,
+  setBlockIoTune,
+} from './calls/block-iotune.ts';
 import { type BlockJobInfo, blockJobAbort, blockJobSetSpeed, getBlockJobInfo } from './calls/block-job.ts';
 import { blockPull } from './calls/block-pull.ts';
 import { blockRebase } from './calls/block-rebase.ts';
@@ -321,6 +327,24 @@ export class Domain {
   async setBlockThreshold(device: string, threshold: number | bigint, flags = 0): Promise<void> {
     this.#changes('virDomainSetBlockThreshold');
     await setBlockThreshold(this.#record, device, threshold, flags);
+  }
+
+  /**
+   * Limits how fast a disk may be (virDomainSetBlockIoTune); a TUNABLE event tells of it.
+   * @param disk target, or path of the active image
+   * @param params per second, 0 for no limit; of bytes, of requests, and of each's bursts the whole or the two directions
+   * are set together, and what no parameter is about stays as it was
+   * @param flags DomainModificationImpact: LIVE, CONFIG, or 0 for what the domain is now
+   * @throws VirtError ARGUMENT_UNSUPPORTED, INVALID_ARG, CONFIG_UNSUPPORTED for limits that contradict each other
+   */
+  async setBlockIoTune(disk: string, params: BlockIoTuneParams, flags = 0): Promise<void> {
+    this.#changes('virDomainSetBlockIoTune');
+    await setBlockIoTune(this.#record, disk, params, flags);
+  }
+
+  /** All limits of a disk (virDomainGetBlockIoTune). @param flags DomainModificationImpact: one of LIVE, CONFIG, or 0 */
+  async getBlockIoTune(disk: string, flags = 0): Promise<BlockIoTune> {
+    return getBlockIoTune(this.#record, disk, flags);
   }
 
   /**

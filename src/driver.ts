@@ -18,6 +18,18 @@ export interface ImageRef {
   readonly format: string;
 }
 
+/** What of a disk can be limited: bytes or requests, per second. */
+export type LimitedRate = `${'total' | 'read' | 'write'}_${'bytes' | 'iops'}_sec`;
+/** A rate, its burst, how many seconds a burst may last, and of how many bytes one request is counted. */
+export type DiskLimit = LimitedRate | `${LimitedRate}_max` | `${LimitedRate}_max_length` | 'size_iops_sec';
+
+/** Limits of a disk, by libvirt's names; what is left out or 0 is not limited. */
+export interface DiskLimits {
+  readonly values: Readonly<Partial<Record<DiskLimit, number>>>;
+  /** Disks of one group share its limits; undefined: a group of the disk's own. */
+  readonly group: string | undefined;
+}
+
 /** A disk of a machine that is to be started. */
 export interface DiskSpec {
   /** Guest-side name, `<target dev>`. */
@@ -30,6 +42,8 @@ export interface DiskSpec {
   readonly readonly: boolean;
   /** The chain, active image first; empty for a drive without medium. */
   readonly chain: readonly ImageRef[];
+  /** In force before the CPUs run; left out: none. */
+  readonly limits?: DiskLimits;
 }
 
 /** A machine that is to be started. */
@@ -242,6 +256,10 @@ export interface MachineExtras {
   setWriteThreshold?(image: ImageRef, thresholdBytes: number | bigint): Promise<void>;
   /** Puts an overlay on each disk at one instant, or on none (QAPI: transaction of blockdev-snapshot). */
   snapshot?(overlays: readonly OverlaySpec[]): Promise<void>;
+  /** Limits how fast a disk with a medium may be (QAPI: block_set_io_throttle). */
+  setDiskLimits?(disk: string, limits: DiskLimits): Promise<void>;
+  /** The limits that are in force (QAPI: query-block). */
+  diskLimits?(disk: string): Promise<DiskLimits>;
   /** Plugs a disk in (QAPI: blockdev-add, device_add). */
   attachDisk?(disk: DiskSpec): Promise<void>;
   /** Asks for a disk to be unplugged (QAPI: device_del); `disk-removed` says when the guest has let go of it. */

@@ -62,6 +62,13 @@ export interface DiskChangeEvent {
   readonly reason: number;
 }
 
+/** VIR_DOMAIN_EVENT_ID_TUNABLE: limits were set. */
+export interface TunableEvent {
+  readonly domain: Domain;
+  /** VIR_DOMAIN_TUNABLE_*, e.g. `blkdeviotune.disk`, `blkdeviotune.total_bytes_sec`. */
+  readonly parameters: Readonly<Record<string, string | number | bigint>>;
+}
+
 /** What a callback gets, by event. */
 export interface EventPayloads {
   [EventId.BLOCK_JOB]: BlockJobEvent;
@@ -74,6 +81,7 @@ export interface EventPayloads {
   [EventId.DEVICE_ADDED]: DeviceEvent;
   [EventId.DEVICE_REMOVED]: DeviceEvent;
   [EventId.DISK_CHANGE]: DiskChangeEvent;
+  [EventId.TUNABLE]: TunableEvent;
 }
 
 /** Events that can be subscribed to. */

@@ -96,6 +96,9 @@ export const DomainSaveRestoreFlags = { RUNNING: 0x2, PAUSED: 0x4 } as const;
 /** virDomainDeviceModifyFlags. */
 export const DeviceModifyFlags = { CURRENT: 0x0, LIVE: 0x1, CONFIG: 0x2, FORCE: 0x4 } as const;
 
+/** virDomainModificationImpact: neither means what the domain is now. */
+export const DomainModificationImpact = { LIVE: 0x1, CONFIG: 0x2 } as const;
+
 /** virDomainSnapshotCreateFlags that libvirt's QEMU driver knows. */
 export const SnapshotCreateFlags = {
   REDEFINE: 0x1,
@@ -165,6 +168,7 @@ export const EventId = {
   DISK_CHANGE: 9,
   DEVICE_REMOVED: 15,
   BLOCK_JOB_2: 16,
+  TUNABLE: 17,
   DEVICE_ADDED: 19,
   BLOCK_THRESHOLD: 24,
 } as const;

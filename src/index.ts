@@ -1,5 +1,6 @@
 /** The public surface of mockvirt, without a driver: see `open` of the package for the ready-made ones. */
 export type { BlockCopyParams } from './calls/block-copy.ts';
+export type { BlockIoTune, BlockIoTuneParams } from './calls/block-iotune.ts';
 export type { BlockJobInfo } from './calls/block-job.ts';
 export { Connection, type ConnectionOptions, openConnection, recoverConnection } from './connection.ts';
 export { Domain } from './domain.ts';
@@ -16,6 +17,7 @@ export type {
   LifecycleEventInfo,
   RebootEvent,
   SubscribableEvent,
+  TunableEvent,
 } from './events.ts';
 export * from './flags.ts';
 export type { BlockJobOutcome } from './outcomes.ts';

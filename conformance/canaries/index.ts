@@ -5,6 +5,7 @@ import { copyCanaries } from './copy.ts';
 import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
 import { guardCanaries } from './guard-rails.ts';
+import { iotuneCanaries } from './iotune.ts';
 import { outlivingCanaries } from './outliving.ts';
 import { pivotCrashCanaries } from './pivot-crashes.ts';
 import { progressCanaries } from './progress.ts';
@@ -31,6 +32,7 @@ export const canaries: readonly Canary[] = [
   ...refusalCanaries,
   ...guardCanaries,
   ...readOnlyCanaries,
+  ...iotuneCanaries,
   ...savingCanaries,
   ...outlivingCanaries,
   ...verbCanaries,

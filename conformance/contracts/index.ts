@@ -8,6 +8,7 @@ import { effectContracts } from './api/effects.ts';
 import { guardContracts } from './api/guard-rails.ts';
 import { infoAbsentWithoutJob } from './api/info-absent-without-job.ts';
 import { infoBounded } from './api/info-bounded.ts';
+import { iotuneContracts } from './api/iotune.ts';
 import { momentContracts } from './api/moments.ts';
 import { oneJobPerDisk } from './api/one-job-per-disk.ts';
 import { oneTerminalEvent } from './api/one-terminal-event.ts';
@@ -58,6 +59,7 @@ export const contracts: readonly Contract[] = [
   ...refusalContracts,
   ...guardContracts,
   ...readOnlyContracts,
+  ...iotuneContracts,
   ...savingContracts,
   ...momentContracts,
   ...outlivingContracts,

@@ -49,6 +49,13 @@ function diskExtras(context: ExtrasContext): MachineExtras {
     async setWriteThreshold(image, thresholdBytes) {
       await client.call(extras.writeThreshold(image, thresholdBytes));
     },
+    async setDiskLimits(target, limits) {
+      await client.call(extras.limit(diskOf(context, target), limits));
+    },
+    async diskLimits(target) {
+      const found = (await steps.ask(extras.limits())).get(diskOf(context, target).alias);
+      return found ?? { values: {}, group: undefined };
+    },
     async snapshot(overlays) {
       const sizes = new Map<number, Geometry>();
       for (const { active, reuse } of overlays) {
@@ -65,6 +72,7 @@ function diskExtras(context: ExtrasContext): MachineExtras {
       const kindOf = await kindsOf(context, disk.chain);
       const drive = context.dialect.driveName(disk);
       await steps.run(extras.attach(disk, deviceOptions(disk, drive), kindOf));
+      if (disk.limits && disk.chain.length > 0) await client.call(extras.limit(disk, disk.limits));
       disks.set(disk.target, disk);
       opened(disk.target, disk.chain);
     },

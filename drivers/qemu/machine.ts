@@ -44,6 +44,8 @@ export class QemuMachine implements Machine {
   readonly capabilities: Capabilities;
   readonly resizeDisk: Machine['resizeDisk'];
   readonly setWriteThreshold: Machine['setWriteThreshold'];
+  readonly setDiskLimits: Machine['setDiskLimits'];
+  readonly diskLimits: Machine['diskLimits'];
   readonly snapshot: Machine['snapshot'];
   readonly attachDisk: Machine['attachDisk'];
   readonly detachDisk: Machine['detachDisk'];
@@ -91,6 +93,8 @@ export class QemuMachine implements Machine {
     const extras = createExtras({ client, dialect, files, steps, disks, opened: images.opened });
     this.resizeDisk = extras.resizeDisk;
     this.setWriteThreshold = extras.setWriteThreshold;
+    this.setDiskLimits = extras.setDiskLimits;
+    this.diskLimits = extras.diskLimits;
     this.snapshot = extras.snapshot;
     this.attachDisk = extras.attachDisk;
     this.detachDisk = extras.detachDisk;
@@ -117,8 +121,17 @@ export class QemuMachine implements Machine {
       const uri = restoreUri(path, sizeBytes);
       await awaitMigration(client, { execute: 'migrate-incoming', arguments: { uri } });
     }
+    await this.#limitDisks();
     if (path === undefined && !spec.startPaused) await client.execute('cont');
     this.#life.started();
+  }
+
+  async #limitDisks(): Promise<void> {
+    const { spec, dialect, client } = this.#parts;
+    for (const disk of spec.disks) {
+      const { limits, chain } = disk;
+      if (limits && dialect.extras && chain.length > 0) await client.call(dialect.extras.limit(disk, limits));
+    }
   }
 
   /**

@@ -7,6 +7,7 @@ import {
   type LiveDiskDescription,
   type MirrorDescription,
 } from '../conf/disk.ts';
+import { isTuned } from '../conf/iotune.ts';
 import type { DiskSpec, ImageRef } from '../driver.ts';
 
 /** A disk of a running domain. */
@@ -64,8 +65,10 @@ export function imageRef(image: ImageDescription): ImageRef {
 
 /** The driver's view of a disk that is about to be started. */
 export function diskSpec(disk: LiveDisk): DiskSpec {
-  const { bus, device, readonly } = disk.definition;
-  return { target: disk.target, alias: disk.alias, bus, device, readonly, chain: disk.chain.map(imageRef) };
+  const { bus, device, readonly, iotune } = disk.definition;
+  const { target, alias } = disk;
+  const limits = isTuned(iotune) && { limits: iotune };
+  return { target, alias, bus, device, readonly, chain: disk.chain.map(imageRef), ...limits };
 }
 
 /** The XML's view of a disk. */

@@ -10,16 +10,11 @@ import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
 import type { RunningDomain } from '../running.ts';
 import { checkFlags, checkNonNull, noSupport } from './checks.ts';
+import { scopeOf } from './scope.ts';
 
 const { LIVE, CONFIG, FORCE } = DeviceModifyFlags;
 /** How long libvirt waits for the guest to let go of a device (qemuDomainRemoveDeviceWaitTime). */
 const REMOVAL_WAIT_MS = 5_000;
-
-/** What a call changes: one of them, or both. */
-interface Scope {
-  readonly live: RunningDomain | undefined;
-  readonly config: boolean;
-}
 
 interface DeviceCall {
   /** libvirt's name of the dispatched call. */
@@ -80,21 +75,6 @@ export async function changeDevice(
       record.journal();
     }
   });
-}
-
-/** virDomainObjUpdateModificationImpact: neither flag means what the domain is now. */
-function scopeOf(record: DomainRecord, flags: number): Scope {
-  const { running, persistent } = record;
-  const current = (flags & (LIVE | CONFIG)) === 0;
-  const live = (flags & LIVE) !== 0 || (current && running !== undefined);
-  const config = (flags & CONFIG) !== 0 || (current && running === undefined);
-  if (live && !running) record.requireRunning();
-  if (config && !persistent) {
-    throw new VirtError(ErrorCode.OPERATION_INVALID, 'transient domains do not have any persistent config', {
-      domain: ErrorDomain.DOMAIN,
-    });
-  }
-  return { live: live ? running : undefined, config };
 }
 
 function diskOf(xml: string): DiskDefinition {

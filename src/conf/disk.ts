@@ -1,5 +1,6 @@
 /** `<disk>` elements and the images they name. */
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+import { type IoTune, ioTuneFromXml } from './iotune.ts';
 import { childOf, element, elementsOf, parseXml, requireRoot, type XmlElement } from './xml.ts';
 
 /** Where an image is and how to read it. */
@@ -34,6 +35,8 @@ export interface DiskDefinition {
   readonly backing: readonly DiskSource[];
   /** The chain ends with an empty `<backingStore/>`, so nothing below it is looked for. */
   readonly backingTerminated: boolean;
+  /** How fast it may be. */
+  readonly iotune: IoTune;
   /** The element as parsed, with all that is not understood here. */
   readonly element: XmlElement;
 }
@@ -99,6 +102,7 @@ export function diskFromXml(disk: XmlElement): DiskDefinition {
     transient: childOf(disk, 'transient') !== undefined,
     optional: childOf(disk, 'source')?.attributes.startupPolicy === 'optional',
     source: path === undefined ? undefined : { type, path, format },
+    iotune: ioTuneFromXml(disk),
     ...backingFromXml(childOf(disk, 'backingStore')),
     element: disk,
   };

@@ -203,6 +203,24 @@ const ALLOWED: readonly GuardRow[] = [
     ...allowed,
   },
   {
+    does: 'limit the disk',
+    call: 'setBlockIoTune',
+    act: ({ domain }) => domain.setBlockIoTune('vda', { total_iops_sec: 1_000_000 }),
+    ...allowed,
+  },
+  {
+    does: 'read the limits',
+    call: 'getBlockIoTune',
+    act: ({ domain }) => domain.getBlockIoTune('vda'),
+    ...allowed,
+  },
+  {
+    does: 'autostart',
+    call: 'setAutostart',
+    act: ({ domain }) => domain.setAutostart(true),
+    ...allowed,
+  },
+  {
     does: 'define',
     async act({ domain, world }) {
       await world.connection.defineXML(await domain.getXMLDesc(DomainXMLFlags.INACTIVE));

@@ -9,6 +9,7 @@ import { commitRows } from './refusals/commits.ts';
 import { copyRows } from './refusals/copies.ts';
 import { pullRows } from './refusals/pulls.ts';
 import { type RefusalRow, refusalContract } from './refusals/row.ts';
+import { tuneRows } from './refusals/tunes.ts';
 
 /** Every refusal. */
 export const refusalRows: readonly RefusalRow[] = [
@@ -17,6 +18,7 @@ export const refusalRows: readonly RefusalRow[] = [
   ...copyRows,
   ...commitRows,
   ...aroundRows,
+  ...tuneRows,
 ].map((row) => ({ ...row, id: `api/refused/${row.id}` }));
 
 /** One contract per refusal. */

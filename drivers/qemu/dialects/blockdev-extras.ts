@@ -1,9 +1,16 @@
 /** What the blockdev era can do with disks besides block jobs: the commands of libvirt 9.0. */
-import type { DiskSpec, ImageRef, OverlaySpec } from '../../../src/driver.ts';
-import { numberOf, optionalText } from '../errors.ts';
+import type {
+  DiskLimit,
+  DiskLimits,
+  DiskSpec,
+  ImageRef,
+  LimitedRate,
+  OverlaySpec,
+} from '../../../src/driver.ts';
+import { numberOf, objectsOf, optionalText } from '../errors.ts';
 import type { QmpEventMessage } from '../qmp-client.ts';
-import type { QmpObject } from '../qmp-json.ts';
-import type { DialectExtras, Geometry, Step, ThresholdSignal } from './dialect.ts';
+import { isQmpObject, member, type QmpCall, type QmpObject } from '../qmp-json.ts';
+import type { DialectExtras, Geometry, Query, Step, ThresholdSignal } from './dialect.ts';
 import { formatNode, formatOptions, formatSteps, openNode, storageNode, storageOptions } from './nodes.ts';
 
 type KindOf = (image: ImageRef) => 'file' | 'block';
@@ -99,6 +106,58 @@ function threshold({ event, data }: QmpEventMessage): ThresholdSignal | undefine
   };
 }
 
+const RATES: Readonly<Record<LimitedRate, string>> = {
+  total_bytes_sec: 'bps',
+  read_bytes_sec: 'bps_rd',
+  write_bytes_sec: 'bps_wr',
+  total_iops_sec: 'iops',
+  read_iops_sec: 'iops_rd',
+  write_iops_sec: 'iops_wr',
+};
+/** Each limit by QEMU's name, the rates first: those are always sent, the others where they are not 0. */
+const LIMITS: readonly (readonly [ours: DiskLimit, qemus: string, always: boolean])[] = [
+  ...entriesOf(RATES).map(([ours, qemus]) => [ours, qemus, true] as const),
+  ...entriesOf(RATES).map(([ours, qemus]) => [`${ours}_max`, `${qemus}_max`, false] as const),
+  ['size_iops_sec', 'iops_size', false],
+  ...entriesOf(RATES).map(([ours, qemus]) => [`${ours}_max_length`, `${qemus}_max_length`, false] as const),
+];
+
+function entriesOf<K extends string, V>(table: Readonly<Record<K, V>>): [K, V][] {
+  return Object.entries(table) as [K, V][];
+}
+
+/** Virtio disks are reached by what they stand on, others by the alias (libvirt: qemuDomainDiskGetBackendAlias). */
+const deviceOf = ({ alias, bus }: DiskSpec): string =>
+  bus === 'virtio' ? `/machine/peripheral/${alias}/virtio-backend` : alias;
+
+function limit(disk: DiskSpec, { values, group }: DiskLimits): QmpCall {
+  const numbers = LIMITS.flatMap(([ours, qemus, always]): [string, number][] => {
+    const value = values[ours] ?? 0;
+    return always || value > 0 ? [[qemus, value]] : [];
+  });
+  return {
+    execute: 'block_set_io_throttle',
+    arguments: { id: deviceOf(disk), ...Object.fromEntries(numbers), ...member('group', group) },
+  };
+}
+
+function limits(): Query<ReadonlyMap<string, DiskLimits>> {
+  const execute = 'query-block';
+  return {
+    call: { execute },
+    read(reply) {
+      const found = new Map<string, DiskLimits>();
+      for (const { qdev, inserted } of objectsOf(reply, execute)) {
+        if (typeof qdev !== 'string' || !isQmpObject(inserted)) continue;
+        const values = LIMITS.map(([ours, qemus]) => [ours, Number(inserted[qemus] ?? 0)] as const);
+        const alias = /^\/machine\/peripheral\/([^/]+)/.exec(qdev)?.[1] ?? qdev;
+        found.set(alias, { values: Object.fromEntries(values), group: optionalText(inserted, 'group') });
+      }
+      return found;
+    },
+  };
+}
+
 /** The extras of the era. */
 export const blockdevExtras: Omit<DialectExtras, 'geometry'> = {
   resize: (image, size) => ({ execute: 'block_resize', arguments: { 'node-name': formatNode(image), size } }),
@@ -107,6 +166,8 @@ export const blockdevExtras: Omit<DialectExtras, 'geometry'> = {
     arguments: { 'node-name': storageNode(image), 'write-threshold': bytes },
   }),
   threshold,
+  limit,
+  limits,
   snapshot,
   attach: (disk, device, kindOf) => [
     ...openChain(disk.chain, disk.readonly, kindOf),

@@ -5,6 +5,7 @@
  */
 import type {
   Capabilities,
+  DiskLimits,
   DiskSpec,
   ImageRef,
   JobRequest,
@@ -128,6 +129,9 @@ export interface DialectExtras {
   resize(image: ImageRef, sizeBytes: number | bigint): QmpCall;
   writeThreshold(image: ImageRef, bytes: number | bigint): QmpCall;
   threshold(event: QmpEventMessage): ThresholdSignal | undefined;
+  limit(disk: DiskSpec, limits: DiskLimits): QmpCall;
+  /** The limits of each drive that has a medium, by device alias. */
+  limits(): Query<ReadonlyMap<string, DiskLimits>>;
   /** Size of an image that is open. */
   geometry(image: ImageRef): Query<Geometry>;
   /** Steps of a disk-only snapshot; `geometryOf` knows the active images of overlays that have to be made. */
