@@ -42,7 +42,10 @@ export function readAt(node: BlockNode, offset: number, limit: number): Span {
   return backing ? readAt(backing.child, offset, span.end) : { end: span.end, tag: 0 };
 }
 
-/** Whether a layer between `top` and `base` (base not included) holds the byte at `offset`, and how far that goes. */
+/**
+ * Whether a layer between `top` and `base` (base not included) holds the byte at `offset`, and how far that goes. Beyond the
+ * end of `top` nothing does.
+ */
 export function allocatedAbove(
   top: BlockNode,
   base: BlockNode | undefined,
@@ -53,7 +56,8 @@ export function allocatedAbove(
   let end = limit;
   for (let at: BlockNode | undefined = skipFilters(top); at && at !== stop; at = backingOf(at)) {
     const lengthBytes = at.lengthBytes;
-    if (offset >= lengthBytes) continue;
+    // An overlay that leaves a stretch to a shorter image gets zeroes from there: as if that image had them.
+    if (offset >= lengthBytes) return { end, allocated: at !== skipFilters(top) };
     const span = at.driver.at(at, offset, Math.min(end, lengthBytes));
     if (span.tag !== ABSENT) return { end: span.end, allocated: true };
     end = span.end;

@@ -23,6 +23,12 @@ function unflushedBytes(node: BlockNode): number {
   return above?.kind === 'node' ? (above.node.pending?.coveredBytes ?? 0) : 0;
 }
 
+function countDiscard(node: BlockNode, bytes: number): void {
+  if (!node.unmap || bytes === 0) return;
+  node.discarded.operations++;
+  node.discarded.bytes += bytes;
+}
+
 /** The bytes of a file as they are. A hole reads as zeroes, so nothing is ever absent at this level. */
 const file: BlockDriver = {
   name: 'file',
@@ -39,8 +45,16 @@ const file: BlockDriver = {
     const span = imageOf(node).extents.at(offset, limit);
     return span.tag === ABSENT ? { end: span.end, tag: 0 } : span;
   },
-  write: (node, start, end, tag) => imageOf(node).extents.set(start, end, tag),
-  discard: (node, start, end) => imageOf(node).extents.clear(start, end),
+  write(node, start, end, tag) {
+    const image = imageOf(node);
+    image.extents.set(start, end, tag);
+    // Its last sector is written whole.
+    if (image.format === 'raw' && end > image.virtualSizeBytes) image.virtualSizeBytes = end;
+  },
+  discard(node, start, end) {
+    imageOf(node).extents.clear(start, end);
+    countDiscard(node, end - start);
+  },
   flush: (node) => imageOf(node).save(),
   truncate(node, lengthBytes) {
     const image = imageOf(node);
@@ -104,6 +118,7 @@ const qcow2: BlockDriver = {
   truncate(node, lengthBytes) {
     qcow2.flush(node);
     const image = imageOf(node);
+    freeClusters(node, lengthBytes);
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
   },
@@ -129,6 +144,24 @@ function writeClusters(node: BlockNode, start: number, end: number, tag: Tag): v
     into.set(offset, until, tag);
     offset = until;
   }
+}
+
+/** An image that shrinks drops, in its file, the clusters of what goes, then the tables that are no longer needed. */
+function freeClusters(node: BlockNode, lengthBytes: number): void {
+  const file = node.file?.child;
+  const { extents, header, virtualSizeBytes } = imageOf(node);
+  if (!file || lengthBytes >= virtualSizeBytes) return;
+  const { clusterSizeBytes: cluster } = header;
+  const coveredBytes = cluster * (cluster / 8);
+  const tables = new Set<number>();
+  let bytes = 0;
+  for (const { start, end, tag } of extents.extents) {
+    for (let table = Math.floor(start / coveredBytes); table * coveredBytes < end; table++) tables.add(table);
+    if (tag !== 0) bytes += Math.max(0, end - Math.max(start, lengthBytes));
+  }
+  // They lie together, as far as anybody can know who keeps no places of clusters.
+  countDiscard(file, bytes);
+  for (const table of tables) if (table * coveredBytes >= lengthBytes) countDiscard(file, cluster);
 }
 
 // Copy on write: the part of a new cluster that the guest did not write comes from below.

@@ -137,6 +137,8 @@ export class BlockNode {
   /** The highest byte that was ever written, plus one. */
   writeHighestOffset = 0;
   flushedGeneration = 0;
+  /** What a protocol node was told to drop. */
+  readonly discarded = { operations: 0, bytes: 0 };
   /** BLOCK_WRITE_THRESHOLD; 0: off. */
   writeThresholdBytes = 0;
   /** Told once when a write goes past the threshold. */

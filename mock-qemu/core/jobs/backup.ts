@@ -61,7 +61,7 @@ export class BackupTask implements JobTask {
     options.filter.hooks = { beforeWrite: (start, end) => this.#saveOld(start, end) };
     if (options.bitmap) freezeBitmap(options.source.bitmaps, options.bitmap);
     const accessBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
-    accessBitmap.ranges.set(0, this.#sizeBytes, 1);
+    accessBitmap.force(0, this.#sizeBytes);
     options.bitmapOn.bitmaps.push(this.#copyBitmap);
     options.filter.bitmaps.push(this.#doneBitmap, accessBitmap);
   }
@@ -71,7 +71,7 @@ export class BackupTask implements JobTask {
     this.#job = job;
     // With a bitmap there is nothing to look for: an empty one ends the job at once.
     if (job.host.traits.idleJobsYield && sync !== 'bitmap') yield { type: 'settle' };
-    job.len = sync === 'full' ? this.#sizeBytes : this.#left.coveredBytes;
+    job.len = this.#left.coveredBytes;
     if (sync === 'none') {
       while (!job.cancelled) yield { type: 'idle', tickNs: 1 };
       return undefined;
@@ -198,7 +198,7 @@ export class BackupTask implements JobTask {
 
   #markInitial(): void {
     const { sync, source, bitmap } = this.options;
-    if (sync === 'full' || sync === 'none') this.#left.set(0, this.#sizeBytes, 1);
+    if (sync === 'full' || sync === 'none') this.#copyBitmap.force(0, this.#sizeBytes);
     else if (sync === 'top') this.#markAllocated(source);
     else for (const { start, end } of bitmap?.ranges.extents ?? []) this.#copyBitmap.force(start, end);
   }
@@ -206,7 +206,7 @@ export class BackupTask implements JobTask {
   #markAllocated(source: BlockNode): void {
     for (let offset = 0; offset < this.#sizeBytes; ) {
       const { end, allocated } = allocatedAbove(source, backingOf(source), offset, this.#sizeBytes);
-      if (allocated) this.#left.set(offset, end, 1);
+      if (allocated) this.#copyBitmap.force(offset, end);
       offset = end;
     }
   }

@@ -10,7 +10,7 @@ import type { Job, JobTask } from './job.ts';
 import type { ErrorPolicy } from './policy.ts';
 import { rewriteBacking } from './stream.ts';
 import { releaseBackends, releaseNodes } from './transaction.ts';
-import { CHUNK_BYTES, nextWork } from './walk.ts';
+import { nextWork } from './walk.ts';
 
 /** A commit's parameters. */
 export interface CommitOptions {
@@ -54,8 +54,6 @@ export class CommitTask implements JobTask {
         delayNs = job.limit.delayNs(job.host.clock.now(), work.end - offset);
       }
       job.offset += work.end - offset;
-      // Passing over a long stretch, it lets others run in between.
-      if (!work.copy && work.end - offset > CHUNK_BYTES) yield { type: 'sleep', ns: 0 };
       offset = work.end;
     }
     if (!job.cancelled) job.host.reach('commit.copied');

@@ -200,13 +200,13 @@ export class MirrorTask implements JobTask {
     const freeOfCharge = this.options.target.unmap && isZero(this.options.source, start, dataEnd);
     const issuedNs = job.host.clock.now();
     const { speedBytesPerSecond } = job;
-    const untilNs = issuedNs + job.limit.delayNs(issuedNs, freeOfCharge ? 0 : end - start);
+    const untilNs = issuedNs + job.limit.delayNs(issuedNs, freeOfCharge ? 0 : dataEnd - start);
     this.#inFlight = { start, end };
     const failed = yield* this.#copy(job, start, dataEnd);
     this.#inFlight = undefined;
-    // The last chunk of a disk counts whole.
+    // The last chunk of a disk is dirty as a whole, but only what there is of it is copied.
     if (failed === undefined) {
-      job.offset += end - start;
+      job.offset += dataEnd - start;
       if (job.ready) job.host.reach('mirror.tail-copied');
     } else if (failed !== 'ok') return failed;
     const nowNs = job.host.clock.now();

@@ -6,7 +6,7 @@ import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
 import type { ErrorPolicy } from './policy.ts';
-import { CHUNK_BYTES, nextWork } from './walk.ts';
+import { nextWork } from './walk.ts';
 
 /** A stream's parameters. */
 export interface StreamOptions {
@@ -61,8 +61,6 @@ export class StreamTask implements JobTask {
         }
       }
       job.offset += work.end - offset;
-      // Passing over a long stretch, it lets others run in between.
-      if (!work.copy && work.end - offset > CHUNK_BYTES) yield { type: 'sleep', ns: 0 };
       offset = work.end;
     }
     if (!job.cancelled && this.#ignored === undefined) job.host.reach('stream.copied');

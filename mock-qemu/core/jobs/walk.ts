@@ -9,24 +9,19 @@ export interface Work {
   readonly copy: boolean;
 }
 
+/** A walk over what need not be copied takes no more steps than this, however large the disk: from 2 GiB on they are longer. */
+const MAX_STEPS = 4096;
+
 /**
- * The next piece of work: a chunk to copy at most, or everything up to it at once, for what need not be copied takes
- * no time.
+ * The next piece of work: as far as one answer goes, a chunk at most. After each one a job lets others run, also after what
+ * need not be copied.
  */
 export function nextWork(
   offset: number,
   sizeBytes: number,
   look: (offset: number, limit: number) => Work,
-  chunkBytes = CHUNK_BYTES,
 ): Work {
-  let end = offset;
-  while (end < sizeBytes) {
-    const work = look(end, sizeBytes);
-    if (work.copy) {
-      if (end > offset) return { end, copy: false };
-      return { end: Math.min(work.end, offset + chunkBytes), copy: true };
-    }
-    end = work.end;
-  }
-  return { end, copy: false };
+  const chunks = Math.ceil(sizeBytes / MAX_STEPS / CHUNK_BYTES);
+  const work = look(offset, Math.min(sizeBytes, offset + Math.max(1, chunks) * CHUNK_BYTES));
+  return work.copy ? { end: Math.min(work.end, offset + CHUNK_BYTES), copy: true } : work;
 }

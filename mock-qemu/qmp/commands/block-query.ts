@@ -215,8 +215,8 @@ function nodeStats(
       'driver-specific': {
         driver: 'file',
         'discard-nb-failed': 0,
-        'discard-bytes-ok': 0,
-        'discard-nb-ok': 0,
+        'discard-bytes-ok': image.discarded.bytes,
+        'discard-nb-ok': image.discarded.operations,
       },
     }),
     'node-name': image.name,
