@@ -57,6 +57,10 @@ export interface TargetCapabilities {
   readonly qmpJobChange?: boolean;
   /** The server can be one whose machine takes disks: see {@link QmpOptions.machine}. */
   readonly qmpDisks?: boolean;
+  /** What one server exports by NBD, another one of the session can open. */
+  readonly qmpNbd?: boolean;
+  /** Nodes can be made inactive, as for a migration. */
+  readonly qmpActive?: boolean;
   /** Faults can be planned, and guests asked for what they do: {@link OpenOptions.faults}, {@link Session.control}. */
   readonly faults?: boolean;
   /** Time passes as fast as the case can go, so that waiting for half a minute costs nothing. */
@@ -96,6 +100,8 @@ export interface QmpOptions {
   readonly faults?: FaultPlan;
   /** `none` when left out; `pc` has a bus for virtio disks, stands still until `cont`, and needs the capability `qmpDisks`. */
   readonly machine?: 'none' | 'pc';
+  /** An empty CD drive `cd0`, the device `ide0`; needs `pc`. */
+  readonly cdrom?: boolean;
 }
 
 /** A QMP server of a case's own, as `-nodefaults` makes one: no disks, no jobs, no guest. */

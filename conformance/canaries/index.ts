@@ -10,6 +10,7 @@ import { outlivingCanaries } from './outliving.ts';
 import { pivotCrashCanaries } from './pivot-crashes.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
+import { commandCanaries } from './qmp/commands.ts';
 import { ioErrorCanaries } from './qmp/io-errors.ts';
 import { sequenceCanaries } from './qmp/sequences.ts';
 import { stateCanaries } from './qmp/state.ts';
@@ -40,6 +41,7 @@ export const canaries: readonly Canary[] = [
   ...textCanaries,
   ...stateCanaries,
   ...ioErrorCanaries,
+  ...commandCanaries,
   ...pivotCrashCanaries,
   ...randomCallCanaries,
   ...rowCanaries,

@@ -27,10 +27,14 @@ import { savingContracts } from './api/saving.ts';
 import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
 import { commandContracts } from './qmp/commands.ts';
+import { driveContracts } from './qmp/drives.ts';
 import { errorContracts } from './qmp/errors.ts';
+import { exportContracts } from './qmp/exports.ts';
 import { graphContracts } from './qmp/graph.ts';
 import { guestErrorContracts } from './qmp/guest-errors.ts';
 import { ioErrorContracts } from './qmp/io-errors.ts';
+import { keptContracts } from './qmp/kept.ts';
+import { machineContracts } from './qmp/machine.ts';
 import { protocolContracts } from './qmp/protocol.ts';
 import { queryContracts } from './qmp/queries.ts';
 import { sequenceContracts } from './qmp/sequences.ts';
@@ -74,4 +78,8 @@ export const contracts: readonly Contract[] = [
   ...ioErrorContracts,
   ...guestErrorContracts,
   ...commandContracts,
+  ...driveContracts,
+  ...exportContracts,
+  ...keptContracts,
+  ...machineContracts,
 ];

@@ -1,6 +1,6 @@
 /** Disks and jobs of the `qmp/` contracts, put together by QMP commands alone. */
 import { expect, expectEqual } from '../expect.ts';
-import type { FaultPlan, QmpServer, Write } from '../target.ts';
+import type { FaultPlan, QmpOptions, QmpServer, Write } from '../target.ts';
 import { isObject, type WireMessage } from '../wire.ts';
 import type { World } from '../world.ts';
 import { Monitor } from './monitor.ts';
@@ -40,8 +40,13 @@ export class Bench {
   }
 
   /** A negotiated server whose machine takes disks, and stands still until `cont`. */
-  static async withBus(world: World, faults?: FaultPlan): Promise<Bench> {
-    const { monitor, server } = await Monitor.start(world, { machine: 'pc', ...(faults && { faults }) });
+  static withBus(world: World, faults?: FaultPlan): Promise<Bench> {
+    return Bench.on(world, { machine: 'pc', ...(faults && { faults }) });
+  }
+
+  /** A negotiated server that is started as asked. */
+  static async on(world: World, options: QmpOptions): Promise<Bench> {
+    const { monitor, server } = await Monitor.start(world, options);
     await monitor.succeed('qmp_capabilities');
     return new Bench(monitor, server);
   }

@@ -36,7 +36,9 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
         qmpRunning: true,
         qmpUnnamed: true,
         qmpJobChange: commands.includes('"block-job-change"'),
+        qmpActive: commands.includes('"blockdev-set-active"'),
         qmpDisks: true,
+        qmpNbd: true,
       },
     };
   } catch (error) {

@@ -71,5 +71,13 @@ export async function clearServer(stream: SharedStream): Promise<void> {
     // A node goes only after those that stand on it, so some are refused in the first rounds.
     for (const name of nodes) await stream.execute('blockdev-del', { 'node-name': name }).catch(refused);
   }
+  await stream.execute('nbd-server-stop').catch(refused);
+  for (const name of await throttleGroups(stream)) await stream.execute('object-del', { id: name });
   await stream.execute('cont');
+}
+
+async function throttleGroups(stream: SharedStream): Promise<readonly string[]> {
+  const objects = await stream.execute('qom-list', { path: '/objects' });
+  if (!isObjectList(objects)) return [];
+  return objects.flatMap(({ name, type }) => (type === 'child<throttle-group>' ? [String(name)] : []));
 }

@@ -70,11 +70,16 @@ export function openSession({
   };
 }
 
+const CDROM = ['-drive', 'if=none,id=cd0,media=cdrom', '-device', 'ide-cd,drive=cd0,id=ide0'];
 const MACHINES = { none: [], pc: ['-S', '-m', '16', '-accel', 'tcg'] } as const;
 
 /** Starts a server. @throws Error where faults are asked for and there can be none */
-async function startQmp(host: Host, { faults, machine = 'none' }: QmpOptions = {}): Promise<QmpServer> {
-  const argv = ['-machine', machine, ...MACHINES[machine], '-nodefaults', '-display', 'none'];
+async function startQmp(
+  host: Host,
+  { faults, machine = 'none', cdrom }: QmpOptions = {},
+): Promise<QmpServer> {
+  const board = ['-machine', machine, ...MACHINES[machine]];
+  const argv = [...board, '-nodefaults', '-display', 'none', ...(cdrom ? CDROM : [])];
   const emulator = await host.launch(undefined, argv);
   const control = controlOf(emulator);
   if (faults && !control) throw new Error('this QMP server takes no faults: it is not a simulated one');

@@ -29,7 +29,7 @@ export function simProcessTarget(): Target {
     async availability() {
       const probed = await probeDriver(createQemuDriver({ host: mockQemuHost(0) }));
       if (!probed.ok) return probed;
-      const capabilities = { ...probed.capabilities, faults: true, restart: true };
+      const capabilities = { ...probed.capabilities, faults: true, restart: true, qmpNbd: false };
       return { ...probed, capabilities, version: `simulated ${probed.version}, one process each` };
     },
     host: mockQemuHost,

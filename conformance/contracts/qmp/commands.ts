@@ -1,36 +1,14 @@
 /** What the commands around the jobs do to nodes, bitmaps and images, each seen by a query or in the bytes. */
-import { type Contract, example } from '../../contract.ts';
+import type { Contract } from '../../contract.ts';
 import { expect, expectEqual } from '../../expect.ts';
-import { Bench, DATA, DISK_BYTES, HELD_SPEED, JOB, STATES } from '../../qmp/bench.ts';
-import type { Capability, Write } from '../../target.ts';
+import { type Bench, DATA, DISK_BYTES, HELD_SPEED, JOB, STATES } from '../../qmp/bench.ts';
+import type { Write } from '../../target.ts';
 import { isObject, isObjectList, objectAt, type WireMessage } from '../../wire.ts';
+import { bitmaps, type CommandRow, commandContract, node } from './command-row.ts';
 
 const KIB = 1024;
 const SOURCE = 'QAPI block-core.json, transaction.json';
 const HALF: Write = { offsetBytes: 512 * KIB, lengthBytes: 64 * KIB, byte: 0x33 };
-
-/** One command, or a few that only make sense together. */
-interface CommandRow {
-  readonly id: string;
-  readonly title: string;
-  readonly source?: string;
-  readonly needs?: readonly Capability[];
-  check(bench: Bench): Promise<void>;
-}
-
-/** A node as query-named-block-nodes shows it. */
-async function node({ monitor }: Bench, name: string): Promise<WireMessage> {
-  const found = (await monitor.list('query-named-block-nodes')).find((each) => each['node-name'] === name);
-  expect(found, `query-named-block-nodes does not show the node ${name}`);
-  return found;
-}
-
-/** `name: recorded bytes`, with `off` behind those that do not record. */
-async function bitmaps(bench: Bench, name = 'disk'): Promise<string[]> {
-  const list = (await node(bench, name))['dirty-bitmaps'] ?? [];
-  expect(isObjectList(list), 'dirty-bitmaps is not a list of objects');
-  return list.map((each) => `${each.name}: ${each.count}${each.recording ? '' : ' off'}`).sort();
-}
 
 const on = (name: string): WireMessage => ({ node: 'disk', name });
 
@@ -375,15 +353,6 @@ const WATCHED: readonly CommandRow[] = [
 ];
 
 /** One contract per row. */
-export const commandContracts: readonly Contract[] = [...NODES, ...BITMAPS, ...WATCHED].map(
-  ({ id, title, source = SOURCE, needs = [], check }) =>
-    example({
-      id: `qmp/command/${id}`,
-      title,
-      source,
-      needs: ['qmp', ...needs],
-      async check(world) {
-        await check(await Bench.empty(world));
-      },
-    }),
+export const commandContracts: readonly Contract[] = [...NODES, ...BITMAPS, ...WATCHED].map((row) =>
+  commandContract({ source: SOURCE, ...row }),
 );
