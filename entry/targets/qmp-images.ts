@@ -77,7 +77,8 @@ export async function clearServer(stream: SharedStream): Promise<void> {
 }
 
 async function throttleGroups(stream: SharedStream): Promise<readonly string[]> {
-  const objects = await stream.execute('qom-list', { path: '/objects' });
+  // A server that never had an object has no place for them.
+  const objects = await stream.execute('qom-list', { path: '/objects' }).catch(() => []);
   if (!isObjectList(objects)) return [];
   return objects.flatMap(({ name, type }) => (type === 'child<throttle-group>' ? [String(name)] : []));
 }
