@@ -306,7 +306,7 @@ function tryJournal(record: DomainRecord): void {
 }
 
 /** libvirt leaves behind, with a warning in its log, what it cannot unlink; only local files are unlinked. */
-async function deleteImages(record: DomainRecord, images: readonly ImageDescription[]): Promise<void> {
+export async function deleteImages(record: DomainRecord, images: readonly ImageDescription[]): Promise<void> {
   for (const { type, path } of images) {
     if (type !== 'file') continue;
     try {

@@ -3,7 +3,7 @@
  * is gone too, the journal says what may have happened and the images what did.
  */
 import { ImageIndexes, type LiveDisk } from './blockjob/live.ts';
-import type { JobEntry, JobRecord } from './blockjob/registry.ts';
+import { aftermathOf, type JobEntry, type JobRecord, type LeavingImage } from './blockjob/registry.ts';
 import type { JobState } from './blockjob/states.ts';
 import { overlayConfig } from './calls/snapshot-create.ts';
 import { chainBelow } from './chains.ts';
@@ -13,7 +13,7 @@ import { parseXml } from './conf/xml.ts';
 import type { AttachedMachine, KnownJob } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
 import { DomainState } from './flags.ts';
-import { machineSpec, observe } from './lifecycle.ts';
+import { deleteImages, machineSpec, observe } from './lifecycle.ts';
 import type { DomainRecord } from './record.ts';
 import { outcomeOf, RunningDomain, type StateAndReason } from './running.ts';
 import { rebuildJob } from './state/jobs.ts';
@@ -224,6 +224,7 @@ const FAILED = 6;
 /** The machine is gone: its jobs ended with it, one way or the other. */
 async function buryRun(record: DomainRecord, run: LeftRun): Promise<void> {
   for (const job of run.jobs) await tellFate(record, run, job);
+  await unlinkLeft(record, run.leaving ?? []);
   for (const disk of run.disks) await adoptOverlay(record, disk);
   record.offReason = run.starting ? FAILED : CRASHED;
   record.recovering = false;
@@ -242,9 +243,18 @@ async function tellFate(
   record.outcomes.add(outcomeOf(entry, doubt ? 'unknown' : completed ? 'completed' : 'failed'));
   if (!completed) return;
   const previous = disk.chain[0];
+  const { leaving } = aftermathOf(entry, true);
   disk.chain = after;
   record.followChain(disk, previous?.path);
+  await unlinkLeft(record, leaving);
 }
+
+/** Before the journal forgets them: whoever comes after a crash finds them again. */
+const unlinkLeft = (record: DomainRecord, leaving: readonly LeavingImage[]): Promise<void> =>
+  deleteImages(
+    record,
+    leaving.filter(({ unlinks }) => unlinks).map(({ image }) => image),
+  );
 
 /** Whether the chain that the headers describe is this one: a pull or commit rewrites them as its last act. */
 async function headersSay({ services }: DomainRecord, chain: readonly ImageDescription[]): Promise<boolean> {

@@ -2,7 +2,7 @@
 
 import { type ImageIndexes, imageRef, type LiveDisk } from './blockjob/live.ts';
 import type { JobEnd, JobRecord } from './blockjob/registry.ts';
-import { aftermathOf, JobRegistry } from './blockjob/registry.ts';
+import { aftermathOf, JobRegistry, type LeavingImage } from './blockjob/registry.ts';
 import { type DriverOutcome, ENDING, PUBLIC_TYPE } from './blockjob/states.ts';
 import type { ImageDescription } from './conf/disk.ts';
 import type { DriverEvent, GoneReason, Machine } from './driver.ts';
@@ -68,8 +68,8 @@ export interface RunningParts {
   /** The state it starts in. */
   readonly state: StateAndReason;
   readonly observer: RunningObserver;
-  /** Images that an earlier connection was about to close. */
-  readonly leaving?: readonly ImageDescription[];
+  /** Images that an earlier connection was about to close, and to unlink. */
+  readonly leaving?: readonly LeavingImage[];
   /** Where an earlier connection left off with a pivot. */
   readonly pausedFor?: PivotPause | undefined;
   /** Which thresholds an earlier connection armed as `vda[N]`. */
@@ -95,7 +95,7 @@ export class RunningDomain {
   readonly #removals = new Map<LiveDisk, () => void>();
   #state: StateAndReason;
   #pausedFor: PivotPause | undefined;
-  #leaving: readonly ImageDescription[];
+  #leaving: readonly LeavingImage[];
 
   constructor(parts: RunningParts) {
     this.#parts = parts;
@@ -158,17 +158,22 @@ export class RunningDomain {
     }
   }
 
-  /** Images that no chain has any more and that the machine may still have open. */
-  get leaving(): readonly ImageDescription[] {
+  /** Images that are about to be closed. */
+  get leaving(): readonly LeavingImage[] {
     return this.#leaving;
   }
 
   /** Closes what an earlier connection was about to close: a base below an old overlay takes no further job. */
   async releaseLeft(): Promise<void> {
-    const left = this.#leaving;
-    if (left.length === 0) return;
-    await this.release(left);
-    this.#leaving = this.#leaving.filter((image) => !left.includes(image));
+    if (this.#leaving.length > 0) await this.#letGo(this.#leaving);
+  }
+
+  /** Images are off the list only when all is done: whoever comes after a crash does it once more. */
+  async #letGo(leaving: readonly LeavingImage[]): Promise<void> {
+    await this.release(leaving.map(({ image }) => image));
+    const unlinked = leaving.filter(({ unlinks }) => unlinks).map(({ image }) => image);
+    if (unlinked.length > 0) await this.#parts.observer.deleteImages(unlinked);
+    this.#leaving = this.#leaving.filter((image) => !leaving.includes(image));
   }
 
   /** Set from before the guest is paused for a pivot until after it has been let go. */
@@ -368,19 +373,19 @@ export class RunningDomain {
    */
   async #end(record: JobRecord, end: JobEnd, applied: boolean): Promise<void> {
     const { observer } = this.#parts;
-    const { chain, released, deleted } = aftermathOf(record, applied);
+    const { chain, leaving } = aftermathOf(record, applied);
     const previous = record.disk.chain[0];
     observer.ended(outcomeOf(record, applied ? 'completed' : 'failed'));
     this.jobs.settle(record);
     record.disk.chain = chain;
     record.disk.mirror = undefined;
     if (applied) observer.chainChanged(record.disk, previous);
-    this.#leaving = [...this.#leaving, ...released];
+    this.#leaving = [...this.#leaving, ...leaving];
     const written = this.#tryChanged();
     if (written && this.#pausedFor?.job === record.id) await this.endPivotPause();
-    await this.release(released);
-    this.#leaving = this.#leaving.filter((image) => !released.includes(image));
-    if (written && deleted.length > 0) await observer.deleteImages(deleted);
+    // What is not written down is not unlinked: after a crash the chain would have those images again.
+    if (written) await this.#letGo(leaving);
+    else await this.release(leaving.map(({ image }) => image));
     // The machine may have gone while its images were being released: then there is no event, as after any end of it.
     if (this.jobs.byId(record.id) !== record) return;
     observer.jobEvent(record, end.status);

@@ -13,6 +13,9 @@ import type { DiskView } from '../xml.ts';
 import { isMirror, type Plain, type PlainDisk, typeOf } from './plain.ts';
 import type { Rig } from './rig.ts';
 
+/** virDomainPausedReason VIR_DOMAIN_PAUSED_IOERROR. */
+const PAUSED_IOERROR = 5;
+
 /** A fast-check command over the plain model and the real side. */
 export type Call = fc.AsyncCommand<Plain, Rig>;
 
@@ -77,7 +80,8 @@ export async function settle(plain: Plain, rig: Rig, disk: PlainDisk): Promise<v
 /** Holds everything that can be asked to the model. */
 export async function agree(plain: Plain, rig: Rig): Promise<void> {
   rig.absorb(plain);
-  expectEqual(rig.life.splice(0), plain.life.splice(0), 'lifecycle events');
+  expectEqual(rig.life.splice(0), plain.life.splice(0), "events of the domain's life and the guest's errors");
+  for (const path of plain.unlinked.splice(0)) await rig.expectGone(path);
   const outcomes = rig.connection.listBlockJobOutcomes().map(({ disk, outcome }) => `${disk} ${outcome}`);
   const wanted = plain.outcomes.map(({ disk, outcome }) => `${disk} ${outcome}`);
   expectEqual(outcomes.sort(), wanted.sort(), 'outcomes of jobs');
@@ -93,8 +97,10 @@ export async function agree(plain: Plain, rig: Rig): Promise<void> {
 
 async function agreeOnState(plain: Plain, domain: Domain): Promise<void> {
   const running = plain.paused ? DomainState.PAUSED : DomainState.RUNNING;
-  const { state } = await domain.getState();
+  const { state, reason } = await domain.getState();
   expectEqual<number>(state, plain.domain === 'off' ? DomainState.SHUTOFF : running, "the domain's state");
+  if (plain.domain === 'running' && plain.paused)
+    expectEqual(reason === PAUSED_IOERROR, plain.stuck !== undefined, 'whether an error is why it is paused');
 }
 
 async function agreeOnDefinition({ disks }: Plain, rig: Rig, domain: Domain): Promise<void> {

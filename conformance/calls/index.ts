@@ -29,6 +29,7 @@ import {
   suspend,
   undefine,
   write,
+  writeWithoutRoom,
 } from './lifecycle.ts';
 import { BALLAST, CAPACITY_BYTES, Plain, type Setup, SLOTS } from './plain.ts';
 import { Rig } from './rig.ts';
@@ -54,6 +55,7 @@ export const calls = {
   suspend,
   undefine,
   write,
+  writeWithoutRoom,
 };
 
 /** A disk by number; now and then one that is not there. */
@@ -73,11 +75,12 @@ const options = <T extends object>(members: { [K in keyof T]: fc.Arbitrary<T[K]>
     );
 
 const commitOptions = fc.oneof(
-  options({ held, active: fc.constant(true), fails: seldom }),
+  options({ held, active: fc.constant(true), deletes: seldom, fails: seldom }),
   options({
     held,
     top: fc.integer({ min: 1, max: 2 }),
     base: fc.option(place, { nil: undefined }),
+    deletes: fc.boolean(),
     fails: seldom,
   }),
   options({
@@ -130,6 +133,12 @@ export const callArbitraries: readonly { readonly weight: number; readonly arbit
       arbitrary: fc
         .tuple(disk, fc.nat(SLOTS - 1), fc.integer({ min: 1, max: 255 }))
         .map(([on, slot, byte]) => write(on, slot, byte)),
+    },
+    {
+      weight: 1,
+      arbitrary: fc
+        .tuple(fc.nat(1), fc.nat(SLOTS - 1), fc.integer({ min: 1, max: 255 }))
+        .map(([on, slot, byte]) => writeWithoutRoom(on, slot, byte)),
     },
     { weight: 5, arbitrary: fc.constant(start()) },
     { weight: 1, arbitrary: fc.constant(createXML()) },

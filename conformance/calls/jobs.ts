@@ -166,6 +166,8 @@ export interface CommitOptions {
   /** Place in the chain; the deepest image when left out. */
   readonly base?: number;
   readonly active?: boolean;
+  /** The images that were committed are unlinked. */
+  readonly deletes?: boolean;
   /** The base cannot be written. */
   readonly fails?: boolean;
 }
@@ -183,13 +185,16 @@ function refusedCommit(plain: Plain, disk: number, options: CommitOptions): Erro
 
 /** virDomainBlockCommit. */
 export function blockCommit(disk: number, options: CommitOptions = {}): Call {
-  const { held = false, top = 0, base, active = false, fails } = options;
+  const { held = false, top = 0, base, active = false, deletes = false, fails } = options;
   return call(print('blockCommit', disk, options), async (plain, rig) => {
     const chain = plain.disks[disk]?.chain ?? [];
     const baseAt = base ?? chain.length - 1;
     const pathAt = (place: number | undefined) =>
       place === undefined ? null : (chain[place] ?? `${plain.directory}/none`);
-    const flags = BlockCommitFlags.BANDWIDTH_BYTES | (active ? BlockCommitFlags.ACTIVE : 0);
+    const flags =
+      BlockCommitFlags.BANDWIDTH_BYTES |
+      (active ? BlockCommitFlags.ACTIVE : 0) |
+      (deletes ? BlockCommitFlags.DELETE : 0);
     await start(plain, rig, disk, {
       refusal: refusedCommit(plain, disk, options),
       fails,
@@ -198,6 +203,7 @@ export function blockCommit(disk: number, options: CommitOptions = {}): Call {
         chainAfter: [...chain.slice(0, top), ...chain.slice(baseAt)],
         writes: chain[baseAt] ?? '',
         reads: chain[top] ?? '',
+        deletes,
         heavy: chain.slice(top, baseAt).some((image) => plain.heavy.has(image)),
         // The steps of an active commit cannot be made small.
         held: held && top > 0,

@@ -1,14 +1,17 @@
 /** Random calls about the domain's life, its guest, its QEMU and the process that manages it. */
 import { BlockJobAbortFlags, ErrorCode, isVirtError, LifecycleEvent } from '../../src/index.ts';
 import { attempt, type Call, call, settle } from './call.ts';
-import type { Plain, PlainDisk } from './plain.ts';
-import { SLOT_BYTES } from './plain.ts';
-import { definitionXml, type Rig } from './rig.ts';
+import { type Plain, type PlainDisk, SLOT_BYTES } from './plain.ts';
+import { definitionXml, ioError, type Rig } from './rig.ts';
 
 const E = LifecycleEvent;
 const life = (event: number, detail: number): string => `${event} ${detail}`;
 /** How long news are on their way, in ms: after it nothing more comes of what was before. */
 const QUIET_MS = 50;
+
+const SUSPENDED_IOERROR = 2;
+/** virDomainEventIOErrorAction VIR_DOMAIN_EVENT_IO_ERROR_PAUSE. */
+const ACTION_PAUSE = 1;
 
 const BOOTED = [life(E.RESUMED, 0), life(E.STARTED, 0)];
 
@@ -90,7 +93,17 @@ export function resume(): Call {
     if (!(await attempt(plain, rig, refusal, (domain) => domain.resume()))) return;
     plain.life.push(life(E.RESUMED, 0));
     plain.paused = false;
+    await goOn(plain, rig);
   });
+}
+
+/** What met an error is tried again, on whatever the disk is by then. */
+async function goOn(plain: Plain, rig: Rig): Promise<void> {
+  const { stuck } = plain;
+  if (!stuck) return;
+  plain.stuck = undefined;
+  plain.write(stuck.disk, stuck.slot, stuck.byte);
+  await rig.untilView(stuck.disk.target, stuck.disk.chain[0] ?? '', plain.read(stuck.disk));
 }
 
 /** The guest fills a slot of a disk with a byte, and flushes. A guest that is paused does nothing. */
@@ -102,6 +115,26 @@ export function write(disk: number, slot: number, byte: number): Call {
     await guest.write({ offsetBytes: slot * SLOT_BYTES, lengthBytes: SLOT_BYTES, byte });
     await guest.flush();
     plain.write(found, slot, byte);
+  });
+}
+
+/** The guest fills a slot of a disk with a byte, and there is no room: it stands still until it is resumed. */
+export function writeWithoutRoom(disk: number, slot: number, byte: number): Call {
+  return call(`calls.writeWithoutRoom(${disk}, ${slot}, ${byte})`, async (plain, rig) => {
+    const found = plain.disks[disk];
+    if (!found || plain.domain !== 'running' || plain.paused || !plain.canFail) return;
+    await rig.fail('guest.write');
+    const alias = `virtio-disk${disk}`;
+    const [offset, bytes] = [slot * SLOT_BYTES, SLOT_BYTES];
+    await rig.ask({ disk: alias, op: 'write', offset, bytes, byte });
+    const suspended = life(E.SUSPENDED, SUSPENDED_IOERROR);
+    await rig.until('the pause', () => rig.life.includes(suspended));
+    // QEMU names the filter of a job that stands on the disk, which libvirt does not know.
+    const hidden = found.job !== undefined && found.job.kind !== 'commit';
+    const [path, device] = hidden ? ['', ''] : [found.chain[0] ?? '', alias];
+    plain.life.push(ioError(path, device, ACTION_PAUSE, 'enospc'), suspended);
+    plain.paused = true;
+    plain.stuck = { disk: found, slot, byte };
   });
 }
 

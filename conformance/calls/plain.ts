@@ -30,6 +30,8 @@ export interface PlainJob {
   readonly reads: string;
   /** It moves the ballast. */
   readonly heavy: boolean;
+  /** The images that it takes out of the chain are unlinked. */
+  readonly deletes?: boolean;
   /** Throttled so far that it gets nowhere. */
   held: boolean;
   ready: boolean;
@@ -37,6 +39,13 @@ export interface PlainJob {
   recovered: boolean;
   /** How it has to end; undefined: not yet. */
   end: JobEnd | undefined;
+}
+
+/** A guest's write that met an error; it is tried again when the guest goes on. */
+export interface StuckWrite {
+  readonly disk: PlainDisk;
+  readonly slot: number;
+  readonly byte: number;
 }
 
 /** A disk. */
@@ -93,14 +102,18 @@ export class Plain {
   /** To define it again is an update. */
   wasDefined = false;
   paused = false;
+  /** Why the guest is paused, if that is not because somebody asked for it. */
+  stuck: StuckWrite | undefined;
   readonly disks: readonly PlainDisk[];
   /** What reading an image of a chain gives; left out while nobody can know. */
   readonly views = new Map<string, View>();
   /** Images that hold the ballast themselves. */
   readonly heavy = new Set<string>();
+  /** Images that have to be gone, since the last look. */
+  unlinked: string[] = [];
   /** Images that are raw, not qcow2. */
   readonly raw = new Set<string>();
-  /** Lifecycle events that have to have come since they were last looked at, as `event detail`. */
+  /** What else has to have been told since it was last looked at: lifecycle as `event detail`, the guest's errors. */
   life: string[] = [];
   outcomes: PlainOutcome[] = [];
   readonly directory: string;
@@ -188,7 +201,9 @@ export class Plain {
     if (job.heavy) this.heavy.add(job.writes);
     const view = this.views.get(job.reads);
     if (view) this.views.set(job.writes, view);
-    for (const path of disk.chain) if (!job.chainAfter.includes(path)) this.views.delete(path);
+    const dropped = disk.chain.filter((path) => !job.chainAfter.includes(path));
+    for (const path of dropped) this.views.delete(path);
+    if (job.deletes) this.unlinked.push(...dropped);
     disk.chain = job.chainAfter;
   }
 
@@ -215,6 +230,7 @@ export class Plain {
     this.domain = this.persistent ? 'off' : 'none';
     this.wasDefined = this.persistent;
     this.paused = false;
+    this.stuck = undefined;
   }
 
   /** Lets a disk's guest write. */

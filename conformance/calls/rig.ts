@@ -4,6 +4,7 @@ import { DeadlineViolation, expectRefused, Violation } from '../expect.ts';
 import { diskXml } from '../lab.ts';
 import { canonicalRuns } from '../model.ts';
 import type { Guest, Manager, Run, Session } from '../target.ts';
+import type { WireMessage } from '../wire.ts';
 import { type DiskView, domainXml, readDisks } from '../xml.ts';
 import { BALLAST, type Plain, type PublicJobEvent, SLOT_BYTES, type View } from './plain.ts';
 
@@ -14,10 +15,14 @@ const DEADLINE_MS = 60_000;
 const POLL_MS = 20;
 const TEXTS = 8;
 
+/** An I/O error of the guest, as {@link Rig.life} has it. */
+export const ioError = (path: string, alias: string, action: number, reason: string): string =>
+  `${reason} at ${alias}, ${path}: ${action}`;
+
 /** What random calls are made on. */
 export class Rig {
   readonly session: Session;
-  /** Lifecycle events since they were last looked at, as `event detail`. */
+  /** What else was told since it was last looked at: lifecycle as `event detail`, the guest's errors. */
   life: string[] = [];
   /** Job events that the model has not taken yet. */
   readonly jobs: PublicJobEvent[] = [];
@@ -112,6 +117,17 @@ export class Rig {
     await expectRefused(call, code, 'the call');
   }
 
+  /** The guest asks its disk for something, and nobody waits for it. */
+  async ask(request: WireMessage): Promise<void> {
+    await this.session.control?.(DOMAIN, { control: 'guest-io', ...request });
+  }
+
+  /** Breaks the contract while an image can be read. */
+  async expectGone(path: string): Promise<void> {
+    const runs = await this.session.contents(path).catch(() => undefined);
+    if (runs) throw new Violation(`${path} is still there, and it was to be unlinked`);
+  }
+
   /** Subscribes to the present connection's events. */
   #listen(): void {
     const { connection } = this;
@@ -123,6 +139,12 @@ export class Rig {
       note(() => this.life.push(`${event} ${detail}`)),
     );
     const by = { [EventId.BLOCK_JOB]: 'path', [EventId.BLOCK_JOB_2]: 'target' } as const;
+    connection.domainEventRegister(
+      EventId.IO_ERROR_REASON,
+      null,
+      ({ sourcePath, deviceAlias, action, reason }) =>
+        note(() => this.life.push(ioError(sourcePath, deviceAlias, action, reason))),
+    );
     for (const id of [EventId.BLOCK_JOB, EventId.BLOCK_JOB_2] as const)
       connection.domainEventRegister(id, null, ({ disk, type, status }) =>
         note(() => this.jobs.push({ by: by[id], disk, type, status })),
@@ -184,6 +206,16 @@ export class Rig {
   /** Something has happened to images: they are looked at again. */
   forgetViews(): void {
     this.#seen.clear();
+  }
+
+  /** Waits until an image reads as the view says: nobody tells when a guest's request is through. */
+  async untilView(disk: string, path: string, view: View): Promise<void> {
+    const wanted = JSON.stringify(canonicalRuns(runsOf(view)));
+    await this.until(`what was written to ${path}`, async () => {
+      await this.guest(disk).flush();
+      const found = await this.session.contents(path);
+      return JSON.stringify(canonicalRuns(found)) === wanted;
+    });
   }
 
   /** Breaks the contract unless an image reads as the view says, ballast and all. */

@@ -1,5 +1,5 @@
 /** What random calls have to find out: events that are lost or doubled, wrong answers after a restart, copies that lack something. */
-import { BlockJobStatus, type Connection, EventId } from '../../src/index.ts';
+import { BlockCommitFlags, BlockJobStatus, type Connection, EventId } from '../../src/index.ts';
 import type { Canary } from '../canary.ts';
 import { overlay, withDomains } from '../canary.ts';
 import { alterCommand } from '../mutations.ts';
@@ -54,6 +54,27 @@ export const randomCallCanaries: readonly Canary[] = [
     cases,
     title: 'A full copy is made as a shallow one, so that what is below is missing',
     wire: () => alterCommand('blockdev-mirror', (args) => ({ ...args, sync: 'top' })),
+  },
+  {
+    id: 'random-calls-images-left',
+    contract,
+    cases,
+    title: 'A commit with DELETE leaves the images where they are',
+    api: (connection) =>
+      withDomains(connection, (domain) => ({
+        blockCommit: (disk, base, top, bandwidth, flags = 0) =>
+          domain.blockCommit(disk, base, top, bandwidth, flags & ~BlockCommitFlags.DELETE),
+      })),
+  },
+  {
+    id: 'random-calls-pause-without-reason',
+    contract,
+    cases,
+    title: 'A guest that an error has paused is said to have been paused by its user',
+    api: (connection) =>
+      withDomains(connection, (domain) => ({
+        getState: async () => ({ ...(await domain.getState()), reason: 1 }),
+      })),
   },
   {
     id: 'random-calls-write-missed',

@@ -43,20 +43,27 @@ export interface JobRecord {
   readonly ended: Promise<JobEnd>;
 }
 
+/** An image that no chain has any more and that the machine may still have open. */
+export interface LeavingImage {
+  readonly image: ImageDescription;
+  /** Its file is to go, too. */
+  readonly unlinks: boolean;
+}
+
 /** A disk's chain after a job, and the images that nobody uses any more. */
 export interface Aftermath {
   readonly chain: readonly ImageDescription[];
-  readonly released: readonly ImageDescription[];
-  /** Of those, the files that are to go. */
-  readonly deleted: readonly ImageDescription[];
+  readonly leaving: readonly LeavingImage[];
 }
 
 /** What a job's end makes of its disk; `applied`: its result is taken over. */
 export function aftermathOf({ disk, after, deletes, kind }: JobEntry, applied: boolean): Aftermath {
   const chain = applied ? after : disk.chain;
   const abandoned = applied ? disk.chain : kind === 'copy' ? after : [];
-  const released = abandoned.filter((image) => !chain.some(({ index }) => index === image.index));
-  return { chain, released, deleted: applied && deletes ? released : [] };
+  const leaving = abandoned
+    .filter((image) => !chain.some(({ index }) => index === image.index))
+    .map((image) => ({ image, unlinks: applied && deletes }));
+  return { chain, leaving };
 }
 
 /** What a job is registered with. */

@@ -2,6 +2,7 @@
  * The status document: what is known of one domain, as JSON. It is written by this module and read by it, but what is
  * read may have been through anything, so every member is checked.
  */
+import type { LeavingImage } from '../blockjob/registry.ts';
 import type { JobState } from '../blockjob/states.ts';
 import type { ImageDescription, MirrorDescription } from '../conf/disk.ts';
 import {
@@ -80,8 +81,8 @@ export interface RunStatus {
   readonly pausedFor: { readonly job: string; readonly resumes: boolean } | undefined;
   /** Images, by index, whose write thresholds were armed as `vda[N]`. */
   readonly armedByIndex: readonly number[] | undefined;
-  /** Images that no chain has any more and that are about to be closed; undefined: none. */
-  readonly leaving: readonly ImageDescription[] | undefined;
+  /** Images that no chain has any more and that are about to be closed, and some of them unlinked; undefined: none. */
+  readonly leaving: readonly LeavingImage[] | undefined;
 }
 
 /** A snapshot of a domain. */
@@ -179,7 +180,7 @@ const run = shapeOf<RunStatus>({
   jobs: listOf(job),
   pausedFor: optional(shapeOf<NonNullable<RunStatus['pausedFor']>>({ job: text, resumes: flag })),
   armedByIndex: optional(listOf(count)),
-  leaving: optional(chain),
+  leaving: optional(listOf(shapeOf<LeavingImage>({ image, unlinks: flag }))),
 });
 
 const snapshotDisk = shapeOf<SnapshotDisk>({
