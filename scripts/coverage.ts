@@ -23,7 +23,10 @@ const EVENT = /^(BLOCK_.*|JOB_.*|STOP|RESUME|RESET|POWERDOWN|SHUTDOWN|DEVICE_(DE
 
 /** Rows that no contract judges, each with the reason; one that is judged after all, or is no row, fails the build. */
 const ELSEWHERE: readonly (readonly [names: RegExp, reason: string])[] = [
-  [/^QMP command (x-|blockdev-set-active)/, 'unstable, or for migration: not simulated'],
+  [/^QMP command x-blockdev-amend/, 'unstable, and only encryption could be amended, which is not simulated'],
+  [/^QMP command x-blockdev-change/, 'unstable, and only for quorum, which is not simulated'],
+  [/^QMP command x-blockdev-set-iothread/, 'unstable, and for threads, which are not simulated'],
+  [/^QMP command x-debug-/, "unstable, for QEMU's own tests: not simulated"],
   [/^QMP event BLOCK_IMAGE_CORRUPTED/, 'broken images: not simulated'],
   [/^flag blockJobAbort ASYNC/, 'a job may end with the call: `test/unit/src/block-job.test.ts`'],
   [/^flag updateDeviceFlags FORCE/, 'no guest here locks its tray'],

@@ -41,6 +41,7 @@ export const JUDGES: Readonly<Record<Row['kind'], Readonly<Record<string, string
     'blockdev-open-tray': 'qmp/command/tray',
     'blockdev-remove-medium': 'qmp/command/medium',
     'blockdev-reopen': 'qmp/command/reopen',
+    'blockdev-set-active': 'qmp/command/set-active',
     'blockdev-snapshot': 'qmp/command/snapshot',
     'blockdev-snapshot-delete-internal-sync': 'qmp/command/internal-snapshot',
     'blockdev-snapshot-internal-sync': 'qmp/command/internal-snapshot',

@@ -1,4 +1,6 @@
 /** What a machine exports: its NBD server, and the exports that keep nodes for its clients. */
+
+import { activate } from './activity.ts';
 import { HostError, strerror } from './errno.ts';
 import { refuse } from './errors.ts';
 import type { DirtyBitmap } from './graph/bitmap.ts';
@@ -23,6 +25,8 @@ export interface NewExport {
   readonly node: () => BlockNode;
   readonly name: string;
   readonly writable: boolean;
+  /** Takes the node as it is, and lets go of it when it is made inactive. */
+  readonly allowsInactive?: boolean;
   readonly bitmaps: readonly string[];
 }
 
@@ -89,14 +93,15 @@ export class Exports {
 
   /** nbd-server-add, block-export-add; refused in QEMU's order. */
   add(wanted: NewExport): void {
-    const { id, name, writable } = wanted;
+    const { id, name, writable, allowsInactive = false } = wanted;
     if (!isIdentifier(id)) refuse('Invalid block export id');
     if (this.find(id)) refuse(`Block export id '${id}' is already in use`);
     const node = wanted.node();
     if (writable && node.readOnly) refuse('Cannot export read-only node as writable');
     const { graph } = this.#vm;
     const rights = { needs: writable ? READ | WRITE : READ, shares: ALL & ~RESIZE };
-    const edge = graph.hold({ kind: 'export', id }, 'root', node, rights);
+    if (!allowsInactive) activate(node);
+    const edge = graph.hold({ kind: 'export', id, allowsInactive }, 'root', node, rights);
     try {
       const server = this.#running;
       if (server.exports.has(name)) refuse(`NBD server already has export named '${name}'`);

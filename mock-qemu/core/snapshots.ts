@@ -34,7 +34,8 @@ export const snapshotsOf = (node: BlockNode): readonly InternalSnapshot[] | unde
   ownerOf(node)?.snapshots;
 
 /** Whether a node can get a snapshot. */
-export const canSnapshot = (node: BlockNode): boolean => !node.readOnly && ownerOf(node) !== undefined;
+export const canSnapshot = (node: BlockNode): boolean =>
+  !node.readOnly && node.active && ownerOf(node) !== undefined;
 
 const named = (node: BlockNode, name: string): InternalSnapshot | undefined =>
   ownerOf(node)?.snapshots.find((each) => each.name === name);
@@ -86,7 +87,7 @@ function restore(vm: Vm, node: BlockNode, name: string): void {
 }
 
 /** Every tree's top: what backends have open, then what nobody has open but the monitor. */
-function treesOf({ graph, bugs }: Vm): BlockNode[] {
+export function treesOf({ graph, bugs }: Vm): BlockNode[] {
   const byBackends = graph.backends.flatMap(({ node }) => (node ? [node] : []));
   const nodes = [...graph.nodes.values()];
   const byJobs = nodes.filter((node) =>

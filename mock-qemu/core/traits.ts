@@ -57,6 +57,8 @@ export interface Traits {
 export interface MachineBugs {
   /** 7.2: loadvm of a machine with a mirror ends the process with a segmentation fault. */
   readonly loadUnderMirrorCrashes: boolean;
+  /** A write to an inactive node, as the human monitor's qemu-io can make one, ends the process with a failed assertion. */
+  readonly inactiveWriteAborts: boolean;
   /**
    * 10.0: what goes through all disks (savevm and its like) leaves out the nodes without a user that are older than the
    * last one with a user.

@@ -331,6 +331,13 @@ export class Vm implements JobHost {
     this.undrain(jobs);
   }
 
+  /** A drained section over one node alone: jobs that work above it flap once. */
+  flapOver(node: BlockNode): void {
+    const jobs = [...new Set(this.#jobsMet(node, true))];
+    this.drain(jobs, () => undefined);
+    this.undrain(jobs);
+  }
+
   /** Ends a drained section. */
   undrain(jobs: readonly Job[]): void {
     for (const job of jobs) job.resume();

@@ -110,6 +110,7 @@ export const qemu13: Profile = {
     emptyReopenAborts: false,
     groupAbortHangs: false,
     loadUnderMirrorCrashes: false,
+    inactiveWriteAborts: false,
     listingWhileFormattingAborts: false,
   },
 };

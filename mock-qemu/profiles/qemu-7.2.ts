@@ -78,6 +78,7 @@ export const qemu72: Profile = {
     groupAbortHangs: true,
     listingWhileFormattingAborts: true,
     loadUnderMirrorCrashes: true,
+    inactiveWriteAborts: true,
     olderNodesLeftOut: false,
   },
 };

@@ -27,6 +27,7 @@ export const GOLDEN_FAMILIES = [
   'rights',
   'errors',
   'drawn',
+  'activity',
 ] as const;
 /** One of {@link GOLDEN_FAMILIES}. */
 export type GoldenFamily = (typeof GOLDEN_FAMILIES)[number];

@@ -1,9 +1,9 @@
 /** The machine around the disks: its run state, its devices, and what it says of itself. */
 import type { Contract } from '../../contract.ts';
 import { expect, expectEqual } from '../../expect.ts';
-import { type Bench, DATA } from '../../qmp/bench.ts';
-import { isObject, objectAt } from '../../wire.ts';
-import { type CommandRow, commandContract } from './command-row.ts';
+import { Bench, CHAIN_BYTES, DATA } from '../../qmp/bench.ts';
+import { isObject, objectAt, type WireMessage } from '../../wire.ts';
+import { type CommandRow, commandContract, node } from './command-row.ts';
 
 const PC = { machine: 'pc' } as const;
 
@@ -70,6 +70,37 @@ const MACHINE: readonly CommandRow[] = [
       );
       expectEqual(await monitor.list('query-block'), [], 'disks afterwards');
       await monitor.succeed('blockdev-del', { 'node-name': 'disk' });
+    },
+  },
+  {
+    id: 'set-active',
+    title:
+      'An inactive node takes no writer and leaves its image to another machine, until it is active again',
+    source: 'QAPI block-core.json blockdev-set-active',
+    needs: ['qmpActive', 'qmpEndable'],
+    async check(bench) {
+      const { monitor } = bench;
+      await bench.chain(['disk']);
+      const other = await Bench.empty(bench.world);
+      const file = { driver: 'file', filename: bench.path('disk.qcow2') };
+      const theirs = { driver: 'qcow2', 'node-name': 'disk', file, backing: null };
+      const isRefused = async ({ monitor: asked }: Bench, command: string, args: WireMessage) =>
+        'error' in (await asked.execute(command, args));
+      const resize = { 'node-name': 'disk', size: 2 * CHAIN_BYTES };
+      expect(await isRefused(other, 'blockdev-add', theirs), 'two machines write to an image');
+      await monitor.succeed('blockdev-set-active', { 'node-name': 'disk', active: false });
+      expectEqual((await node(bench, 'disk')).active, false, 'active');
+      expect(await isRefused(bench, 'block_resize', resize), 'an inactive node is resized');
+      await other.monitor.succeed('blockdev-add', theirs);
+      const back = { active: true };
+      expect(
+        await isRefused(bench, 'blockdev-set-active', back),
+        'the node came back under the other machine',
+      );
+      await other.monitor.succeed('blockdev-del', { 'node-name': 'disk' });
+      await monitor.succeed('blockdev-set-active', back);
+      expectEqual((await node(bench, 'disk')).active, true, 'active in the end');
+      await monitor.succeed('block_resize', resize);
     },
   },
   {

@@ -8,7 +8,7 @@ import type { BlockBackend } from './backend.ts';
 import { flushNode } from './data.ts';
 import type { BlockDriver, BlockedOp, BlockNode, ChildRole, Edge, Parent } from './node.ts';
 import { BlockNode as Node } from './node.ts';
-import { childrenOf, forceRights, takeRights, yieldRights } from './permissions.ts';
+import { checkAwake, childrenOf, forceRights, takeRights, yieldRights } from './permissions.ts';
 import { storeBitmaps, takeBitmaps } from './stored-bitmaps.ts';
 
 /** A new node's properties, before it has children. */
@@ -17,6 +17,7 @@ export interface NodeOptions {
   readonly name?: string | undefined;
   readonly driver: BlockDriver;
   readonly readOnly: boolean;
+  readonly active?: boolean;
   readonly monitorOwned?: boolean;
   readonly implicit?: boolean;
   readonly unmap?: boolean;
@@ -153,7 +154,7 @@ export class BlockGraph {
     this.nodes.delete(node.name);
     if (node.throttle) node.throttle.members--;
     node.remote?.close();
-    if (!node.readOnly) {
+    if (!node.readOnly && node.active) {
       flushNode(node);
       storeBitmaps(node);
     }
@@ -242,6 +243,7 @@ export class BlockGraph {
 
   #attach(parent: Parent, role: Edge['role'], child: BlockNode, rights: Rights): Edge {
     const edge: Edge = { parent, role, child, rights };
+    checkAwake(edge);
     child.parents.push(edge);
     if (parent.kind === 'node') parent.node[role as ChildRole] = edge;
     block(edge);
@@ -390,7 +392,7 @@ export function closeImage(node: BlockNode): void {
 
 /** What a node that may be written to keeps in the process until a flush, empty. */
 export function startPending(node: BlockNode): void {
-  node.pending = !node.readOnly && node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
+  node.pending = !node.readOnly && node.active && node.driver.name === 'qcow2' ? new ExtentMap() : undefined;
 }
 
 /** Whether a holder is a backend, whoever has made it. */

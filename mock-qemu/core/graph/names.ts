@@ -35,7 +35,8 @@ function nullName({ driver, sizeOption }: BlockNode): string {
 
 const needsOptions = (node: BlockNode): boolean =>
   node.driver.kind === 'filter' ||
-  (node.file !== undefined && needsOptions(node.file.child)) ||
+  (node.file !== undefined &&
+    (needsOptions(node.file.child) || node.file.child.driver.kind !== 'protocol')) ||
   isBackingOverridden(node);
 
 function isBackingOverridden(node: BlockNode): boolean {

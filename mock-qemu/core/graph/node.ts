@@ -45,7 +45,7 @@ export type Parent =
   /** A job that reads or writes through a backend of its own (a mirror's target). */
   | { readonly kind: 'job-backend'; readonly jobId: string }
   /** What clients of a server reach it through. */
-  | { readonly kind: 'export'; readonly id: string }
+  | { readonly kind: 'export'; readonly id: string; readonly allowsInactive: boolean }
   /** Who changes a size, for that moment. */
   | { readonly kind: 'resizer' }
   /** A job that must not lose the node. */
@@ -92,6 +92,8 @@ export class BlockNode {
   readonly name: string;
   readonly driver: BlockDriver;
   readOnly: boolean;
+  /** Else somebody else writes to its image, and nobody here (10.0). */
+  active: boolean;
   /** Made by blockdev-add: only blockdev-del lets it go. */
   monitorOwned: boolean;
   /** A filter that its job inserted unasked: hidden from query-block. */
@@ -158,6 +160,7 @@ export class BlockNode {
     readonly name: string;
     readonly driver: BlockDriver;
     readonly readOnly: boolean;
+    readonly active?: boolean;
     readonly monitorOwned?: boolean;
     readonly implicit?: boolean;
     readonly unmap?: boolean;
@@ -167,6 +170,7 @@ export class BlockNode {
     this.name = options.name;
     this.driver = options.driver;
     this.readOnly = options.readOnly;
+    this.active = options.active ?? true;
     this.monitorOwned = options.monitorOwned ?? false;
     this.implicit = options.implicit ?? false;
     this.unmap = options.unmap ?? false;

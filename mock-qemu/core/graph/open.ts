@@ -94,6 +94,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       name: typeof name === 'string' ? name : undefined,
       driver,
       readOnly,
+      active: options.active === undefined || isOn(options.active),
       monitorOwned: true,
       unmap,
       forceShare,
@@ -206,12 +207,18 @@ function readMetadata(file: BlockNode): void {
 function openBacking(context: OpenContext, node: BlockNode, option: Value | undefined): void {
   if (option === undefined) attachHeaderBacking(context, node);
   else if (option !== null) {
-    try {
-      context.graph.adopt(node, 'backing', openChild(context, option, backingHints(node)));
-    } catch (error) {
-      if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
-      throw error;
-    }
+    const backing = openedBacking(() => openChild(context, option, backingHints(node)));
+    context.graph.adopt(node, 'backing', backing);
+  }
+}
+
+/** What opening gives; what refuses it says that it was the backing file, other than what refuses to put it below. */
+function openedBacking(open: () => BlockNode): BlockNode {
+  try {
+    return open();
+  } catch (error) {
+    if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
+    throw error;
   }
 }
 

@@ -21,10 +21,14 @@ export function rightsOn(node: BlockNode): Rights {
 /** What one holder of a node needs and shares. */
 export function rightsOf(edge: Edge): Rights {
   const { parent, child } = edge;
-  if (parent.kind !== 'node') return edge.rights;
+  if (parent.kind !== 'node') return isDormant(edge) ? NO_RIGHTS : edge.rights;
   const rights = CHILD_RIGHTS[parent.node.driver.name]?.(edge, parent.node) ?? inGeneral(edge, parent.node);
   return child.forceShare ? { ...rights, shares: ALL } : rights;
 }
+
+/** A device or an export waits for an inactive node to come back; a job does not. */
+const isDormant = ({ parent, child }: Edge): boolean =>
+  !child.active && (parent.kind === 'backend' || parent.kind === 'export');
 
 /** What a node wants of its child, unless its driver has wishes of its own. */
 function inGeneral({ role }: Edge, parent: BlockNode): Rights {
@@ -41,8 +45,8 @@ const ofBacking = ({ needs, shares }: Rights): Rights => ({
 
 /** A format writes its own tables even if nobody writes to it, and nobody else may. */
 const ofStorage = ({ needs, shares }: Rights, parent: BlockNode): Rights => ({
-  needs: needs | READ | (parent.readOnly ? 0 : WRITE | RESIZE),
-  shares: shares & ~(WRITE | RESIZE),
+  needs: needs | READ | (parent.readOnly || !parent.active ? 0 : WRITE | RESIZE),
+  shares: parent.active ? shares & ~(WRITE | RESIZE) : shares | WRITE | RESIZE,
 });
 
 type ChildRights = (edge: Edge, parent: BlockNode) => Rights;
@@ -102,6 +106,13 @@ function describeParent({ parent }: Edge): string {
   }
 }
 
+/** Refuses an active node above one that is not. */
+export function checkAwake(edge: Edge): void {
+  const { parent, child } = edge;
+  if (child.active || parent.kind !== 'node' || !parent.node.active) return;
+  refuse(`Inactive '${child.name}' can't be a ${roleName(edge)} child of active '${parent.node.name}'`);
+}
+
 /** A holder of a node, as error texts have it. */
 const describe = (edge: Edge): string =>
   `${describeParent(edge)} (uses node '${edge.child.name}' as '${roleName(edge)}' child)`;
@@ -151,6 +162,8 @@ export function takeRights(roots: readonly BlockNode[], toReadOnly?: ReadonlySet
     for (const node of nodes) {
       checkHolders(node);
       const rights = rightsOn(node);
+      const missing = node.active ? 0 : rights.needs & ~READ;
+      if (missing !== 0) refuse(`Permission '${namesOf(missing)}' unavailable on inactive node`);
       if (rights.needs & (WRITE | WRITE_UNCHANGED) && node.readOnly) {
         refuse(
           toReadOnly?.has(node)

@@ -12,7 +12,7 @@ const imageWithBitmaps = (node: BlockNode): ImageFile | undefined =>
  */
 export function loadBitmaps(node: BlockNode): void {
   const image = imageWithBitmaps(node);
-  if (image === undefined) return;
+  if (image === undefined || !node.active) return;
   for (const { name, granularityBytes, auto, inUse, ranges } of image.bitmaps) {
     const bitmap = new DirtyBitmap({
       name,

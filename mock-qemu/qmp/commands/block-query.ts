@@ -112,7 +112,7 @@ function deviceInfo(
   const below = node.backing?.child;
   return {
     ...throttleInfo(throttle),
-    ...(profile.behaviour.inactiveNodes && { active: true }),
+    ...(profile.behaviour.inactiveNodes && { active: node.active }),
     ...bitmapInfo(node),
     detect_zeroes: node.detectZeroes,
     image: shown === 'flat' ? imageInfo(behaviour, node) : withBacking(behaviour, node, byDevice),

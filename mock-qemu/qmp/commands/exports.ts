@@ -52,6 +52,7 @@ const exportAdd: Handler = ({ vm }, args) => {
     node: () => vm.graph.findNode(nodeName),
     name: text(args, 'name') ?? nodeName,
     writable: flag(args, 'writable') ?? false,
+    allowsInactive: flag(args, 'allow-inactive') ?? false,
     bitmaps: bitmapsOf(args),
   });
   return undefined;

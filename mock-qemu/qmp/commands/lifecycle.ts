@@ -1,5 +1,6 @@
 /** The machine as a whole: run state, identity, devices, introspection. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
+import { activateAll } from '../../core/activity.ts';
 import { addDevice, finishUnplug } from '../../core/devices.ts';
 import { refuse } from '../../core/errors.ts';
 import { flushNode, needsFlush } from '../../core/graph/data.ts';
@@ -53,7 +54,10 @@ export const lifecycleCommands: CommandTable = {
       refuse('Resetting the Virtual Machine is required');
     }
     if (vm.runState === 'inmigrate') vm.runsAfterMigration = true;
-    else vm.resume();
+    else {
+      activateAll(vm);
+      vm.resume();
+    }
     return undefined;
   },
   system_reset: ({ vm }) => {

@@ -1,5 +1,6 @@
 /** blockdev-*, snapshots, resize and what else changes the graph without a job. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
+import { activate, activateAll, inactivate, inactivateAll } from '../../core/activity.ts';
 import { HostError, strerror } from '../../core/errno.ts';
 import { refuse } from '../../core/errors.ts';
 import { backingOf, chainOf, flushNode } from '../../core/graph/data.ts';
@@ -274,6 +275,7 @@ function checkSnapshotSource(node: BlockNode): void {
 function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSnapshot {
   vm.reach('snapshot.before-graph-change');
   try {
+    if (!node.active) inactivate(vm, overlay);
     vm.graph.insertAbove(overlay, 'backing', node);
   } catch (error) {
     vm.graph.collect(overlay);
@@ -323,6 +325,20 @@ function blockdevChange({ vm }: CommandContext, args: JsonObject): undefined {
   return refuse(`The node ${displayName(parent)} does not support ${what} a child`);
 }
 
+function setActive({ vm }: CommandContext, args: JsonObject): undefined {
+  const name = text(args, 'node-name');
+  const isActive = args.active === true;
+  if (name === undefined) {
+    if (isActive) activateAll(vm);
+    else inactivateAll(vm);
+    return undefined;
+  }
+  const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
+  if (isActive) activate(node);
+  else inactivate(vm, node);
+  return undefined;
+}
+
 function setWriteThreshold({ vm }: CommandContext, args: JsonObject): undefined {
   const name = needText(args, 'node-name');
   const node = vm.graph.nodes.get(name) ?? refuse(`Device '${name}' not found`);
@@ -347,5 +363,6 @@ export const nodeCommands: CommandTable = {
   block_resize: blockResize,
   'change-backing-file': changeBackingFile,
   'block-set-write-threshold': setWriteThreshold,
+  'blockdev-set-active': setActive,
   'x-blockdev-change': blockdevChange,
 };

@@ -76,6 +76,13 @@ export const ioCostNs = (vm: Vm, { op, bytes }: IoCommand): number =>
 /** Does a command to a node; the answer is what qemu-io prints. */
 export function performIo(vm: Vm, node: BlockNode, io: IoCommand, isBorrowed: boolean): string {
   const { op, offset, bytes } = io;
+  if (!node.active && op !== 'read' && vm.bugs.inactiveWriteAborts) {
+    vm.options.print(
+      'stderr',
+      "bdrv_co_write_req_prepare: Assertion `!(bs->open_flags & BDRV_O_INACTIVE)' failed.\n",
+    );
+    vm.die(null, 'SIGABRT');
+  }
   let error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
   // Of a flush nothing is printed, whether it succeeds or fails.
   if (op === 'flush') {
