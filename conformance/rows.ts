@@ -11,9 +11,14 @@ import {
   BlockPullFlags,
   BlockRebaseFlags,
   BlockResizeFlags,
+  CheckpointCreateFlags,
+  CheckpointDeleteFlags,
+  CheckpointListFlags,
+  CheckpointXMLFlags,
   type Connection,
   DeviceModifyFlags,
   type Domain,
+  type DomainCheckpoint,
   DomainCreateFlags,
   DomainDestroyFlags,
   DomainModificationImpact,
@@ -71,6 +76,9 @@ export const DOMAIN_CALLS: Readonly<Partial<Record<keyof Domain, Call>>> = {
   snapshotCurrent: {},
   hasCurrentSnapshot: { nothing: false },
   revertToSnapshot: { flags: SnapshotRevertFlags, at: 1 },
+  checkpointCreateXML: { flags: CheckpointCreateFlags, at: 1 },
+  listAllCheckpoints: { flags: CheckpointListFlags, at: 0, nothing: [] },
+  checkpointLookupByName: {},
   save: { flags: DomainSaveRestoreFlags, at: 1 },
   managedSave: { flags: DomainSaveRestoreFlags, at: 0 },
   hasManagedSaveImage: { nothing: false },
@@ -107,13 +115,27 @@ export const SNAPSHOT_CALLS: Readonly<Partial<Record<keyof DomainSnapshot, Call>
   delete: { flags: SnapshotDeleteFlags, at: 0 },
 };
 
-const SNAPSHOT = 'snapshot.';
+/** The calls of a checkpoint, as `checkpoint.NAME` in the table. */
+export const CHECKPOINT_CALLS: Readonly<Partial<Record<keyof DomainCheckpoint, Call>>> = {
+  getXMLDesc: { flags: CheckpointXMLFlags, at: 0, nothing: '' },
+  getParent: {},
+  listAllChildren: { nothing: [] },
+  delete: { flags: CheckpointDeleteFlags, at: 0 },
+};
+
+/** Whose calls a name with this in front of it is about. */
+const HOLDERS = { 'snapshot.': SNAPSHOT_CALLS, 'checkpoint.': CHECKPOINT_CALLS } as const;
+type Holder = keyof typeof HOLDERS;
+const holderOf = (name: string): Holder | undefined =>
+  (Object.keys(HOLDERS) as Holder[]).find((prefix) => name.startsWith(prefix));
 
 /** Rows of the API: calls, each followed by its flags, and events. */
 export function apiRows(): Row[] {
   const calls = [
     ...Object.entries(DOMAIN_CALLS),
-    ...Object.entries(SNAPSHOT_CALLS).map(([name, call]) => [`${SNAPSHOT}${name}`, call] as const),
+    ...Object.entries(HOLDERS).flatMap(([prefix, table]) =>
+      Object.entries(table).map(([name, call]) => [`${prefix}${name}`, call] as const),
+    ),
   ];
   return [
     ...calls.flatMap(([name, { flags = {} }]): Row[] => [
@@ -165,8 +187,9 @@ export function breakOf({ kind, name }: Row): Pick<Canary, 'title' | 'wire' | 'a
 }
 
 function callNamed(name: string): Call {
-  const call = name.startsWith(SNAPSHOT)
-    ? Reflect.get(SNAPSHOT_CALLS, name.slice(SNAPSHOT.length))
+  const holder = holderOf(name);
+  const call = holder
+    ? Reflect.get(HOLDERS[holder], name.slice(holder.length))
     : Reflect.get(DOMAIN_CALLS, name);
   if (!call) throw new Error(`no call ${name}`);
   return call;
@@ -187,16 +210,34 @@ function replacing(
     const replaced = other((...args) => inner.apply(holder, args), SYNCHRONOUS.includes(call));
     return { [call]: replaced } as Partial<T>;
   };
-  if (!name.startsWith(SNAPSHOT)) return (connection) => withDomains(connection, (each) => inOne(each, name));
-  const call = name.slice(SNAPSHOT.length);
-  const wrap = (snapshot: DomainSnapshot) => overlay(snapshot, inOne(snapshot, call));
+  const holder = holderOf(name);
+  if (!holder) return (connection) => withDomains(connection, (each) => inOne(each, name));
+  const call = name.slice(holder.length);
+  const wrap = <T extends object>(held: T): T => overlay(held, inOne(held, call));
   return (connection) =>
-    withDomains(connection, (domain) => ({
-      snapshotCreateXML: async (xml, flags) => wrap(await domain.snapshotCreateXML(xml, flags)),
-      snapshotLookupByName: async (wanted, flags) => wrap(await domain.snapshotLookupByName(wanted, flags)),
-      snapshotCurrent: async (flags) => wrap(await domain.snapshotCurrent(flags)),
-      listAllSnapshots: async (flags) => (await domain.listAllSnapshots(flags)).map(wrap),
-    }));
+    withDomains(connection, (domain) =>
+      holder === 'snapshot.' ? withSnapshots(domain, wrap) : withCheckpoints(domain, wrap),
+    );
+}
+
+function withSnapshots(domain: Domain, wrap: (snapshot: DomainSnapshot) => DomainSnapshot): Partial<Domain> {
+  return {
+    snapshotCreateXML: async (xml, flags) => wrap(await domain.snapshotCreateXML(xml, flags)),
+    snapshotLookupByName: async (wanted, flags) => wrap(await domain.snapshotLookupByName(wanted, flags)),
+    snapshotCurrent: async (flags) => wrap(await domain.snapshotCurrent(flags)),
+    listAllSnapshots: async (flags) => (await domain.listAllSnapshots(flags)).map(wrap),
+  };
+}
+
+function withCheckpoints(
+  domain: Domain,
+  wrap: (checkpoint: DomainCheckpoint) => DomainCheckpoint,
+): Partial<Domain> {
+  return {
+    checkpointCreateXML: async (xml, flags) => wrap(await domain.checkpointCreateXML(xml, flags)),
+    checkpointLookupByName: async (wanted, flags) => wrap(await domain.checkpointLookupByName(wanted, flags)),
+    listAllCheckpoints: async (flags) => (await domain.listAllCheckpoints(flags)).map(wrap),
+  };
 }
 
 function withoutEvent(connection: Connection, name: string): Connection {

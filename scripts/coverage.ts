@@ -6,9 +6,9 @@
 import { writeFileSync } from 'node:fs';
 import { canaries as allCanaries } from '../conformance/canaries/index.ts';
 import type { Canary } from '../conformance/canary.ts';
-import { apiRows, DOMAIN_CALLS, type Row, SNAPSHOT_CALLS } from '../conformance/rows.ts';
+import { apiRows, CHECKPOINT_CALLS, DOMAIN_CALLS, type Row, SNAPSHOT_CALLS } from '../conformance/rows.ts';
 import { profileNamed } from '../mock-qemu/profiles/index.ts';
-import { Domain, DomainSnapshot } from '../src/index.ts';
+import { Domain, DomainCheckpoint, DomainSnapshot } from '../src/index.ts';
 
 /** The QEMUs whose own lists of commands and events are the rows. */
 const PROFILES = ['qemu-7.2', 'qemu-10.0'] as const;
@@ -30,6 +30,7 @@ const ELSEWHERE: readonly (readonly [names: RegExp, reason: string])[] = [
   [/^QMP event BLOCK_IMAGE_CORRUPTED/, 'broken images: not simulated'],
   [/^flag blockJobAbort ASYNC/, 'a job may end with the call: `test/unit/src/block-job.test.ts`'],
   [/^flag updateDeviceFlags FORCE/, 'no guest here locks its tray'],
+  [/^flag listAllCheckpoints TOPOLOGICAL/, 'every list is in that order'],
   [/^flag snapshotCreateXML (ATOMIC|LIVE|VALIDATE)/, 'changes nothing about disk-only snapshots'],
   [
     /^flag listAllSnapshots (METADATA|DISK_ONLY|EXTERNAL|TOPOLOGICAL)/,
@@ -38,7 +39,7 @@ const ELSEWHERE: readonly (readonly [names: RegExp, reason: string])[] = [
   [/^flag revertToSnapshot (RUNNING|PAUSED)/, '`test/unit/src/lifecycle/internal-snapshots.test.ts`'],
   [/^flag revertToSnapshot (FORCE|RESET_NVRAM)/, 'no effect here'],
   [/^flag (create START_VALIDATE|destroy GRACEFUL|getXMLDesc UPDATE_CPU)/, 'no effect here'],
-  [/^flag undefine (NVRAM|KEEP_NVRAM|CHECKPOINTS)/, 'no effect here'],
+  [/^flag undefine (NVRAM|KEEP_NVRAM)/, 'no effect here'],
   [/^event IO_ERROR/, 'no way to break a disk through the API: `test/unit/src`'],
   [/^event DEVICE_REMOVED/, 'needs a guest that lets go: `test/unit/src/lifecycle/devices.test.ts`'],
 ];
@@ -113,6 +114,7 @@ function callsWithoutRow(): string[] {
     Object.getOwnPropertyNames(prototype).filter((name) => !NO_CALLS.has(name));
   return [
     ...methods(Domain.prototype).filter((name) => !Object.hasOwn(DOMAIN_CALLS, name)),
+    ...methods(DomainCheckpoint.prototype).filter((name) => !Object.hasOwn(CHECKPOINT_CALLS, name)),
     ...methods(DomainSnapshot.prototype).filter((name) => !Object.hasOwn(SNAPSHOT_CALLS, name)),
   ].map((name) => `a call without a row: ${name}`);
 }

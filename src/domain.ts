@@ -13,6 +13,7 @@ import { blockPull } from './calls/block-pull.ts';
 import { blockRebase } from './calls/block-rebase.ts';
 import { blockResize } from './calls/block-resize.ts';
 import { setBlockThreshold } from './calls/block-threshold.ts';
+import { checkpointCreate, checkpointNames, checkXmlGiven, requireCheckpoint } from './calls/checkpoints.ts';
 import { checkFlags, noSupport } from './calls/checks.ts';
 import { createDomain, setAutostart, undefineDomain } from './calls/define.ts';
 import { changeDevice } from './calls/devices.ts';
@@ -20,6 +21,7 @@ import { backupBegin, coreDump, migrate, rename } from './calls/refused.ts';
 import { hasManagedSave, managedSave, removeManagedSave, save } from './calls/save.ts';
 import { snapshotCreate } from './calls/snapshot-create.ts';
 import { requireSnapshot, snapshotNames, snapshotRevert } from './calls/snapshot-delete.ts';
+import { DomainCheckpoint } from './domain-checkpoint.ts';
 import { DomainSnapshot } from './domain-snapshot.ts';
 import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
 import {
@@ -65,6 +67,10 @@ export class Domain {
 
   #snapshot(name: string): DomainSnapshot {
     return new DomainSnapshot(this.#record, name, this.#access);
+  }
+
+  #checkpoint(name: string): DomainCheckpoint {
+    return new DomainCheckpoint(this.#record, name, this.#access);
   }
 
   /**
@@ -414,6 +420,31 @@ export class Domain {
     checkFlags(flags, {}, 'qemuDomainHasCurrentSnapshot');
     this.#record.requireKnown();
     return this.#record.snapshots.current !== undefined;
+  }
+
+  /**
+   * Begins to record what changes on some disks (virDomainCheckpointCreateXML): in a persistent dirty bitmap of each, with
+   * the checkpoint's name.
+   * @param xml a `<domaincheckpoint>`
+   * @param flags CheckpointCreateFlags: REDEFINE for one that exists, REDEFINE_VALIDATE to look for its bitmaps then
+   * @throws VirtError OPERATION_UNSUPPORTED for a domain that is shut off, CONFIG_UNSUPPORTED for an image that is not qcow2
+   */
+  async checkpointCreateXML(xml: string, flags = 0): Promise<DomainCheckpoint> {
+    checkXmlGiven(xml);
+    this.#changes('virDomainCheckpointCreateXML', ErrorDomain.DOMAIN_CHECKPOINT);
+    return this.#checkpoint(await checkpointCreate(this.#record, xml, flags));
+  }
+
+  /** virDomainListAllCheckpoints, each behind the one that it came from. @param flags CheckpointListFlags */
+  async listAllCheckpoints(flags = 0): Promise<DomainCheckpoint[]> {
+    const names = checkpointNames(this.#record, flags, 'qemuDomainListAllCheckpoints');
+    return names.map((name) => this.#checkpoint(name));
+  }
+
+  /** virDomainCheckpointLookupByName. @throws VirtError NO_DOMAIN_CHECKPOINT */
+  async checkpointLookupByName(name: string, flags = 0): Promise<DomainCheckpoint> {
+    checkFlags(flags, {}, 'qemuDomainCheckpointLookupByName');
+    return this.#checkpoint(requireCheckpoint(this.#record, name).definition.name);
   }
 
   /** virDomainCoreDump: refused during a block job as in libvirt, else NO_SUPPORT. */

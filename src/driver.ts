@@ -76,6 +76,8 @@ export interface KnownJob {
   readonly target?: TargetSpec;
   /** What it may have been asked. */
   readonly asked?: 'pivot' | 'abort';
+  /** As {@link Machine.concludeJob} has it. */
+  readonly bitmapsOf?: readonly ImageRef[];
 }
 
 /** What is known of a machine that an earlier process started. */
@@ -99,6 +101,8 @@ export interface OverlaySpec {
   readonly overlay: ImageRef;
   /** The overlay exists and is used as it is (SNAPSHOT_CREATE_REUSE_EXT). */
   readonly reuse: boolean;
+  /** Bitmaps that begin on the overlay when it takes over; left out: none. */
+  readonly bitmaps?: readonly string[];
 }
 
 /** A copy's destination. */
@@ -160,6 +164,34 @@ export interface CopyRequest extends JobRequestBase {
 
 /** One job to start. */
 export type JobRequest = PullRequest | CommitRequest | CopyRequest;
+
+/** A persistent record of what is written to an image (QAPI: dirty bitmap). */
+export interface BitmapRef {
+  readonly image: ImageRef;
+  readonly name: string;
+  /** The image is below another one, so it has to be opened for writing before its bitmaps are changed. */
+  readonly backing?: {
+    /** What is below it. */
+    readonly below: ImageRef | undefined;
+  };
+}
+
+/** One step of a change of bitmaps. */
+export type BitmapChange =
+  /** Begins to record; `isTemporary`: it records nothing and is not kept in the image. */
+  | { readonly do: 'add'; readonly bitmap: BitmapRef; readonly isTemporary?: true }
+  /** Adds what others have recorded. */
+  | { readonly do: 'merge'; readonly into: BitmapRef; readonly from: readonly BitmapRef[] }
+  | { readonly do: 'remove'; readonly bitmap: BitmapRef };
+
+/** A bitmap that an open image has. */
+export interface BitmapReport {
+  readonly imageIndex: number;
+  readonly name: string;
+  readonly dirtyBytes: number;
+  /** It was not written back when it should have been, and can only be removed. */
+  readonly isBroken: boolean;
+}
 
 /** Where a job stands. `phase` is what the driver last heard; progress is in bytes as the hypervisor counts it. */
 export interface JobSnapshot {
@@ -254,6 +286,10 @@ export interface MachineExtras {
   resizeDisk?(disk: string, image: ImageRef, sizeBytes: number | bigint): Promise<void>;
   /** Arms, or with 0 disarms, a one-shot `threshold` event on an open image (QAPI: block-set-write-threshold). */
   setWriteThreshold?(image: ImageRef, thresholdBytes: number | bigint): Promise<void>;
+  /** Changes bitmaps, all at one instant or none (QAPI: transaction of block-dirty-bitmap-*). */
+  changeBitmaps?(changes: readonly BitmapChange[]): Promise<void>;
+  /** Every named bitmap of every open image. */
+  bitmaps?(): Promise<readonly BitmapReport[]>;
   /** Puts an overlay on each disk at one instant, or on none (QAPI: transaction of blockdev-snapshot). */
   snapshot?(overlays: readonly OverlaySpec[]): Promise<void>;
   /** Limits how fast a disk with a medium may be (QAPI: block_set_io_throttle). */
@@ -294,8 +330,11 @@ export interface Machine extends MachineExtras {
   discardTarget(target: TargetRef): Promise<void>;
   /** Starts a job. Its events, even its end, may come before the promise settles. */
   startJob(request: JobRequest): Promise<void>;
-  /** Asks a job to end; resolves when the hypervisor has accepted, long before `job-ended`. */
-  concludeJob(id: string, how: 'pivot' | 'abort'): Promise<void>;
+  /**
+   * Asks a job to end; resolves when the hypervisor has accepted, long before `job-ended`.
+   * @param bitmapsOf of a pivot: images whose bitmaps go on in the image that the disk switches to; left out: none
+   */
+  concludeJob(id: string, how: 'pivot' | 'abort', bitmapsOf?: readonly ImageRef[]): Promise<void>;
   /** Bytes per second, 0 for unlimited. */
   setJobSpeed(id: string, bytesPerSecond: number | bigint): Promise<void>;
   /** All jobs the hypervisor has. */

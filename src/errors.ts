@@ -27,7 +27,10 @@ export const ErrorCode = {
   OVERFLOW: 82,
   BLOCK_COPY_ACTIVE: 83,
   OPERATION_UNSUPPORTED: 84,
+  XML_INVALID_SCHEMA: 92,
   DEVICE_MISSING: 99,
+  NO_DOMAIN_CHECKPOINT: 103,
+  CHECKPOINT_INCONSISTENT: 109,
 } as const;
 /** One of {@link ErrorCode}. */
 export type ErrorCode = (typeof ErrorCode)[keyof typeof ErrorCode];
@@ -43,6 +46,7 @@ export const ErrorDomain = {
   STORAGE: 18,
   DOMAIN: 20,
   DOMAIN_SNAPSHOT: 35,
+  DOMAIN_CHECKPOINT: 69,
 } as const;
 /** One of {@link ErrorDomain}. */
 export type ErrorDomain = (typeof ErrorDomain)[keyof typeof ErrorDomain];
@@ -68,7 +72,10 @@ const PREFIX: Partial<Record<ErrorCode, string>> = {
   [ErrorCode.OVERFLOW]: 'numerical overflow: ',
   [ErrorCode.BLOCK_COPY_ACTIVE]: 'block copy still active: ',
   [ErrorCode.OPERATION_UNSUPPORTED]: 'Operation not supported: ',
+  [ErrorCode.XML_INVALID_SCHEMA]: 'XML document failed to validate against schema: ',
   [ErrorCode.DEVICE_MISSING]: 'device not found: ',
+  [ErrorCode.NO_DOMAIN_CHECKPOINT]: 'Domain checkpoint not found: ',
+  [ErrorCode.CHECKPOINT_INCONSISTENT]: 'checkpoint inconsistent: ',
 };
 
 /** What to do about an error, where whoever raised it does not know better. libvirt's messages leave that out. */
@@ -97,6 +104,9 @@ const HINT: Record<ErrorCode, string> = {
   [ErrorCode.OVERFLOW]: 'Pass a smaller number.',
   [ErrorCode.BLOCK_COPY_ACTIVE]: 'Wait for the READY event of the copy, then pivot; or abort it first.',
   [ErrorCode.OPERATION_UNSUPPORTED]: 'Wait for the end of what is running, or use what the disk supports.',
+  [ErrorCode.XML_INVALID_SCHEMA]: 'Correct or leave out the element that is named.',
+  [ErrorCode.NO_DOMAIN_CHECKPOINT]: 'List the checkpoints and name one of them.',
+  [ErrorCode.CHECKPOINT_INCONSISTENT]: 'Redefine the checkpoint without validation, or make another one.',
   [ErrorCode.DEVICE_MISSING]: 'Look at the domain XML and name a device that is there.',
 };
 

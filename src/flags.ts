@@ -61,7 +61,7 @@ export const DomainShutdownFlags = { ACPI_POWER_BTN: 0x1 } as const;
 /** virDomainRebootFlagValues that are understood here. */
 export const DomainRebootFlags = { ACPI_POWER_BTN: 0x1 } as const;
 
-/** virDomainUndefineFlagsValues; those about NVRAM and checkpoints are accepted and mean nothing here. */
+/** virDomainUndefineFlagsValues; those about NVRAM are accepted and mean nothing here. */
 export const DomainUndefineFlags = {
   MANAGED_SAVE: 0x1,
   SNAPSHOTS_METADATA: 0x2,
@@ -133,6 +133,18 @@ export const SnapshotDeleteFlags = { CHILDREN: 0x1, METADATA_ONLY: 0x2, CHILDREN
 
 /** virDomainSnapshotRevertFlags. */
 export const SnapshotRevertFlags = { RUNNING: 0x1, PAUSED: 0x2, FORCE: 0x4, RESET_NVRAM: 0x8 } as const;
+
+/** virDomainCheckpointCreateFlags; libvirt's QEMU driver knows all but QUIESCE. */
+export const CheckpointCreateFlags = { REDEFINE: 0x1, QUIESCE: 0x2, REDEFINE_VALIDATE: 0x4 } as const;
+
+/** virDomainCheckpointXMLFlags. */
+export const CheckpointXMLFlags = { SECURE: 0x1, NO_DOMAIN: 0x2, SIZE: 0x4 } as const;
+
+/** virDomainCheckpointListFlags; of children, ROOTS is called DESCENDANTS and means theirs as well. */
+export const CheckpointListFlags = { ROOTS: 0x1, TOPOLOGICAL: 0x2, LEAVES: 0x4, NO_LEAVES: 0x8 } as const;
+
+/** virDomainCheckpointDeleteFlags. */
+export const CheckpointDeleteFlags = { CHILDREN: 0x1, METADATA_ONLY: 0x2, CHILDREN_ONLY: 0x4 } as const;
 
 /** virDomainBlockJobType. */
 export const BlockJobType = { UNKNOWN: 0, PULL: 1, COPY: 2, COMMIT: 3, ACTIVE_COMMIT: 4, BACKUP: 5 } as const;

@@ -4,6 +4,7 @@ export type { BlockIoTune, BlockIoTuneParams } from './calls/block-iotune.ts';
 export type { BlockJobInfo } from './calls/block-job.ts';
 export { Connection, type ConnectionOptions, openConnection, recoverConnection } from './connection.ts';
 export { Domain } from './domain.ts';
+export { DomainCheckpoint } from './domain-checkpoint.ts';
 export { DomainSnapshot } from './domain-snapshot.ts';
 export type * from './driver.ts';
 export { ErrorCode, ErrorDomain, type ErrorOutcome, isVirtError, VirtError } from './errors.ts';

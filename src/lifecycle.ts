@@ -1,6 +1,8 @@
 /** A domain's life: start, pause, end, and the events that go with each step. */
 
+import { isRecorded, mergeBitmaps } from './bitmaps.ts';
 import { aliasFor, diskSpec, ImageIndexes, type LiveDisk } from './blockjob/live.ts';
+import type { JobRecord } from './blockjob/registry.ts';
 import { chainOf } from './chains.ts';
 import { type DiskSource, emptiedDiskXml, type ImageDescription } from './conf/disk.ts';
 import { type DomainDefinition, withDiskElements } from './conf/domain.ts';
@@ -277,6 +279,8 @@ export function observe(record: DomainRecord): RunningObserver {
     },
     threshold: (device, path, threshold, excess) =>
       events.emit(EventId.BLOCK_THRESHOLD, { domain, device, path, threshold, excess }),
+    leavingImages: (job, chain) =>
+      isRecorded(record.checkpoints, job.disk.target) ? carryOn(record, job, chain) : undefined,
     deleteImages: (images) => deleteImages(record, images),
     shuttingDown: () => emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_GUEST),
     gone(gone) {
@@ -294,6 +298,19 @@ export function observe(record: DomainRecord): RunningObserver {
     reset: () => events.emit(EventId.REBOOT, { domain }),
     diskRemoved: (disk) => events.emit(EventId.DEVICE_REMOVED, { domain, deviceAlias: disk.alias }),
   };
+}
+
+/** A bitmap that cannot be carried on is no reason to withhold the end of a job. */
+async function carryOn(
+  { running }: DomainRecord,
+  job: JobRecord,
+  chain: readonly ImageDescription[],
+): Promise<void> {
+  try {
+    if (running) await mergeBitmaps(running.machine, chain, job);
+  } catch (error) {
+    if (!isVirtError(error)) throw error;
+  }
 }
 
 /** The end has happened whether it can be written down or not; the next connection finds the machine gone. */

@@ -10,7 +10,7 @@ import type { EventHub } from './events.ts';
 import { type GuardedOperation, guardDomain } from './guards.ts';
 import { Outcomes } from './outcomes.ts';
 import type { RunningDomain } from './running.ts';
-import { SnapshotStore } from './snapshots.ts';
+import { CheckpointStore, SnapshotStore } from './snapshots.ts';
 import { type Launching, writeJournal } from './state/journal.ts';
 import type { OutcomeStatus } from './state/status.ts';
 import type { StateStore } from './state/store.ts';
@@ -59,6 +59,7 @@ export class DomainRecord {
   /** Set while a call ends the run for a reason of its own. */
   endingAs: 'saved' | 'halted' | 'reverted' | undefined;
   readonly snapshots = new SnapshotStore();
+  readonly checkpoints = new CheckpointStore();
   /** The connection does not list it any more. */
   forgotten = false;
   readonly #lock: JobLock;

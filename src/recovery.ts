@@ -2,6 +2,7 @@
  * Takes over a domain that an earlier connection left. What the machine has open is the truth while it runs; when it
  * is gone too, the journal says what may have happened and the images what did.
  */
+import { bitmapsLeftBehind } from './bitmaps.ts';
 import { ImageIndexes, type LiveDisk } from './blockjob/live.ts';
 import { aftermathOf, type JobEntry, type JobRecord, type LeavingImage } from './blockjob/registry.ts';
 import type { JobState } from './blockjob/states.ts';
@@ -14,6 +15,7 @@ import type { AttachedMachine, KnownJob } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
 import { DomainState } from './flags.ts';
 import { deleteImages, machineSpec, observe } from './lifecycle.ts';
+import type { MomentStore } from './moments.ts';
 import type { DomainRecord } from './record.ts';
 import { outcomeOf, RunningDomain, type StateAndReason } from './running.ts';
 import { rebuildJob } from './state/jobs.ts';
@@ -21,9 +23,9 @@ import {
   brokenStatus,
   type DiskStatus,
   type DomainStatus,
+  type LeftMoment,
   parseStatus,
   type RunStatus,
-  type SnapshotStatus,
 } from './state/status.ts';
 import type { StoredText } from './state/store.ts';
 
@@ -51,7 +53,10 @@ interface LeftRun {
 
 /** A domain as it was left, with its XML understood. */
 export interface LeftDomain
-  extends Pick<DomainStatus, 'name' | 'uuid' | 'autostart' | 'offReason' | 'outcomes' | 'snapshots'> {
+  extends Pick<
+    DomainStatus,
+    'name' | 'uuid' | 'autostart' | 'offReason' | 'outcomes' | 'snapshots' | 'checkpoints'
+  > {
   readonly persistent: DomainDefinition | undefined;
   readonly run: LeftRun | undefined;
   /** What it is made from; undefined: only outcomes are left of it. */
@@ -64,7 +69,7 @@ export interface LeftDomain
  */
 export function readStatus(stored: StoredText): LeftDomain {
   const status = parseStatus(stored);
-  const { name, uuid, autostart, offReason, outcomes, snapshots } = status;
+  const { name, uuid, autostart, offReason, outcomes, snapshots, checkpoints } = status;
   try {
     const persistent = status.persistent === undefined ? undefined : domainFromXml(status.persistent);
     const run = status.run && readRun(status.run);
@@ -74,7 +79,18 @@ export function readStatus(stored: StoredText): LeftDomain {
         throw new VirtError(ErrorCode.XML_ERROR, `the definition is of another domain, '${read.name}'`);
       }
     }
-    return { name, uuid, autostart, offReason, outcomes, snapshots, persistent, run, definition };
+    return {
+      name,
+      uuid,
+      autostart,
+      offReason,
+      outcomes,
+      snapshots,
+      checkpoints,
+      persistent,
+      run,
+      definition,
+    };
   } catch (error) {
     if (isVirtError(error)) throw brokenStatus(stored.place, error.message, error);
     throw error;
@@ -110,7 +126,8 @@ export async function recoverDomain(record: DomainRecord, left: LeftDomain): Pro
   record.wasDefined = left.persistent !== undefined;
   record.offReason = left.offReason;
   record.autostart = left.autostart ?? false;
-  recoverSnapshots(record, left.snapshots ?? []);
+  recoverMoments(record.snapshots, left.snapshots ?? []);
+  recoverMoments(record.checkpoints, left.checkpoints ?? []);
   const { run } = left;
   if (!run) return;
   record.recovering = true;
@@ -120,22 +137,29 @@ export async function recoverDomain(record: DomainRecord, left: LeftDomain): Pro
   else await buryRun(record, run);
 }
 
-/** A snapshot may come before the one that it came from: a redefinition can say so. */
-function recoverSnapshots({ snapshots }: DomainRecord, left: readonly SnapshotStatus[]): void {
+/** A moment may come before the one that it came from: a redefinition can say so. */
+function recoverMoments<D extends { readonly name: string }>(
+  moments: MomentStore<D>,
+  left: readonly (D & LeftMoment)[],
+): void {
   for (const { parent: _, current, ...definition } of left) {
-    const entry = snapshots.put(definition, undefined);
-    if (current) snapshots.makeCurrent(entry);
+    const entry = moments.put(definition as unknown as D, undefined);
+    if (current) moments.makeCurrent(entry);
   }
   for (const { name, parent } of left) {
-    const entry = snapshots.byName(name);
-    if (entry && parent) entry.parent = snapshots.byName(parent);
+    const entry = moments.byName(name);
+    if (entry && parent) entry.parent = moments.byName(parent);
   }
 }
 
 async function find(record: DomainRecord, run: LeftRun): Promise<AttachedMachine | undefined> {
   const { driver } = record.services;
   const spec = { ...machineSpec(run.live, run.disks), name: record.name };
-  return driver.attach?.(run.handle, { spec, jobs: run.jobs.map(knownJob) });
+  const jobs = run.jobs.map((job) => ({
+    ...knownJob(job),
+    bitmapsOf: bitmapsLeftBehind(record.checkpoints, job.entry),
+  }));
+  return driver.attach?.(run.handle, { spec, jobs });
 }
 
 const ASKED: Partial<Record<JobState, 'pivot' | 'abort'>> = { pivoting: 'pivot', aborting: 'abort' };
@@ -171,7 +195,7 @@ async function takeOver(
   record.recovering = false;
   record.journal();
   running.listen();
-  await finishAsked(running);
+  await finishAsked(record, running);
 }
 
 function stateNow({ state, pausedFor }: LeftRun, cpus: AttachedMachine['cpus']): StateAndReason {
@@ -200,12 +224,12 @@ function adopt(record: DomainRecord, disk: LiveDisk, next: readonly ImageDescrip
 }
 
 /** Asks again for what was asked, or about to be: the request may not have got through, and twice does no harm. */
-async function finishAsked(running: RunningDomain): Promise<void> {
+async function finishAsked(record: DomainRecord, running: RunningDomain): Promise<void> {
   for (const job of running.jobs.all()) {
     const asked = ASKED[job.state];
     if (job.settled || running.jobs.byId(job.id) !== job) continue;
     try {
-      if (asked) await running.machine.concludeJob(job.id, asked);
+      if (asked) await running.machine.concludeJob(job.id, asked, bitmapsLeftBehind(record.checkpoints, job));
       else if (job.state === 'new') running.jobs.transition(job, 'running');
     } catch (error) {
       // It is ending already, or the machine is: either way its event comes.

@@ -48,6 +48,11 @@ export interface RunningObserver {
   ioError(disk: LiveDisk | undefined, action: 'none' | 'pause' | 'report', reason: string): void;
   /** A write went beyond a threshold; `device` is libvirt's name for the image, `vda` or `vda[N]`. */
   threshold(device: string, path: string, thresholdBytes: number, excessBytes: number): void;
+  /**
+   * A pull or a commit has left images that are about to be closed, `chain` was the disk's until then: what they recorded
+   * goes on elsewhere. undefined: there is nothing to it.
+   */
+  leavingImages(job: JobRecord, chain: readonly ImageDescription[]): Promise<void> | undefined;
   /** Unlinks files that a finished job has made superfluous. */
   deleteImages(images: readonly ImageDescription[]): Promise<void>;
   shuttingDown(): void;
@@ -374,7 +379,8 @@ export class RunningDomain {
   async #end(record: JobRecord, end: JobEnd, applied: boolean): Promise<void> {
     const { observer } = this.#parts;
     const { chain, leaving } = aftermathOf(record, applied);
-    const previous = record.disk.chain[0];
+    const before = record.disk.chain;
+    const previous = before[0];
     observer.ended(outcomeOf(record, applied ? 'completed' : 'failed'));
     this.jobs.settle(record);
     record.disk.chain = chain;
@@ -383,6 +389,8 @@ export class RunningDomain {
     this.#leaving = [...this.#leaving, ...leaving];
     const written = this.#tryChanged();
     if (written && this.#pausedFor?.job === record.id) await this.endPivotPause();
+    const carrying = applied && !record.mirrors ? observer.leavingImages(record, before) : undefined;
+    if (carrying) await carrying;
     // What is not written down is not unlinked: after a crash the chain would have those images again.
     if (written) await this.#letGo(leaving);
     else await this.release(leaving.map(({ image }) => image));

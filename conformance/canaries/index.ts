@@ -1,6 +1,7 @@
 /** All canaries. */
 import type { Canary } from '../canary.ts';
 import { callCanaries } from './calls.ts';
+import { checkpointCanaries } from './checkpoints.ts';
 import { copyCanaries } from './copy.ts';
 import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
@@ -34,6 +35,7 @@ export const canaries: readonly Canary[] = [
   ...guardCanaries,
   ...readOnlyCanaries,
   ...iotuneCanaries,
+  ...checkpointCanaries,
   ...savingCanaries,
   ...outlivingCanaries,
   ...verbCanaries,

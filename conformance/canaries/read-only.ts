@@ -14,11 +14,11 @@ function breaking(connection: Connection, { on, call }: ReadOnlyRow, broken: Cal
     if (on === 'domain') {
       return withReaders(reader, (domain) => overlay(domain, { [call]: broken } as Partial<Domain>));
     }
+    const lookup = on === 'snapshot' ? 'snapshotLookupByName' : 'checkpointLookupByName';
     return withReaders(reader, (domain) =>
       overlay(domain, {
-        snapshotLookupByName: async (name) =>
-          overlay(await domain.snapshotLookupByName(name), { [call]: broken }),
-      }),
+        [lookup]: async (name: string) => overlay(await domain[lookup](name), { [call]: broken }),
+      } as Partial<Domain>),
     );
   };
   return overlay(connection, { openReadOnly: () => inReader(connection.openReadOnly()) });

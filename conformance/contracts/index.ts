@@ -2,6 +2,7 @@
 import type { Contract } from '../contract.ts';
 import { abortKeepsSource } from './api/abort-keeps-source.ts';
 import { aroundContracts } from './api/around.ts';
+import { checkpointContracts } from './api/checkpoints.ts';
 import { copyCompleteOnlyWhenReady } from './api/copy-complete-only-when-ready.ts';
 import { copyReadyOnce } from './api/copy-ready-once.ts';
 import { effectContracts } from './api/effects.ts';
@@ -64,6 +65,7 @@ export const contracts: readonly Contract[] = [
   ...guardContracts,
   ...readOnlyContracts,
   ...iotuneContracts,
+  ...checkpointContracts,
   ...savingContracts,
   ...momentContracts,
   ...outlivingContracts,

@@ -49,6 +49,10 @@ function diskExtras(context: ExtrasContext): MachineExtras {
     async setWriteThreshold(image, thresholdBytes) {
       await client.call(extras.writeThreshold(image, thresholdBytes));
     },
+    async changeBitmaps(changes) {
+      await steps.run(extras.changeBitmaps(changes));
+    },
+    bitmaps: () => steps.ask(extras.bitmaps()),
     async setDiskLimits(target, limits) {
       await client.call(extras.limit(diskOf(context, target), limits));
     },

@@ -1,5 +1,5 @@
 /** The block jobs of one machine, each from before its start command until its `job-ended`. */
-import type { DiskSpec, DriverEvent, JobRequest, JobSnapshot, KnownJob } from '../../src/driver.ts';
+import type { DiskSpec, DriverEvent, ImageRef, JobRequest, JobSnapshot, KnownJob } from '../../src/driver.ts';
 import { ErrorCode, VirtError } from '../../src/errors.ts';
 import { assert } from '../../src/util/assert.ts';
 import type { Timers } from '../../src/util/timers.ts';
@@ -33,6 +33,8 @@ interface Job {
   phase: JobSnapshot['phase'];
   /** What QEMU has accepted to do with it. */
   asked: How | undefined;
+  /** Of a pivot: images whose bitmaps go on in the new one. */
+  bitmapsOf: readonly ImageRef[];
   /** How it ended, as QEMU said before it could be asked. */
   heard?: Verdict;
   /** Settles when no request to end it is in flight: before, a verdict cannot be understood. */
@@ -72,8 +74,9 @@ export class MachineJobs {
   }
 
   /** See {@link Machine.concludeJob}. */
-  async conclude(id: string, how: How): Promise<void> {
+  async conclude(id: string, how: How, bitmapsOf: readonly ImageRef[] = []): Promise<void> {
     const job = this.#jobOf(id);
+    job.bitmapsOf = bitmapsOf;
     const attempt = noActiveJob(id, this.#conclude(job, how));
     job.asking = Promise.allSettled([job.asking, attempt]);
     await attempt;
@@ -101,7 +104,9 @@ export class MachineJobs {
   /** Takes over jobs that another process started, and finds out what has become of them, as if their events had come. */
   async takeOver(jobs: readonly KnownJob[]): Promise<void> {
     const { dialect, images, steps } = this.#context;
-    for (const { request, target, asked } of jobs) this.#register(request, target, asked);
+    for (const { request, target, asked, bitmapsOf = [] } of jobs) {
+      this.#register(request, target, asked).bitmapsOf = bitmapsOf;
+    }
     await images.find(jobs.flatMap(({ target }) => (target ? [target] : [])));
     const reports = await steps.ask(dialect.jobs());
     for (const [key, job] of [...this.#jobs]) {
@@ -175,7 +180,7 @@ export class MachineJobs {
     const key = dialect.jobKey(request, disk);
     assert(!this.#jobs.has(key), `job '${key}' is running already`);
     const view: JobView = { key, request, disk, isOpen: images.has, ...(target && { target }) };
-    const job: Job = { view, phase: 'running', asked, asking: Promise.resolve() };
+    const job: Job = { view, phase: 'running', asked, bitmapsOf: [], asking: Promise.resolve() };
     this.#jobs.set(key, job);
     return job;
   }
@@ -192,6 +197,7 @@ export class MachineJobs {
     let verdict = told;
     try {
       verdict ??= await steps.ask(dialect.verdict(job.view.key));
+      if (job.asked === 'pivot' && verdict.error === undefined) await this.#carryBitmaps(job);
       await steps.run(dialect.settle(job.view, job.asked));
     } catch (error) {
       // Without a monitor nobody knows how it ended: the `gone` event stands for it.
@@ -200,6 +206,14 @@ export class MachineJobs {
     }
     if (this.#context.isEnding()) return;
     this.#tellEnd(job, verdict);
+  }
+
+  /** While the images that a pivot has left are still open. */
+  async #carryBitmaps({ view, bitmapsOf }: Job): Promise<void> {
+    const { dialect, steps } = this.#context;
+    if (!dialect.extras || bitmapsOf.length === 0) return;
+    const present = await steps.ask(dialect.extras.bitmaps());
+    await steps.run(dialect.extras.carryBitmaps(view, bitmapsOf, present));
   }
 
   /** An abort counts as one, however QEMU words its end. */

@@ -44,6 +44,8 @@ export class QemuMachine implements Machine {
   readonly capabilities: Capabilities;
   readonly resizeDisk: Machine['resizeDisk'];
   readonly setWriteThreshold: Machine['setWriteThreshold'];
+  readonly changeBitmaps: Machine['changeBitmaps'];
+  readonly bitmaps: Machine['bitmaps'];
   readonly setDiskLimits: Machine['setDiskLimits'];
   readonly diskLimits: Machine['diskLimits'];
   readonly snapshot: Machine['snapshot'];
@@ -93,6 +95,8 @@ export class QemuMachine implements Machine {
     const extras = createExtras({ client, dialect, files, steps, disks, opened: images.opened });
     this.resizeDisk = extras.resizeDisk;
     this.setWriteThreshold = extras.setWriteThreshold;
+    this.changeBitmaps = extras.changeBitmaps;
+    this.bitmaps = extras.bitmaps;
     this.setDiskLimits = extras.setDiskLimits;
     this.diskLimits = extras.diskLimits;
     this.snapshot = extras.snapshot;
@@ -161,8 +165,8 @@ export class QemuMachine implements Machine {
     return this.#jobs.start(request);
   }
 
-  concludeJob(id: string, how: 'pivot' | 'abort'): Promise<void> {
-    return this.#jobs.conclude(id, how);
+  concludeJob(id: string, how: 'pivot' | 'abort', bitmapsOf?: readonly ImageRef[]): Promise<void> {
+    return this.#jobs.conclude(id, how, bitmapsOf);
   }
 
   setJobSpeed(id: string, bytesPerSecond: number | bigint): Promise<void> {

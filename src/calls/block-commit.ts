@@ -9,6 +9,7 @@ import { BlockCommitFlags } from '../flags.ts';
 import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
 import { keepRelative } from './block-pull.ts';
+import { requireCheckpointSupport } from './checkpoints.ts';
 import { checkFlags, checkNonNull, requireDisk, requireJobSupport } from './checks.ts';
 import { findBase, findImage } from './images.ts';
 
@@ -38,6 +39,7 @@ export async function blockCommit(
     requireJobSupport(disk);
     if (!topImage) throw noMedium(disk);
     guardDisk('start-job', disk.target, running.jobs.onDisk(disk));
+    requireCheckpointSupport(record, running);
     checkActiveFlag(disk, topImage, flags);
     if (!baseImage) throw noBacking(disk, topImage);
     checkShallow(disk, topImage, baseImage, flags);

@@ -10,6 +10,7 @@ import { ErrorCode, ErrorDomain, isVirtError, VirtError } from '../errors.ts';
 import { BlockCopyFlags } from '../flags.ts';
 import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
+import { requireCheckpointSupport } from './checkpoints.ts';
 import { checkFlags, checkNonNull, requireDisk, requireJobSupport } from './checks.ts';
 
 /** Typed parameters of a copy (VIR_DOMAIN_BLOCK_COPY_*). */
@@ -69,6 +70,7 @@ export async function copyTo(
   checkCopyBandwidth(params.bandwidth ?? 0);
   await record.locked(call, async () => {
     const running = record.requireRunning();
+    requireCheckpointSupport(record, running);
     const disk = requireDisk(running.disks, name);
     guardDisk('start-job', disk.target, running.jobs.onDisk(disk));
     requireJobSupport(disk);

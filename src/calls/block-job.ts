@@ -1,4 +1,5 @@
 /** virDomainBlockJobAbort, virDomainGetBlockJobInfo, virDomainBlockJobSetSpeed. */
+import { bitmapsLeftBehind } from '../bitmaps.ts';
 import { bytesPerSecond, checkJobSpeed, reportedBandwidth } from '../blockjob/bandwidth.ts';
 import { progressOf } from '../blockjob/progress.ts';
 import type { JobRecord } from '../blockjob/registry.ts';
@@ -74,7 +75,7 @@ export async function conclude(
 ): Promise<void> {
   if (verb === 'pivot' && pausesAroundPivot(record, running)) await running.pauseForPivot(job.id);
   try {
-    await sendVerb(running, job, verb);
+    await sendVerb(record, running, job, verb);
   } catch (error) {
     // Where nobody knows whether it took effect, the guest stays as it is.
     if (isVirtError(error) && error.outcome === 'none') await running.endPivotPause();
@@ -82,7 +83,12 @@ export async function conclude(
   }
 }
 
-async function sendVerb(running: RunningDomain, job: JobRecord, verb: 'abort' | 'pivot'): Promise<void> {
+async function sendVerb(
+  record: DomainRecord,
+  running: RunningDomain,
+  job: JobRecord,
+  verb: 'abort' | 'pivot',
+): Promise<void> {
   if (running.jobs.byId(job.id) !== job) {
     throw new VirtError(ErrorCode.OPERATION_INVALID, `No active block job '${job.id}'`);
   }
@@ -97,7 +103,8 @@ async function sendVerb(running: RunningDomain, job: JobRecord, verb: 'abort' | 
     throw error;
   }
   try {
-    await running.machine.concludeJob(job.id, verb);
+    const bitmapsOf = verb === 'pivot' ? bitmapsLeftBehind(record.checkpoints, job) : [];
+    await running.machine.concludeJob(job.id, verb, bitmapsOf);
   } catch (error) {
     if (isVirtError(error) && error.outcome === 'none' && running.jobs.byId(job.id) === job) {
       markMirror(job.disk, ready);

@@ -9,6 +9,7 @@ import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
 import { BlockPullFlags, BlockRebaseFlags } from '../flags.ts';
 import { guardDisk } from '../guards.ts';
 import type { DomainRecord } from '../record.ts';
+import { requireCheckpointSupport } from './checkpoints.ts';
 import { checkFlags, checkNonNull, requireDisk, requireJobSupport } from './checks.ts';
 import { findImage } from './images.ts';
 
@@ -45,6 +46,7 @@ export async function pull(record: DomainRecord, { call, name, base, bandwidth, 
   }
   await record.locked(call, async () => {
     const running = record.requireRunning();
+    requireCheckpointSupport(record, running);
     const disk = requireDisk(running.disks, name);
     guardDisk('start-job', disk.target, running.jobs.onDisk(disk));
     requireJobSupport(disk);

@@ -65,7 +65,7 @@ export async function undefineDomain(record: DomainRecord, flags: number): Promi
       throw new VirtError(ErrorCode.OPERATION_INVALID, 'cannot undefine transient domain');
     }
     record.guard('undefine');
-    checkSnapshots(record, flags);
+    checkMoments(record, flags);
     if (await hasManagedSave(record)) {
       if ((flags & DomainUndefineFlags.MANAGED_SAVE) === 0) {
         throw new VirtError(
@@ -95,14 +95,21 @@ export async function setAutostart(record: DomainRecord, autostart: boolean): Pr
   });
 }
 
-/** Snapshots of a domain that runs on keep their owner; those of one that goes have to be given up by name. */
-function checkSnapshots(record: DomainRecord, flags: number): void {
-  const { size } = record.snapshots;
-  if (record.running || size === 0) return;
-  if ((flags & DomainUndefineFlags.SNAPSHOTS_METADATA) === 0) {
-    throw new VirtError(ErrorCode.OPERATION_INVALID, `cannot delete inactive domain with ${size} snapshots`);
+/** Moments of a domain that runs on keep their owner; those of one that goes have to be given up by name. */
+function checkMoments(record: DomainRecord, flags: number): void {
+  if (record.running) return;
+  const { SNAPSHOTS_METADATA, CHECKPOINTS_METADATA } = DomainUndefineFlags;
+  const kinds = [
+    ['snapshots', SNAPSHOTS_METADATA],
+    ['checkpoints', CHECKPOINTS_METADATA],
+  ] as const;
+  for (const [kind, flag] of kinds) {
+    const { size } = record[kind];
+    if (size === 0 || (flags & flag) !== 0) continue;
+    throw new VirtError(ErrorCode.OPERATION_INVALID, `cannot delete inactive domain with ${size} ${kind}`);
   }
   record.snapshots.clear();
+  record.checkpoints.clear();
 }
 
 const L = ListDomainsFlags;
@@ -140,7 +147,8 @@ export async function isListed(record: DomainRecord, flags: number): Promise<boo
       [L.NO_AUTOSTART]: !record.autostart,
       [L.HAS_SNAPSHOT]: snapshots,
       [L.NO_SNAPSHOT]: !snapshots,
-      [L.NO_CHECKPOINT]: true,
+      [L.HAS_CHECKPOINT]: record.checkpoints.size > 0,
+      [L.NO_CHECKPOINT]: record.checkpoints.size === 0,
     },
     GROUPS,
   );

@@ -1,4 +1,5 @@
 /** virDomainSnapshotCreateXML, disk-only. */
+import { bitmapsToBegin } from '../bitmaps.ts';
 import { imageRef, type LiveDisk } from '../blockjob/live.ts';
 import { type DiskDefinition, type DiskSource, overlaidDiskXml } from '../conf/disk.ts';
 import { liveDefinition, withDiskElements } from '../conf/domain.ts';
@@ -318,12 +319,15 @@ async function takeLive(
     if (!overlay || !disk || !active) return [];
     return [{ disk, active, overlay: { ...overlay, index: running.indexes.next() } }];
   });
-  const overlays = changes.map(({ disk, active, overlay }) => ({
-    disk: disk.target,
-    active: imageRef(active),
-    overlay: imageRef(overlay),
-    reuse: has(flags, 'REUSE_EXT'),
-  }));
+  const overlays = await Promise.all(
+    changes.map(async ({ disk, active, overlay }) => ({
+      disk: disk.target,
+      active: imageRef(active),
+      overlay: imageRef(overlay),
+      reuse: has(flags, 'REUSE_EXT'),
+      bitmaps: await bitmapsToBegin(record.checkpoints, machine, disk),
+    })),
+  );
   await running.change(
     changes.map(({ disk, overlay }) => ({ disk, next: [overlay, ...disk.chain] })),
     () => takeOf(overlays),

@@ -105,13 +105,13 @@ export async function snapshotDelete(record: DomainRecord, name: string, flags: 
     const withChildren = (flags & (CHILDREN | CHILDREN_ONLY)) !== 0;
     if ((flags & METADATA_ONLY) !== 0) {
       record.guard('snapshot-delete-internal');
-      const doomed = withChildren ? descendants(record, entry) : [];
+      const doomed = withChildren ? record.snapshots.descendantsOf(entry) : [];
       for (const child of doomed) record.snapshots.remove(child);
       if ((flags & CHILDREN_ONLY) === 0) record.snapshots.remove(entry);
       record.journal();
       return;
     }
-    const below = withChildren ? descendants(record, entry) : [];
+    const below = withChildren ? record.snapshots.descendantsOf(entry) : [];
     if (below.some(isExternal)) throw unsupported('deletion of external children disk snapshots');
     const own = (flags & CHILDREN_ONLY) === 0 ? [entry] : [];
     if (withChildren && own.some(isExternal)) {
@@ -160,10 +160,6 @@ function checkSameImages(running: RunningDomain, { definition }: SnapshotEntry):
       `${what} is not the same as disk image currently used by VM`,
     );
   }
-}
-
-function descendants(record: DomainRecord, entry: SnapshotEntry): SnapshotEntry[] {
-  return record.snapshots.childrenOf(entry).flatMap((child) => [...descendants(record, child), child]);
 }
 
 /** Commits each overlay of the snapshot into what is below it and unlinks it, as blockCommit with DELETE does. */

@@ -1,10 +1,10 @@
 /** virDomainSnapshotCreateXML with VIR_DOMAIN_SNAPSHOT_CREATE_REDEFINE: a snapshot that exists is told of. */
 import { domainFromXml } from '../conf/domain.ts';
-import { type ToldSnapshot, toldSnapshotFromXml } from '../conf/snapshot.ts';
+import { toldSnapshotFromXml } from '../conf/snapshot.ts';
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
 import { SnapshotCreateFlags } from '../flags.ts';
 import type { DomainRecord } from '../record.ts';
-import type { SnapshotEntry } from '../snapshots.ts';
+import { parentOf } from './moment-parent.ts';
 
 const invalid = (domain: ErrorDomain, detail: string): VirtError =>
   new VirtError(ErrorCode.INVALID_ARG, detail, { domain });
@@ -30,24 +30,11 @@ export function snapshotRedefine(record: DomainRecord, xml: string, flags: numbe
       `disk-only flag for snapshot ${name} requires disk-snapshot state`,
     );
   }
-  const entry = record.snapshots.put(told.definition, parentOf(record, told));
+  const entry = record.snapshots.put(
+    told.definition,
+    parentOf(record.snapshots, told.definition.name, told.parent),
+  );
   if ((flags & SnapshotCreateFlags.CURRENT) !== 0) record.snapshots.makeCurrent(entry);
   record.journal();
   return name;
-}
-
-function parentOf(
-  { snapshots }: DomainRecord,
-  { definition, parent }: ToldSnapshot,
-): SnapshotEntry | undefined {
-  if (parent === undefined) return undefined;
-  const { name } = definition;
-  if (parent === name) throw invalid(ErrorDomain.DOMAIN, `cannot set moment ${name} as its own parent`);
-  const found = snapshots.byName(parent);
-  if (!found) throw invalid(ErrorDomain.DOMAIN, `parent ${parent} for moment ${name} not found`);
-  const known = snapshots.byName(name);
-  if (known && snapshots.isAbove(known, found)) {
-    throw invalid(ErrorDomain.DOMAIN, `parent ${parent} would create cycle to ${name}`);
-  }
-  return found;
 }

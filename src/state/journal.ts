@@ -4,15 +4,10 @@ import type { JobRecord } from '../blockjob/registry.ts';
 import { type DomainDefinition, domainToXml } from '../conf/domain.ts';
 import { formatXml, type XmlElement } from '../conf/xml.ts';
 import { DomainState } from '../flags.ts';
+import type { MomentStore } from '../moments.ts';
 import type { DomainRecord } from '../record.ts';
 import type { StateAndReason } from '../running.ts';
-import {
-  type DiskStatus,
-  formatStatus,
-  type JobStatus,
-  type RunStatus,
-  type SnapshotStatus,
-} from './status.ts';
+import { type DiskStatus, formatStatus, type JobStatus, type LeftMoment, type RunStatus } from './status.ts';
 
 /** A machine that has been launched and whose start has not succeeded yet. */
 export interface Launching {
@@ -57,7 +52,8 @@ export function writeJournal(record: DomainRecord): void {
       offReason,
       run: runOf(record),
       outcomes,
-      snapshots: snapshotsOf(record),
+      snapshots: momentsOf(record.snapshots),
+      checkpoints: momentsOf(record.checkpoints),
     }),
   );
 }
@@ -131,11 +127,14 @@ function jobStatus({
   };
 }
 
-function snapshotsOf({ snapshots }: DomainRecord): readonly SnapshotStatus[] | undefined {
-  if (snapshots.size === 0) return undefined;
-  return snapshots.all().map((entry) => ({
+/** In the order in which they were made; undefined: none. */
+function momentsOf<D extends { readonly name: string }>(
+  moments: MomentStore<D>,
+): readonly (D & LeftMoment)[] | undefined {
+  if (moments.size === 0) return undefined;
+  return moments.all().map((entry) => ({
     ...entry.definition,
     parent: entry.parent?.definition.name,
-    current: entry === snapshots.current,
+    current: entry === moments.current,
   }));
 }

@@ -4,6 +4,7 @@
  */
 import type { LeavingImage } from '../blockjob/registry.ts';
 import type { JobState } from '../blockjob/states.ts';
+import type { CheckpointDefinition, CheckpointDisk } from '../conf/checkpoint.ts';
 import type { ImageDescription, MirrorDescription } from '../conf/disk.ts';
 import {
   SNAPSHOT_LOCATIONS,
@@ -85,12 +86,18 @@ export interface RunStatus {
   readonly leaving: readonly LeavingImage[] | undefined;
 }
 
-/** A snapshot of a domain. */
-export interface SnapshotStatus extends SnapshotDefinition {
+/** Where a snapshot or a checkpoint stood among others. */
+export interface LeftMoment {
   /** The name of the one that it came from. */
   readonly parent: string | undefined;
   readonly current: boolean;
 }
+
+/** A snapshot of a domain. */
+export interface SnapshotStatus extends SnapshotDefinition, LeftMoment {}
+
+/** A checkpoint of a domain. */
+export interface CheckpointStatus extends CheckpointDefinition, LeftMoment {}
 
 /** One domain. */
 export interface DomainStatus {
@@ -107,6 +114,8 @@ export interface DomainStatus {
   readonly outcomes: readonly OutcomeStatus[];
   /** In the order in which they were taken; undefined: none. */
   readonly snapshots: readonly SnapshotStatus[] | undefined;
+  /** As {@link snapshots}. */
+  readonly checkpoints: readonly CheckpointStatus[] | undefined;
 }
 
 const FORMAT = 'mockvirt-domain-status';
@@ -202,6 +211,16 @@ const snapshot = shapeOf<SnapshotStatus>({
   current: flag,
 });
 
+const checkpoint = shapeOf<CheckpointStatus>({
+  name: text,
+  description: optional(text),
+  creationTimeSeconds: count,
+  disks: listOf(shapeOf<CheckpointDisk>({ name: text, bitmap: optional(text) })),
+  domainXml: optional(text),
+  parent: optional(text),
+  current: flag,
+});
+
 const domain = shapeOf<DomainStatus>({
   format: oneOf(FORMAT),
   version: oneOf(VERSION),
@@ -213,6 +232,7 @@ const domain = shapeOf<DomainStatus>({
   run: optional(run),
   outcomes: listOf(outcome),
   snapshots: optional(listOf(snapshot)),
+  checkpoints: optional(listOf(checkpoint)),
 });
 
 /** Writes a document. */

@@ -215,6 +215,21 @@ const ALLOWED: readonly GuardRow[] = [
     ...allowed,
   },
   {
+    does: 'checkpoint',
+    call: 'checkpointCreateXML',
+    act: ({ domain }) =>
+      domain.checkpointCreateXML(
+        `<domaincheckpoint><name>c</name><disks><disk name='vda'/></disks></domaincheckpoint>`,
+      ),
+    ...allowed,
+  },
+  {
+    does: 'delete a checkpoint',
+    call: 'checkpointLookupByName',
+    act: async ({ domain }) => (await domain.checkpointLookupByName('c')).delete(),
+    ...allowed,
+  },
+  {
     does: 'autostart',
     call: 'setAutostart',
     act: ({ domain }) => domain.setAutostart(true),

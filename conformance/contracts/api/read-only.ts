@@ -2,6 +2,7 @@
 import {
   type Connection,
   type Domain,
+  type DomainCheckpoint,
   type DomainSnapshot,
   DomainXMLFlags,
   ErrorCode,
@@ -20,11 +21,12 @@ interface Reader {
   readonly connection: Connection;
   readonly domain: Domain;
   readonly snapshot: DomainSnapshot;
+  readonly checkpoint: DomainCheckpoint;
 }
 
 /** One call of a reader. */
 export interface ReadOnlyRow {
-  readonly on: 'connection' | 'domain' | 'snapshot';
+  readonly on: 'connection' | 'domain' | 'snapshot' | 'checkpoint';
   /** What canaries break. */
   readonly call: string;
   act(reader: Reader): Promise<unknown>;
@@ -34,7 +36,7 @@ export interface ReadOnlyRow {
 }
 
 const prevents = (name: string) => `read only access prevents ${name}`;
-const { DOMAIN_SNAPSHOT, STORAGE, NONE } = ErrorDomain;
+const { DOMAIN_SNAPSHOT, DOMAIN_CHECKPOINT, STORAGE, NONE } = ErrorDomain;
 const { SECURE, MIGRATABLE, INACTIVE } = DomainXMLFlags;
 const NO_DISK = 'vdz';
 const NO_XML = '<nothing/>';
@@ -85,6 +87,12 @@ const DOMAIN_REFUSED: readonly (readonly [
     'virDomainSnapshotCreateXML',
     (domain) => domain.snapshotCreateXML(NO_XML, SnapshotCreateFlags.CURRENT),
     DOMAIN_SNAPSHOT,
+  ],
+  [
+    'checkpointCreateXML',
+    'virDomainCheckpointCreateXML',
+    (domain) => domain.checkpointCreateXML(NO_XML, 2),
+    DOMAIN_CHECKPOINT,
   ],
 ];
 
@@ -143,6 +151,20 @@ export const REFUSED_TO_READERS: readonly ReadOnlyRow[] = [
     part: DOMAIN_SNAPSHOT,
   },
   {
+    on: 'checkpoint',
+    call: 'delete',
+    act: ({ checkpoint }) => checkpoint.delete(5),
+    says: prevents('virDomainCheckpointDelete'),
+    part: DOMAIN_CHECKPOINT,
+  },
+  {
+    on: 'checkpoint',
+    call: 'getXMLDesc',
+    act: ({ checkpoint }) => checkpoint.getXMLDesc(SECURE),
+    says: 'virDomainCheckpointGetXMLDesc with secure flag',
+    part: DOMAIN_CHECKPOINT,
+  },
+  {
     on: 'connection',
     call: 'volumes',
     act: ({ connection }) =>
@@ -165,6 +187,7 @@ export const OPEN_TO_READERS: readonly ReadOnlyRow[] = [
       ['listAllSnapshots', (domain) => domain.listAllSnapshots()],
       ['snapshotNum', (domain) => domain.snapshotNum()],
       ['snapshotCurrent', (domain) => domain.snapshotCurrent()],
+      ['listAllCheckpoints', (domain) => domain.listAllCheckpoints()],
       ['hasCurrentSnapshot', (domain) => domain.hasCurrentSnapshot()],
     ] satisfies (readonly [keyof Domain, (domain: Domain) => Promise<unknown>])[]
   ).map(([call, act]): ReadOnlyRow => ({ on: 'domain', call, act: ({ domain }) => act(domain) })),
@@ -175,14 +198,20 @@ export const OPEN_TO_READERS: readonly ReadOnlyRow[] = [
       act: ({ snapshot }) => snapshot[call](),
     }),
   ),
+  { on: 'checkpoint', call: 'getXMLDesc', act: ({ checkpoint }) => checkpoint.getXMLDesc(4) },
+  { on: 'checkpoint', call: 'listAllChildren', act: ({ checkpoint }) => checkpoint.listAllChildren() },
   { on: 'connection', call: 'listAllDomains', act: ({ connection }) => connection.listAllDomains() },
 ];
 
 async function start(lab: Lab): Promise<Reader> {
   await lab.snapshot(SnapshotCreateFlags.DISK_ONLY);
+  await lab.domain.checkpointCreateXML(
+    "<domaincheckpoint><name>point</name><disks><disk name='vda'/></disks></domaincheckpoint>",
+  );
   const connection = lab.world.connection.openReadOnly();
   const domain = await connection.lookupByName('lab');
-  return { connection, domain, snapshot: await domain.snapshotLookupByName('snap') };
+  const snapshot = await domain.snapshotLookupByName('snap');
+  return { connection, domain, snapshot, checkpoint: await domain.checkpointLookupByName('point') };
 }
 
 const SOURCE = 'libvirt 9.0: virCheckReadOnlyGoto in libvirt-domain*.c; seen, call by call';

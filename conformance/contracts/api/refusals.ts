@@ -5,6 +5,7 @@ import { expectEqual } from '../../expect.ts';
 import { Lab } from '../../lab.ts';
 import { aroundRows } from './refusals/around.ts';
 import { callRows } from './refusals/calls.ts';
+import { checkpointRows } from './refusals/checkpoints.ts';
 import { commitRows } from './refusals/commits.ts';
 import { copyRows } from './refusals/copies.ts';
 import { pullRows } from './refusals/pulls.ts';
@@ -19,6 +20,7 @@ export const refusalRows: readonly RefusalRow[] = [
   ...commitRows,
   ...aroundRows,
   ...tuneRows,
+  ...checkpointRows,
 ].map((row) => ({ ...row, id: `api/refused/${row.id}` }));
 
 /** One contract per refusal. */

@@ -10,6 +10,7 @@ import type {
 import { numberOf, objectsOf, optionalText } from '../errors.ts';
 import type { QmpEventMessage } from '../qmp-client.ts';
 import { isQmpObject, member, type QmpCall, type QmpObject } from '../qmp-json.ts';
+import { beginOn, changeBitmaps } from './bitmaps.ts';
 import type { DialectExtras, Geometry, Query, Step, ThresholdSignal } from './dialect.ts';
 import { formatNode, formatOptions, formatSteps, openNode, storageNode, storageOptions } from './nodes.ts';
 
@@ -52,10 +53,13 @@ function snapshot(
   geometryOf: (active: ImageRef) => Geometry | undefined,
   kindOf: KindOf,
 ): readonly Step[] {
-  const actions = overlays.map(({ active, overlay }) => ({
-    type: 'blockdev-snapshot',
-    data: { node: formatNode(active), overlay: formatNode(overlay) },
-  }));
+  const actions = overlays.flatMap(({ active, overlay, bitmaps = [] }): QmpObject[] => [
+    {
+      type: 'blockdev-snapshot',
+      data: { node: formatNode(active), overlay: formatNode(overlay) },
+    },
+    ...beginOn(overlay, bitmaps),
+  ]);
   return [
     ...overlays.flatMap((spec) => openOverlay(spec, geometryOf(spec.active), kindOf)),
     call('transaction', { actions }),
@@ -159,7 +163,7 @@ function limits(): Query<ReadonlyMap<string, DiskLimits>> {
 }
 
 /** The extras of the era. */
-export const blockdevExtras: Omit<DialectExtras, 'geometry'> = {
+export const blockdevExtras: Omit<DialectExtras, 'geometry' | 'bitmaps' | 'carryBitmaps'> = {
   resize: (image, size) => ({ execute: 'block_resize', arguments: { 'node-name': formatNode(image), size } }),
   writeThreshold: (image, bytes) => ({
     execute: 'block-set-write-threshold',
@@ -168,6 +172,7 @@ export const blockdevExtras: Omit<DialectExtras, 'geometry'> = {
   threshold,
   limit,
   limits,
+  changeBitmaps,
   snapshot,
   attach: (disk, device, kindOf) => [
     ...openChain(disk.chain, disk.readonly, kindOf),

@@ -22,6 +22,7 @@ import {
   stringifyQmp,
 } from '../qmp-json.ts';
 import { modernArguments } from './base-arguments.ts';
+import { ACTIVE_WRITES, bitmapsOf, carryOver } from './bitmaps.ts';
 import { blockdevExtras } from './blockdev-extras.ts';
 import type {
   Dialect,
@@ -55,9 +56,6 @@ export interface BlockdevSwitches {
   /** blockdev-mirror takes `copy-mode`. */
   readonly copyMode: boolean;
 }
-
-/** Marks what the guest writes to the destination from the pivot on, as libvirt does for checkpoints. */
-const BITMAP = 'libvirt-tmp-activewrite';
 
 /** Every job is driven by its events to its end and then dismissed by hand, so that no end is missed. */
 const JOB_CONTROL = { 'auto-finalize': true, 'auto-dismiss': false } as const;
@@ -159,7 +157,12 @@ function conclude(job: JobView, how: 'pivot' | 'abort'): readonly Step[] {
     return [{ do: 'call', call: { execute: 'block-job-cancel', arguments: { device: job.key } } }];
   }
   const image = pivotImage(job);
-  const bitmap = image && { node: formatNode(image), name: BITMAP, persistent: false, disabled: false };
+  const bitmap = image && {
+    node: formatNode(image),
+    name: ACTIVE_WRITES,
+    persistent: false,
+    disabled: false,
+  };
   const mark: readonly Step[] =
     bitmap === undefined
       ? []
@@ -173,7 +176,7 @@ function dismiss(key: string): Step {
 
 function settle(job: JobView, asked: 'pivot' | 'abort' | undefined): readonly Step[] {
   const image = pivotImage(job);
-  const data = image && { node: formatNode(image), name: BITMAP };
+  const data = image && { node: formatNode(image), name: ACTIVE_WRITES };
   const unmark: Partial<Record<string, QmpCall>> = {
     pivot: data && transaction('block-dirty-bitmap-remove', data),
     // A pivot that was refused may have left the bitmap on the base, which lives on; a copy's destination does not.
@@ -340,6 +343,11 @@ export function createBlockdevDialect({ flat, writeOnlyOverlay, copyMode }: Bloc
     name: 'blockdev',
     extras: {
       ...blockdevExtras,
+      bitmaps: () => nodesQuery(flat, bitmapsOf),
+      carryBitmaps: (job, from, present) => {
+        const image = pivotImage(job);
+        return image ? carryOver(image, from, present) : [];
+      },
       geometry: (image) => nodesQuery(flat, (nodes) => geometryOf(nodes, formatNode(image))),
     },
     capabilities: {

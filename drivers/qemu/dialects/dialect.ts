@@ -4,6 +4,8 @@
  * send can be listed and checked against what a QEMU of that generation accepts.
  */
 import type {
+  BitmapChange,
+  BitmapReport,
   Capabilities,
   DiskLimits,
   DiskSpec,
@@ -132,6 +134,12 @@ export interface DialectExtras {
   limit(disk: DiskSpec, limits: DiskLimits): QmpCall;
   /** The limits of each drive that has a medium, by device alias. */
   limits(): Query<ReadonlyMap<string, DiskLimits>>;
+  /** Steps of a change of bitmaps. */
+  changeBitmaps(changes: readonly BitmapChange[]): readonly Step[];
+  /** The bitmaps of every image that is open. */
+  bitmaps(): Query<readonly BitmapReport[]>;
+  /** Steps after a pivot into an image, ahead of those that forget the job: bitmaps of others go on in it. */
+  carryBitmaps(job: JobView, from: readonly ImageRef[], present: readonly BitmapReport[]): readonly Step[];
   /** Size of an image that is open. */
   geometry(image: ImageRef): Query<Geometry>;
   /** Steps of a disk-only snapshot; `geometryOf` knows the active images of overlays that have to be made. */

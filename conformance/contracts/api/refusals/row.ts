@@ -56,7 +56,10 @@ const PREFIX: Readonly<Record<number, string>> = {
   [ErrorCode.OVERFLOW]: 'numerical overflow: ',
   [ErrorCode.BLOCK_COPY_ACTIVE]: 'block copy still active: ',
   [ErrorCode.OPERATION_UNSUPPORTED]: 'Operation not supported: ',
+  [ErrorCode.XML_INVALID_SCHEMA]: 'XML document failed to validate against schema: ',
   [ErrorCode.DEVICE_MISSING]: 'device not found: ',
+  [ErrorCode.NO_DOMAIN_CHECKPOINT]: 'Domain checkpoint not found: ',
+  [ErrorCode.CHECKPOINT_INCONSISTENT]: 'checkpoint inconsistent: ',
 };
 
 /** The whole message of an error. */

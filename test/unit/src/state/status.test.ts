@@ -53,6 +53,7 @@ const status = {
   },
   autostart: true,
   snapshots: undefined,
+  checkpoints: undefined,
   outcomes: [{ disk: 'vda', kind: 'copy', outcome: 'unknown', source: '/a', destination: '/b' }],
 } as const;
 
