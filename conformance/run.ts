@@ -219,15 +219,17 @@ async function runCanaries(
 
 /** Whether a canary can sing in a column: its contract is run there, and there is something to break. */
 function canPlant(canary: Canary, contract: Contract, column: Column): boolean {
-  const hasWire = canary.wire === undefined || column.target.hasEarlyWire !== true;
+  const isEarly = contract.needs.includes('earlyQmp');
+  const hasWire = canary.wire === undefined || (column.target.hasEarlyWire ?? false) === isEarly;
   return hasWire && isBreakable(canary, column) && skipReason(contract, column.availability) === undefined;
 }
 
 /** A backend without QMP has no wire to break; such a canary could not sing there. */
 function isBreakable({ wire, api }: Canary, { availability }: Column): boolean {
-  return (
-    wire === undefined || api !== undefined || (availability.ok && availability.capabilities.qmp === true)
-  );
+  if (wire === undefined || api !== undefined) return true;
+  if (!availability.ok) return false;
+  const { qmp, earlyQmp } = availability.capabilities;
+  return qmp === true || earlyQmp === true;
 }
 
 function assemble(

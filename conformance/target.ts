@@ -61,6 +61,12 @@ export interface TargetCapabilities {
   readonly qmpNbd?: boolean;
   /** Nodes can be made inactive, as for a migration. */
   readonly qmpActive?: boolean;
+  /** A server of before nodes and job-* commands can be had, with {@link QmpOptions.drives}. */
+  readonly earlyQmp?: boolean;
+  /** ... that mirrors and completes mirrors (1.3). */
+  readonly earlyMirror?: boolean;
+  /** ... that mirrors and reopens under Red Hat's names (RHEL 6.3). */
+  readonly redHatMirror?: boolean;
   /** Faults can be planned, and guests asked for what they do: {@link OpenOptions.faults}, {@link Session.control}. */
   readonly faults?: boolean;
   /** Time passes as fast as the case can go, so that waiting for half a minute costs nothing. */
@@ -102,6 +108,8 @@ export interface QmpOptions {
   readonly machine?: 'none' | 'pc';
   /** An empty CD drive `cd0`, the device `ide0`; needs `pc`. */
   readonly cdrom?: boolean;
+  /** Images that guest disks of these ids have open, as `-drive` does it; only where the capability is `earlyQmp`. */
+  readonly drives?: readonly { readonly id: string; readonly path: string; readonly format: string }[];
 }
 
 /** A QMP server of a case's own, as `-nodefaults` makes one: no disks, no jobs, no guest. */

@@ -12,6 +12,7 @@ import { pivotCrashCanaries } from './pivot-crashes.ts';
 import { progressCanaries } from './progress.ts';
 import { pullCanaries } from './pull.ts';
 import { commandCanaries } from './qmp/commands.ts';
+import { earlyCanaries } from './qmp/early.ts';
 import { ioErrorCanaries } from './qmp/io-errors.ts';
 import { sequenceCanaries } from './qmp/sequences.ts';
 import { stateCanaries } from './qmp/state.ts';
@@ -44,6 +45,7 @@ export const canaries: readonly Canary[] = [
   ...stateCanaries,
   ...ioErrorCanaries,
   ...commandCanaries,
+  ...earlyCanaries,
   ...pivotCrashCanaries,
   ...randomCallCanaries,
   ...rowCanaries,

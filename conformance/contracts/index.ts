@@ -29,6 +29,7 @@ import { speedUnits } from './api/speed-units.ts';
 import { syncAbortWaits } from './api/sync-abort-waits.ts';
 import { commandContracts } from './qmp/commands.ts';
 import { driveContracts } from './qmp/drives.ts';
+import { earlyContracts } from './qmp/early.ts';
 import { errorContracts } from './qmp/errors.ts';
 import { exportContracts } from './qmp/exports.ts';
 import { graphContracts } from './qmp/graph.ts';
@@ -84,4 +85,5 @@ export const contracts: readonly Contract[] = [
   ...exportContracts,
   ...keptContracts,
   ...machineContracts,
+  ...earlyContracts,
 ];

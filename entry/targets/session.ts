@@ -21,6 +21,8 @@ export interface SessionParts {
   readonly dirty?: NonNullable<Session['dirty']>;
   /** Where bare QMP servers are started; tapped as the driver's is. */
   readonly qmpHost: Host;
+  /** They are of before `-machine`. */
+  readonly hasEarlyQmp?: boolean;
   /** The machines of its domains, where they can be asked for what only a simulation can do. */
   readonly controls?: Controls;
   /** What processes are made of that come one after the other. */
@@ -40,6 +42,7 @@ export function openSession({
   trace,
   dirty,
   qmpHost,
+  hasEarlyQmp,
   controls,
   managers: managerParts,
   cleanUp,
@@ -52,7 +55,7 @@ export function openSession({
     createImage,
     contents,
     guest: (domainName, disk) => monitorGuest(connection, domainName, disk),
-    startQmp: (options) => startQmp(qmpHost, options),
+    startQmp: (options) => startQmp(qmpHost, hasEarlyQmp ?? false, options),
     ...(managers && { manage: (options) => managers.begin(options) }),
     ...(controls && { control: (name, request) => controls.ask(name, directory, request) }),
     ...(limits ? { limits } : {}),
@@ -73,13 +76,27 @@ export function openSession({
 const CDROM = ['-drive', 'if=none,id=cd0,media=cdrom', '-device', 'ide-cd,drive=cd0,id=ide0'];
 const MACHINES = { none: [], pc: ['-S', '-m', '16', '-accel', 'tcg'] } as const;
 
+const driveArgv = ({
+  id,
+  path,
+  format,
+}: {
+  readonly id: string;
+  readonly path: string;
+  readonly format: string;
+}) => [
+  ...['-drive', `file=${path},if=none,id=${id},format=${format}`],
+  ...['-device', `virtio-blk-pci,drive=${id},id=device-${id}`],
+];
+
 /** Starts a server. @throws Error where faults are asked for and there can be none */
 async function startQmp(
   host: Host,
-  { faults, machine = 'none', cdrom }: QmpOptions = {},
+  isEarly: boolean,
+  { faults, machine = 'none', cdrom, drives = [] }: QmpOptions = {},
 ): Promise<QmpServer> {
-  const board = ['-machine', machine, ...MACHINES[machine]];
-  const argv = [...board, '-nodefaults', '-display', 'none', ...(cdrom ? CDROM : [])];
+  const board = isEarly ? ['-S'] : ['-machine', machine, ...MACHINES[machine], '-display', 'none'];
+  const argv = [...board, '-nodefaults', ...(cdrom ? CDROM : []), ...drives.flatMap(driveArgv)];
   const emulator = await host.launch(undefined, argv);
   const control = controlOf(emulator);
   if (faults && !control) throw new Error('this QMP server takes no faults: it is not a simulated one');

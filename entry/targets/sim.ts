@@ -35,7 +35,8 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
       if (!known.includes(profile)) return { ok: false, reason: unknownProfile(profile, known) };
       const probed = await probeDriver(createQemuDriver({ host: hostOf(0).host }));
       if (!probed.ok) return probed;
-      const pivotVerb = profileNamed(profile).introspection.commands.includes('block-job-complete');
+      const { commands } = profileNamed(profile).introspection;
+      const pivotVerb = commands.includes('block-job-complete');
       const capabilities = {
         ...probed.capabilities,
         qmp: !isEarly(profile),
@@ -43,6 +44,9 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
         restart: true,
         virtualTime: true,
         pivotVerb,
+        earlyQmp: isEarly(profile),
+        earlyMirror: isEarly(profile) && pivotVerb,
+        redHatMirror: commands.some((name) => name.endsWith('_drive-reopen')),
       };
       return { ...probed, capabilities, version: `simulated ${probed.version}` };
     },
@@ -58,6 +62,7 @@ export function simTarget(profile = DEFAULT_PROFILE): Target {
         uri: 'mock:///embed',
         driver: ownDriver(tap.host, probes, options),
         qmpHost: tap.host,
+        hasEarlyQmp: isEarly(profile),
         controls,
         managers: {
           host: () =>
