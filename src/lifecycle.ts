@@ -9,6 +9,7 @@ import { type DomainDefinition, withDiskElements } from './conf/domain.ts';
 import type { XmlElement } from './conf/xml.ts';
 import type { GoneReason, Machine, MachineSpec } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
+import { deleteImages, tellCutOff } from './fates.ts';
 import { DomainState, EventId, LifecycleEvent } from './flags.ts';
 import type { DomainRecord } from './record.ts';
 import { publicType, RunningDomain, type RunningObserver, type StateAndReason } from './running.ts';
@@ -258,6 +259,7 @@ export function observe(record: DomainRecord): RunningObserver {
     changed: () => record.journal(),
     ended: (outcome) => record.outcomes.add(outcome),
     told: ({ target }) => record.outcomes.clear(target),
+    cutOff: (job) => tellCutOff(record, job),
     jobEvent(job, status) {
       const type = publicType(job);
       const path = job.disk.chain[0]?.path;
@@ -319,18 +321,6 @@ function tryJournal(record: DomainRecord): void {
     record.journal();
   } catch (error) {
     if (!isVirtError(error)) throw error;
-  }
-}
-
-/** libvirt leaves behind, with a warning in its log, what it cannot unlink; only local files are unlinked. */
-export async function deleteImages(record: DomainRecord, images: readonly ImageDescription[]): Promise<void> {
-  for (const { type, path } of images) {
-    if (type !== 'file') continue;
-    try {
-      await record.services.driver.volumes.remove(path);
-    } catch (error) {
-      if (!isVirtError(error)) throw error;
-    }
   }
 }
 

@@ -4,17 +4,17 @@
  */
 import { bitmapsLeftBehind } from './bitmaps.ts';
 import { ImageIndexes, type LiveDisk } from './blockjob/live.ts';
-import { aftermathOf, type JobEntry, type JobRecord, type LeavingImage } from './blockjob/registry.ts';
+import type { JobEntry, JobRecord } from './blockjob/registry.ts';
 import type { JobState } from './blockjob/states.ts';
 import { overlayConfig } from './calls/snapshot-create.ts';
-import { chainBelow } from './chains.ts';
 import { diskFromXml, type ImageDescription } from './conf/disk.ts';
 import { type DomainDefinition, domainFromXml } from './conf/domain.ts';
 import { parseXml } from './conf/xml.ts';
 import type { AttachedMachine, KnownJob } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
+import { adoptResult, headersSay, tellCutOff, unlinkLeft } from './fates.ts';
 import { DomainState } from './flags.ts';
-import { deleteImages, machineSpec, observe } from './lifecycle.ts';
+import { machineSpec, observe } from './lifecycle.ts';
 import type { MomentStore } from './moments.ts';
 import type { DomainRecord } from './record.ts';
 import { outcomeOf, RunningDomain, type StateAndReason } from './running.ts';
@@ -261,36 +261,11 @@ async function tellFate(
   { pausedFor }: LeftRun,
   { entry, state, verdict }: LeftJob,
 ): Promise<void> {
-  const { disk, after, mirrors } = entry;
-  const doubt = mirrors && state === 'pivoting' && pausedFor?.job !== entry.id && verdict === undefined;
-  const completed = mirrors ? verdict === 'completed' : await headersSay(record, after);
+  if (!entry.mirrors) return tellCutOff(record, entry);
+  const doubt = state === 'pivoting' && pausedFor?.job !== entry.id && verdict === undefined;
+  const completed = verdict === 'completed';
   record.outcomes.add(outcomeOf(entry, doubt ? 'unknown' : completed ? 'completed' : 'failed'));
-  if (!completed) return;
-  const previous = disk.chain[0];
-  const { leaving } = aftermathOf(entry, true);
-  disk.chain = after;
-  record.followChain(disk, previous?.path);
-  await unlinkLeft(record, leaving);
-}
-
-/** Before the journal forgets them: whoever comes after a crash finds them again. */
-const unlinkLeft = (record: DomainRecord, leaving: readonly LeavingImage[]): Promise<void> =>
-  deleteImages(
-    record,
-    leaving.filter(({ unlinks }) => unlinks).map(({ image }) => image),
-  );
-
-/** Whether the chain that the headers describe is this one: a pull or commit rewrites them as its last act. */
-async function headersSay({ services }: DomainRecord, chain: readonly ImageDescription[]): Promise<boolean> {
-  const [active] = chain;
-  if (!active) return false;
-  try {
-    const found = await chainBelow(services.driver.volumes, [active], false);
-    return found.length === chain.length && found.every(({ path }, depth) => path === chain[depth]?.path);
-  } catch (error) {
-    if (!isVirtError(error)) throw error;
-    return false;
-  }
+  if (completed) await adoptResult(record, entry);
 }
 
 /** A new overlay shows what is below it until somebody writes to it: if it is there whole, it is the truth. */

@@ -41,6 +41,8 @@ export interface RunningObserver {
   ended(outcome: OutcomeStatus): void;
   /** Somebody has been told of the end of a disk's job. */
   told(disk: LiveDisk): void;
+  /** The machine has gone in the middle of a pull or a commit. */
+  cutOff(job: JobRecord): Promise<void>;
   jobEvent(record: JobRecord, status: BlockJobStatus): void;
   /** The disk uses another chain now; `previous` was the active image. */
   chainChanged(disk: LiveDisk, previous: ImageDescription | undefined): void;
@@ -442,6 +444,17 @@ export class RunningDomain {
 
   #onGone(reason: GoneReason): void {
     this.#isGone = true;
+    const cutOff = this.jobs.all().filter(({ mirrors, settled }) => !mirrors && !settled);
+    if (cutOff.length === 0) this.#endRun(reason);
+    else void this.#buryJobs(cutOff).then(() => this.#endRun(reason));
+  }
+
+  /** Of a pull or a commit the headers of the images tell how far it got, before anybody is told that the machine is gone. */
+  async #buryJobs(jobs: readonly JobRecord[]): Promise<void> {
+    for (const job of jobs) await this.#parts.observer.cutOff(job);
+  }
+
+  #endRun(reason: GoneReason): void {
     for (const job of this.jobs.all()) this.#tellFate(job);
     this.#parts.observer.gone(reason);
     this.jobs.abandon(this.#parts.notRunning);

@@ -223,8 +223,8 @@ export class Plain {
   /** The machine is gone, and its jobs with it. */
   stop(): void {
     for (const disk of this.disks) {
-      // Of a pull or a commit the chain tells.
-      if (disk.job && isMirror(disk.job)) this.#keep(disk, 'failed');
+      // A pull or a commit that goes on until then is one that is held back.
+      if (disk.job) this.#keep(disk, 'failed');
       disk.job = undefined;
     }
     this.domain = this.persistent ? 'off' : 'none';

@@ -3,6 +3,7 @@ import type { Canary } from '../canary.ts';
 import { callCanaries } from './calls.ts';
 import { checkpointCanaries } from './checkpoints.ts';
 import { copyCanaries } from './copy.ts';
+import { cutOffCanaries } from './cut-off.ts';
 import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
 import { guardCanaries } from './guard-rails.ts';
@@ -37,6 +38,7 @@ export const canaries: readonly Canary[] = [
   ...readOnlyCanaries,
   ...iotuneCanaries,
   ...checkpointCanaries,
+  ...cutOffCanaries,
   ...savingCanaries,
   ...outlivingCanaries,
   ...verbCanaries,

@@ -5,6 +5,7 @@ import { aroundContracts } from './api/around.ts';
 import { checkpointContracts } from './api/checkpoints.ts';
 import { copyCompleteOnlyWhenReady } from './api/copy-complete-only-when-ready.ts';
 import { copyReadyOnce } from './api/copy-ready-once.ts';
+import { cutOffContracts } from './api/cut-off.ts';
 import { effectContracts } from './api/effects.ts';
 import { guardContracts } from './api/guard-rails.ts';
 import { infoAbsentWithoutJob } from './api/info-absent-without-job.ts';
@@ -67,6 +68,7 @@ export const contracts: readonly Contract[] = [
   ...readOnlyContracts,
   ...iotuneContracts,
   ...checkpointContracts,
+  ...cutOffContracts,
   ...savingContracts,
   ...momentContracts,
   ...outlivingContracts,
