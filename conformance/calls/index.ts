@@ -7,56 +7,13 @@ import fc from 'fast-check';
 import type { Connection } from '../../src/index.ts';
 import type { Session } from '../target.ts';
 import type { Call } from './call.ts';
-import {
-  blockCommit,
-  blockCopy,
-  blockJobAbort,
-  blockJobSetSpeed,
-  blockPull,
-  blockResize,
-  snapshot,
-} from './jobs.ts';
-import {
-  createXML,
-  defineXML,
-  destroy,
-  dieInPivot,
-  killQemu,
-  quiet,
-  restart,
-  resume,
-  start,
-  suspend,
-  undefine,
-  write,
-  writeWithoutRoom,
-} from './lifecycle.ts';
+import * as jobCalls from './jobs.ts';
+import * as lifecycleCalls from './lifecycle.ts';
 import { BALLAST, CAPACITY_BYTES, Plain, type Setup, SLOTS } from './plain.ts';
 import { Rig } from './rig.ts';
 
 /** Every call, by name, as counterexamples write them. */
-export const calls = {
-  blockCommit,
-  blockCopy,
-  blockJobAbort,
-  blockJobSetSpeed,
-  blockPull,
-  blockResize,
-  createXML,
-  defineXML,
-  destroy,
-  dieInPivot,
-  killQemu,
-  quiet,
-  restart,
-  resume,
-  snapshot,
-  start,
-  suspend,
-  undefine,
-  write,
-  writeWithoutRoom,
-};
+export const calls = { ...jobCalls, ...lifecycleCalls };
 
 /** A disk by number; now and then one that is not there. */
 const disk = fc.oneof({ weight: 12, arbitrary: fc.nat(1) }, { weight: 2, arbitrary: fc.constant(2) });
@@ -97,60 +54,70 @@ export const callArbitraries: readonly { readonly weight: number; readonly arbit
       weight: 6,
       arbitrary: fc
         .tuple(disk, options({ held, shallow: fc.boolean(), raw: seldom, fails: seldom }), fc.nat(9))
-        .map(([on, how, n]) => blockCopy(on, n === 9 ? { ...how, transientJob: false } : how)),
+        .map(([on, how, n]) => calls.blockCopy(on, n === 9 ? { ...how, transientJob: false } : how)),
     },
     {
       weight: 4,
       arbitrary: fc
         .tuple(disk, options({ held, base: fc.option(place, { nil: undefined }), fails: seldom }))
-        .map(([on, how]) => blockPull(on, how)),
+        .map(([on, how]) => calls.blockPull(on, how)),
     },
-    { weight: 5, arbitrary: fc.tuple(disk, commitOptions).map(([on, how]) => blockCommit(on, how)) },
+    { weight: 5, arbitrary: fc.tuple(disk, commitOptions).map(([on, how]) => calls.blockCommit(on, how)) },
     {
       weight: 6,
       arbitrary: fc
         .tuple(disk, options({ pivot: fc.constant(true), async: fc.boolean(), fails: seldom }))
-        .map(([on, how]) => blockJobAbort(on, how)),
+        .map(([on, how]) => calls.blockJobAbort(on, how)),
     },
     {
       weight: 2,
-      arbitrary: fc.tuple(disk, options({ async: fc.boolean() })).map(([on, how]) => blockJobAbort(on, how)),
+      arbitrary: fc
+        .tuple(disk, options({ async: fc.boolean() }))
+        .map(([on, how]) => calls.blockJobAbort(on, how)),
     },
     {
       weight: 4,
-      arbitrary: fc.tuple(disk, fc.constantFrom(0, 32)).map(([on, speed]) => blockJobSetSpeed(on, speed)),
+      arbitrary: fc
+        .tuple(disk, fc.constantFrom(0, 32))
+        .map(([on, speed]) => calls.blockJobSetSpeed(on, speed)),
     },
     {
       weight: 4,
-      arbitrary: fc.subarray([0, 1, 2], { minLength: 1 }).map((disks) => snapshot(disks)),
+      arbitrary: fc.subarray([0, 1, 2], { minLength: 1 }).map((disks) => calls.snapshot(disks)),
     },
     {
       weight: 1,
-      arbitrary: fc.tuple(disk, fc.integer({ min: 0, max: 2 })).map(([on, n]) => blockResize(on, n)),
+      arbitrary: fc.tuple(disk, fc.integer({ min: 0, max: 2 })).map(([on, n]) => calls.blockResize(on, n)),
     },
     {
       weight: 8,
       arbitrary: fc
         .tuple(disk, fc.nat(SLOTS - 1), fc.integer({ min: 1, max: 255 }))
-        .map(([on, slot, byte]) => write(on, slot, byte)),
+        .map(([on, slot, byte]) => calls.write(on, slot, byte)),
     },
     {
       weight: 1,
       arbitrary: fc
         .tuple(fc.nat(1), fc.nat(SLOTS - 1), fc.integer({ min: 1, max: 255 }))
-        .map(([on, slot, byte]) => writeWithoutRoom(on, slot, byte)),
+        .map(([on, slot, byte]) => calls.writeWithoutRoom(on, slot, byte)),
     },
-    { weight: 5, arbitrary: fc.constant(start()) },
-    { weight: 1, arbitrary: fc.constant(createXML()) },
-    { weight: 2, arbitrary: fc.constant(defineXML()) },
-    { weight: 1, arbitrary: fc.constant(undefine()) },
-    { weight: 1, arbitrary: fc.constant(destroy()) },
-    { weight: 1, arbitrary: fc.constant(suspend()) },
-    { weight: 2, arbitrary: fc.constant(resume()) },
-    { weight: 1, arbitrary: fc.constant(quiet()) },
-    { weight: 1, arbitrary: fc.constant(killQemu()) },
-    { weight: 2, arbitrary: fc.constantFrom('leave', 'die').map((how) => restart(how as 'leave' | 'die')) },
-    { weight: 2, arbitrary: fc.tuple(fc.nat(1), fc.nat(30)).map(([on, effects]) => dieInPivot(on, effects)) },
+    { weight: 5, arbitrary: fc.constant(calls.start()) },
+    { weight: 1, arbitrary: fc.constant(calls.createXML()) },
+    { weight: 2, arbitrary: fc.constant(calls.defineXML()) },
+    { weight: 1, arbitrary: fc.constant(calls.undefine()) },
+    { weight: 1, arbitrary: fc.constant(calls.destroy()) },
+    { weight: 1, arbitrary: fc.constant(calls.suspend()) },
+    { weight: 2, arbitrary: fc.constant(calls.resume()) },
+    { weight: 1, arbitrary: fc.constant(calls.quiet()) },
+    { weight: 1, arbitrary: fc.constant(calls.killQemu()) },
+    {
+      weight: 2,
+      arbitrary: fc.constantFrom('leave', 'die').map((how) => calls.restart(how as 'leave' | 'die')),
+    },
+    {
+      weight: 2,
+      arbitrary: fc.tuple(fc.nat(1), fc.nat(30)).map(([on, effects]) => calls.dieInPivot(on, effects)),
+    },
   ];
 
 /** What the suite is called where a counterexample is pasted. */
@@ -225,7 +192,10 @@ export async function runCalls(
   const plain = new Plain(setup, session.directory, session.control !== undefined);
   await makeImages(session, plain);
   const rig = new Rig(session, manager, wrap);
-  await fc.asyncModelRun(() => ({ model: plain, real: rig }), [defineXML(), start(), ...made, quiet()]);
+  await fc.asyncModelRun(
+    () => ({ model: plain, real: rig }),
+    [calls.defineXML(), calls.start(), ...made, calls.quiet()],
+  );
 }
 
 async function makeImages(session: Session, { disks }: Plain): Promise<void> {
