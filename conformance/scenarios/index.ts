@@ -3,12 +3,11 @@ import { guardScenarios } from './guards.ts';
 import { miniSpecs } from './mini-specs.ts';
 import type { Play } from './play.ts';
 import {
+  appearancePlays,
   earlyFailurePlays,
   earlyReturnPlays,
   lateSubscriberPlays,
   leftoverPlays,
-  notReadyPlays,
-  zeroZeroPlays,
 } from './plays/appearances.ts';
 import { cancelPlays } from './plays/cancel.ts';
 import { nonePlays } from './plays/meanings.ts';
@@ -18,8 +17,8 @@ import { tpQemuScenarios } from './tp-qemu.ts';
 
 /** Plays of scenarios that contracts show as well. */
 const PLAYS: { readonly [name: string]: readonly Play[] } = {
-  'mirror/zero-zero-start': zeroZeroPlays,
-  'mirror/cur-equals-end-not-ready': notReadyPlays,
+  'mirror/zero-zero-start': appearancePlays('mirror/zero-zero-start'),
+  'mirror/cur-equals-end-not-ready': appearancePlays('mirror/cur-equals-end-not-ready'),
   'job/fails-before-first-poll': earlyFailurePlays,
   'events/subscribed-after-start': lateSubscriberPlays,
   'complete/returns-early': earlyReturnPlays,

@@ -73,65 +73,75 @@ const TRUSTS_QMP = {
   app: byQmp,
 } as const;
 
-/** The play of mirror/zero-zero-start. */
-export const zeroZeroPlays: readonly Play[] = [
-  play<Judge>('mirror/zero-zero-start', 'nova bug 1530275; BZ 1442266', {
-    id: 'first-look',
-    title:
-      'The first look at a copy, before it knows how much there is to do, and the half second until it moves',
-    needs: API_NEEDS,
-    stage: { holdMs: 500 },
-    right: byApi,
-    wrong: [TRUSTS_QMP],
-    async run(world, judge) {
-      const vm = await start(world);
-      await control(vm, {
-        control: 'add-faults',
-        faults: [{ at: 'mirror.source-read', do: 'delay', delayNs: 500e6, times: 1 }],
-      });
-      const target = vm.target();
-      await vm.domain.blockCopy(vm.disk, copyTargetXml(target, 'raw'));
-      const [first] = await expectNotYet(vm, judge, 5, 80);
-      const { len, offset, ready, status } = first?.qmp ?? {};
-      expectEqual<object>({ len, offset, ready, status }, ZERO_ZERO, 'the job in the first look');
-      expectEqual(first?.api && [first.api.cur, first.api.end], [0, 1], 'cur and end in the first look');
-      await expectEnd(vm, judge, target);
-    },
-  }),
-];
+/** A copy that stands still at one point, where it looks through and is not. */
+interface Appearance {
+  readonly scenario: string;
+  readonly source: string;
+  readonly id: string;
+  readonly title: string;
+  /** Where it stands, how long, and how often it is looked at meanwhile. */
+  readonly stage: {
+    readonly at: string;
+    readonly holdMs: number;
+    readonly looks: number;
+    readonly everyMs: number;
+  };
+  /** What an application can fall for has to be there. */
+  readonly expectLooks: (looks: readonly Look[]) => void;
+}
 
 const ZERO_ZERO = { len: 0, offset: 0, ready: false, status: 'running' };
 
-/** The play of mirror/cur-equals-end-not-ready. */
-export const notReadyPlays: readonly Play[] = [
-  play<Judge>('mirror/cur-equals-end-not-ready', 'BZ 1376580; LibVirtKvm-scripts #41, #42', {
+const APPEARANCES: readonly Appearance[] = [
+  {
+    scenario: 'mirror/zero-zero-start',
+    source: 'nova bug 1530275; BZ 1442266',
+    id: 'first-look',
+    title:
+      'The first look at a copy, before it knows how much there is to do, and the half second until it moves',
+    stage: { at: 'mirror.source-read', holdMs: 500, looks: 5, everyMs: 80 },
+    expectLooks([first]) {
+      const { len, offset, ready, status } = first?.qmp ?? {};
+      expectEqual<object>({ len, offset, ready, status }, ZERO_ZERO, 'the job in the first look');
+      expectEqual(first?.api && [first.api.cur, first.api.end], [0, 1], 'cur and end in the first look');
+    },
+  },
+  {
+    scenario: 'mirror/cur-equals-end-not-ready',
+    source: 'BZ 1376580; LibVirtKvm-scripts #41, #42',
     id: 'last-flush',
     title: 'Everything is copied, and the flush before READY takes ten seconds',
+    stage: { at: 'mirror.target-flush', holdMs: 10_000, looks: 10, everyMs: 900 },
+    expectLooks(looks) {
+      const equal = looks.filter(({ qmp }) => qmp?.offset === qmp?.len && qmp?.ready === false);
+      expect(equal.length >= 8, 'QMP never showed offset and len equal before READY');
+      const api = looks.at(-1)?.api;
+      expectEqual(api?.cur, (api?.end ?? 0) - 1, 'cur when all is copied and READY has not been said');
+    },
+  },
+];
+
+const appearance = ({ scenario, source, id, title, stage, expectLooks }: Appearance): Play =>
+  play<Judge>(scenario, source, {
+    ...{ id, title, stage: { ...stage } },
     needs: API_NEEDS,
-    stage: { flushMs: 10_000, looks: 10 },
     right: byApi,
     wrong: [TRUSTS_QMP],
     async run(world, judge) {
+      const { at, holdMs, looks, everyMs } = stage;
       const vm = await start(world);
-      await control(vm, {
-        control: 'add-faults',
-        faults: [{ at: 'mirror.target-flush', do: 'delay', delayNs: 10e9, times: 1 }],
-      });
+      const hold = { at, do: 'delay', delayNs: holdMs * 1e6, times: 1 };
+      await control(vm, { control: 'add-faults', faults: [hold] });
       const target = vm.target();
       await vm.domain.blockCopy(vm.disk, copyTargetXml(target, 'raw'));
-      const looks = await expectNotYet(vm, judge, 10, 900);
-      const equal = looks.filter(({ qmp }) => qmp?.offset === qmp?.len && qmp?.ready === false);
-      expect(equal.length >= 8, 'QMP never showed offset and len equal before READY');
-      const last = looks.at(-1);
-      expectEqual(
-        last?.api?.cur,
-        (last?.api?.end ?? 0) - 1,
-        'cur when all is copied and READY has not been said',
-      );
+      expectLooks(await expectNotYet(vm, judge, looks, everyMs));
       await expectEnd(vm, judge, target);
     },
-  }),
-];
+  });
+
+/** The plays of a scenario in which a copy looks through and is not. */
+export const appearancePlays = (scenario: string): readonly Play[] =>
+  APPEARANCES.filter((each) => each.scenario === scenario).map(appearance);
 
 /** What a client of QMP has. */
 interface Client {
