@@ -10,6 +10,7 @@ import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
 import { earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
+import { holdsOn } from './graph/data.ts';
 import { BlockGraph, closeImage } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
@@ -338,6 +339,12 @@ export class Vm implements JobHost {
     this.undrain(jobs);
   }
 
+  /** Begins a drained section on a node that nobody will end. */
+  holdForGood(node: BlockNode): void {
+    for (const job of this.#jobsMet(node, true)) job.pause();
+    node.heldForGood++;
+  }
+
   /** Ends a drained section. */
   undrain(jobs: readonly Job[]): void {
     for (const job of jobs) job.resume();
@@ -517,7 +524,9 @@ const canBeHeld = ({ deferred, status }: Job): boolean =>
   !deferred && status !== 'concluded' && status !== 'created';
 
 function isDrained(node: BlockNode): boolean {
-  return node.drains > 0 || (node.filtered !== undefined && isDrained(node.filtered.child));
+  return (
+    node.drains > 0 || holdsOn(node) > 0 || (node.filtered !== undefined && isDrained(node.filtered.child))
+  );
 }
 
 /** The groups of the throttle filters that a request to a node passes. */

@@ -95,6 +95,8 @@ export interface KnownBugs extends MachineBugs {
   readonly listingWhileFormattingAborts: boolean;
   /** 6.1 and later: blockdev-reopen with an empty list ends the process with a failed assertion. */
   readonly emptyReopenAborts: boolean;
+  /** 10.0: a node that blockdev-reopen names twice stays held for good, with all jobs and guests above it. */
+  readonly reopenTwiceStaysHeld: boolean;
 }
 
 /** One generation of QEMU. */

@@ -108,6 +108,7 @@ export const qemu13: Profile = {
   bugs: {
     ...qemu72.bugs,
     emptyReopenAborts: false,
+    reopenTwiceStaysHeld: false,
     groupAbortHangs: false,
     loadUnderMirrorCrashes: false,
     inactiveWriteAborts: false,

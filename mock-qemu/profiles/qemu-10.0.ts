@@ -40,5 +40,6 @@ export const qemu100: Profile = {
     loadUnderMirrorCrashes: false,
     listingWhileFormattingAborts: false,
     olderNodesLeftOut: true,
+    reopenTwiceStaysHeld: true,
   },
 };

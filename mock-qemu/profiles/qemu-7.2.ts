@@ -75,6 +75,7 @@ export const qemu72: Profile = {
     ignoresUnknownMembers: false,
     jobChangeIgnoresType: false,
     emptyReopenAborts: true,
+    reopenTwiceStaysHeld: false,
     groupAbortHangs: true,
     listingWhileFormattingAborts: true,
     loadUnderMirrorCrashes: true,

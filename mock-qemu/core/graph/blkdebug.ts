@@ -5,8 +5,8 @@
 import type { Data, Value } from '../data.ts';
 import { type Errno, errnoOf } from '../errno.ts';
 import { refuse } from '../errors.ts';
-import { ABSENT } from '../extents.ts';
 import type { BlockNode } from './node.ts';
+import { isZeroBelow, type Landed, Qcow2Io } from './qcow2-io.ts';
 
 /** QAPI BlkdebugIOType. */
 type IoType = 'read' | 'write' | 'write-zeroes' | 'discard' | 'flush' | 'block-status';
@@ -16,8 +16,6 @@ export interface DebugRequest {
   readonly op: 'read' | 'write' | 'zero' | 'discard' | 'flush' | 'block-status';
   readonly offset: number;
   readonly bytes: number;
-  /** A flush that belongs to a write: the node itself has nothing to flush yet. */
-  readonly ofWrite?: boolean;
 }
 
 interface InjectRule {
@@ -118,6 +116,38 @@ export class DebugRules {
 
   /** The error that was met last came before anybody else could run. */
   metImmediately = false;
+  #writes = 0;
+  #flushedWrites = 0;
+
+  /** Requests are made in multiples of this. */
+  get alignBytes(): number {
+    return number(this.options.align, 0) || 1;
+  }
+
+  /** A request in whole blocks: what is written in part is read first. */
+  partsOf(request: DebugRequest): readonly DebugRequest[] {
+    const align = this.alignBytes;
+    const { op, offset, bytes } = request;
+    const start = Math.floor(offset / align) * align;
+    const end = Math.ceil((offset + bytes) / align) * align;
+    if (op === 'read') return [{ op, offset: start, bytes: end - start }];
+    const isAligned = start === offset && end === offset + bytes;
+    if (isAligned || (op !== 'write' && op !== 'zero')) return [request];
+    return padded(op, { start, end, head: offset > start, tail: end > offset + bytes, align });
+  }
+
+  /** There is something to flush, whether it succeeds or not. */
+  noteWrite(): void {
+    this.#writes++;
+  }
+
+  /** A flush stops at a node that has not been written to since the last one. */
+  checkFlush(request: DebugRequest): Errno | undefined {
+    if (this.#flushedWrites === this.#writes) return undefined;
+    const error = this.check(request);
+    if (error === undefined) this.#flushedWrites = this.#writes;
+    return error;
+  }
 
   /** The error that a request meets. */
   check({ op, offset, bytes }: DebugRequest): Errno | undefined {
@@ -137,13 +167,43 @@ export class DebugRules {
   }
 }
 
+/** What becomes of a write that does not begin and end with a block. */
+function padded(
+  op: 'write' | 'zero',
+  {
+    start,
+    end,
+    head,
+    tail,
+    align,
+  }: Readonly<Record<'start' | 'end' | 'align', number>> & {
+    readonly head: boolean;
+    readonly tail: boolean;
+  },
+): readonly DebugRequest[] {
+  const last = end - align;
+  const isOneRead = end - start <= (head && tail ? 2 * align : align);
+  const reads: DebugRequest[] = isOneRead
+    ? [{ op: 'read', offset: start, bytes: end - start }]
+    : [
+        ...(head ? [{ op: 'read', offset: start, bytes: align } as const] : []),
+        ...(tail ? [{ op: 'read', offset: last, bytes: align } as const] : []),
+      ];
+  const from = head ? start + align : start;
+  const to = tail ? last : end;
+  if (op === 'write' || from > to) return [...reads, { op: 'write', offset: start, bytes: end - start }];
+  return [
+    ...reads,
+    ...(head ? [{ op: 'write', offset: start, bytes: align } as const] : []),
+    ...(to > from ? [{ op, offset: from, bytes: to - from } as const] : []),
+    ...(tail ? [{ op: 'write', offset: last, bytes: align } as const] : []),
+  ];
+}
+
 function checkAlign(align: Value | undefined): void {
   if (typeof align !== 'number' || align === 0) return;
   if (align < 0 || (align & (align - 1)) !== 0) refuse(`Cannot meet constraints with align ${align}`);
 }
-
-/** Where in an image a byte of the disk lies is known for raw files only. */
-const NOWHERE = -1;
 
 /** What the block layer itself tells a node of a request to it. */
 const OWN_EVENTS: Readonly<Record<DebugRequest['op'], readonly string[]>> = {
@@ -161,26 +221,45 @@ export const debugError = (node: BlockNode, request: DebugRequest): Errno | unde
 
 /** An error that is met before any file has been touched: no format with clusters is on the way to it. */
 export function earlyDebugError(node: BlockNode, request: DebugRequest): Errno | undefined {
-  if (node.debug) {
-    for (const event of OWN_EVENTS[request.op]) node.debug.event(event);
-    const error = isIdle(node, request) ? undefined : node.debug.check(request);
-    if (error !== undefined) return error;
-  }
+  if (isDropped(node, request)) return undefined;
+  const error = node.debug && ownError(node.debug, request);
   const below = throughNode(node);
-  return below && earlyDebugError(below, request);
+  return error ?? (below && earlyDebugError(below, request));
 }
 
-/** A flush stops at a node that has not been written to since the last one; what formats write is not kept track of. */
-const isIdle = (node: BlockNode, { op }: DebugRequest): boolean =>
-  op === 'flush' &&
-  node.generation === node.flushedGeneration &&
-  node.parents.every(({ parent }) => parent.kind !== 'node' || !parent.node.driver.supportsBacking);
+const CHANGES: ReadonlySet<DebugRequest['op']> = new Set(['write', 'zero', 'discard']);
+
+/** What a blkdebug node makes of a request to itself. */
+function ownError(debug: DebugRules, request: DebugRequest): Errno | undefined {
+  if (request.op === 'flush') return debug.checkFlush(request);
+  let isWritten = false;
+  for (const part of debug.partsOf(request)) {
+    if (!isWritten && CHANGES.has(part.op)) debug.noteWrite();
+    isWritten ||= CHANGES.has(part.op);
+    for (const event of OWN_EVENTS[part.op]) debug.event(event);
+    const error = debug.check(part);
+    // What is read to fill a block up is not looked at: if that fails, nobody hears of it.
+    if (error !== undefined && (part.op === request.op || CHANGES.has(part.op))) return error;
+  }
+  return undefined;
+}
+
+/** Discards go no further than to the first node that does not let them through, or that works for a job. */
+const isDropped = (node: BlockNode, { op }: DebugRequest): boolean =>
+  op === 'discard' &&
+  (!node.unmap || (node.driver.kind === 'filter' && node.debug === undefined && node.throttle === undefined));
 
 /** An error that is met when the first format with clusters has read what it needs to know. */
 export function lateDebugError(node: BlockNode, request: DebugRequest): Errno | undefined {
+  if (isDropped(node, request)) return undefined;
   const below = throughNode(node);
   if (below) return lateDebugError(below, request);
-  return node.driver.kind === 'format' ? FORMAT_STEPS[request.op](node, request) : undefined;
+  if (!node.driver.supportsBacking || !hasDebugBelow(node)) return undefined;
+  const io = ioOf(node);
+  const error = FORMAT_STEPS[request.op](io, request);
+  // Entries that are in the file by now stay there, whatever became of the flush.
+  if (error !== undefined && request.op === 'flush' && !io.hasUnwritten) node.driver.flush(node);
+  return error;
 }
 
 /** Whether the error that a node's requests met last came before anybody else could run. */
@@ -202,84 +281,37 @@ export function hasDebugBelow(node: BlockNode): boolean {
   );
 }
 
-type Step = (node: BlockNode, request: DebugRequest) => Errno | undefined;
-
-/** Tells the blkdebug nodes of a stack of filters that something happens above. */
-function tell(node: BlockNode, event: string): void {
-  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child) at.debug?.event(event);
+/** The parts of a node's last write that have been written, though the write as a whole may have failed; asked once. */
+export function takeLanded(node: BlockNode): readonly Landed[] {
+  const below = throughNode(node);
+  return below ? takeLanded(below) : (node.io?.takeLanded() ?? []);
 }
 
-/** Tells the first blkdebug node below of something that a format does, then passes the request on. */
-function below(node: BlockNode, event: string | undefined, request: DebugRequest): Errno | undefined {
-  const child = node.file?.child;
-  if (!child) return undefined;
-  if (event !== undefined) tell(child, event);
-  const where = node.driver.supportsBacking ? { ...request, offset: NOWHERE, bytes: 0 } : request;
-  return debugError(child, where);
+/** What a format with clusters does with its file, from the first request on that an error may meet. */
+function ioOf(node: BlockNode): Qcow2Io {
+  node.io ??= new Qcow2Io(node, {
+    get alignBytes() {
+      return node.file?.child.debug?.alignBytes ?? 1;
+    },
+    get passesDiscards() {
+      return node.unmap;
+    },
+    tell: (event) => node.file?.child.debug?.event(event),
+    ask: (op, offset, bytes) => node.file && debugError(node.file.child, { op, offset, bytes }),
+    askBacking: (op, offset, bytes) => node.backing && debugError(node.backing.child, { op, offset, bytes }),
+    isZeroBelow: (offset, bytes) => isZeroBelow(node, offset, bytes),
+    metImmediately: () => node.file !== undefined && metImmediately(node.file.child),
+  });
+  return node.io;
 }
 
-const read: Step = (node, request) => {
-  const { offset, bytes } = request;
-  const span = node.driver.at(node, offset, offset + Math.max(1, bytes));
-  if (span.tag !== ABSENT || !node.backing) return below(node, 'read_aio', request);
-  for (let at = node.file?.child; at; at = at.filtered?.child) at.debug?.event('read_backing_aio');
-  return debugError(node.backing.child, request);
-};
-
-/** What the first allocation of an empty image reads and writes: its refcounts, its first table, and where that is. */
-const FIRST_ALLOCATION = [
-  { event: 'refblock_load', op: 'read' },
-  { event: 'refblock_update_part', op: 'write' },
-  { event: undefined, op: 'flush' },
-  { event: 'l2_update', op: 'write' },
-  { event: undefined, op: 'flush' },
-  { event: 'l1_update', op: 'write' },
-  { event: undefined, op: 'flush' },
-] as const;
-
-function allocateTables(node: BlockNode): Errno | undefined {
-  const { image } = node;
-  const isEmpty = image?.extents.count === 0 && (node.pending?.count ?? 0) === 0;
-  if (!node.driver.supportsBacking || !isEmpty || node.hasTables) return undefined;
-  const child = node.file?.child;
-  if (child) tell(child, 'cluster_alloc');
-  for (const { event, op } of child ? FIRST_ALLOCATION : []) {
-    // What has been read once stays in memory.
-    if (op === 'read' && node.hasRefcounts) continue;
-    if (child && event !== undefined) tell(child, event);
-    const error = child && debugError(child, { op, offset: NOWHERE, bytes: 0 });
-    if (error !== undefined) return error;
-    if (op === 'read') node.hasRefcounts = true;
-  }
-  node.hasTables = true;
-  return undefined;
-}
-
-const write: Step = (node, request) => {
-  const { offset, bytes } = request;
-  const unallocated = allocateTables(node);
-  if (unallocated !== undefined) return unallocated;
-  const allocates =
-    node.driver.supportsBacking && node.driver.at(node, offset, offset + Math.max(1, bytes)).tag === ABSENT;
-  if (allocates)
-    for (let at = node.file?.child; at; at = at.filtered?.child) at.debug?.event('cluster_alloc');
-  return below(node, 'write_aio', request);
-};
-
-const flush: Step = (node, request) => {
-  for (let at = node.file?.child; at; at = at.filtered?.child) at.debug?.event('flush_to_os');
-  const writesMetadata = (node.pending?.coveredBytes ?? 0) > 0;
-  const metadata = writesMetadata ? below(node, 'l2_update', { ...request, op: 'write' }) : undefined;
-  return metadata ?? below(node, request.ofWrite ? undefined : 'flush_to_disk', request);
-};
-
-const FORMAT_STEPS: Readonly<Record<DebugRequest['op'], Step>> = {
-  read,
-  write,
-  // A format notes zeroes in its metadata.
-  zero: (node) => allocateTables(node),
-  // Where data is, and that it is gone, a format notes in its metadata.
-  discard: () => undefined,
-  'block-status': () => undefined,
-  flush,
+const FORMAT_STEPS: Readonly<
+  Record<DebugRequest['op'], (io: Qcow2Io, request: DebugRequest) => Errno | undefined>
+> = {
+  read: (io, { offset, bytes }) => io.read(offset, bytes),
+  write: (io, { offset, bytes }) => io.write(offset, bytes),
+  zero: (io, { offset, bytes }) => io.zero(offset, bytes),
+  discard: (io, { offset, bytes }) => io.discard(offset, bytes),
+  'block-status': (io, { offset, bytes }) => io.status(offset, bytes),
+  flush: (io) => io.flush(),
 };

@@ -138,6 +138,13 @@ export function copyRange(from: BlockNode, to: BlockNode, start: number, end: nu
   }
 }
 
+/** How many drained sections that nobody ends a node is held by, its own and those of what it rests on. */
+export const holdsOn = (node: BlockNode): number =>
+  [node.filtered, node.file, node.backing].reduce(
+    (sum, edge) => sum + (edge ? holdsOn(edge.child) : 0),
+    node.heldForGood,
+  );
+
 /** Whether a flush would have anything to do. */
 export function needsFlush(node: BlockNode): boolean {
   const below = node.filtered?.child ?? node.file?.child;

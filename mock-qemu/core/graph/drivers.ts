@@ -58,6 +58,8 @@ const file: BlockDriver = {
   flush: (node) => imageOf(node).save(),
   truncate(node, lengthBytes) {
     const image = imageOf(node);
+    // A container that has grown at its end holds what it held, and says so.
+    if (image.format !== 'raw') return;
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
     node.knownBytes = lengthBytes;
@@ -102,13 +104,15 @@ const qcow2: BlockDriver = {
     const { clusterSizeBytes } = imageOf(node).header;
     const from = Math.ceil(start / clusterSizeBytes) * clusterSizeBytes;
     const to = Math.floor(end / clusterSizeBytes) * clusterSizeBytes;
+    // Where the tables' own writes may fail, what they say counts from these on.
+    const unflushed = node.io && node.pending;
     for (let at = from; at < to; ) {
       const span = qcow2.at(node, at, to);
       // What was there reads as zeroes; what was not must not begin to show what is below.
-      if (span.tag !== ABSENT || node.backing) imageOf(node).extents.set(at, span.end, 0);
+      if (span.tag !== ABSENT || node.backing) (unflushed ?? imageOf(node).extents).set(at, span.end, 0);
       at = span.end;
     }
-    node.pending?.clear(from, to);
+    if (!unflushed) node.pending?.clear(from, to);
   },
   flush(node) {
     const image = imageOf(node);
@@ -126,6 +130,7 @@ const qcow2: BlockDriver = {
 
 function writeClusters(node: BlockNode, start: number, end: number, tag: Tag): void {
   const image = imageOf(node);
+  node.hasRefcounts = true;
   const cluster = image.header.clusterSizeBytes;
   fillCluster(node, Math.floor(start / cluster) * cluster, start);
   fillCluster(node, end, Math.min(Math.ceil(end / cluster) * cluster, image.virtualSizeBytes));

@@ -155,6 +155,7 @@ export class BlockGraph {
     if (node.throttle) node.throttle.members--;
     node.remote?.close();
     if (!node.readOnly && node.active) {
+      closeTables(node);
       flushNode(node);
       storeBitmaps(node);
     }
@@ -322,6 +323,12 @@ export function backendName(node: BlockNode): string {
     if (parent.kind === 'backend' && parent.backend.name !== '') return parent.backend.name;
   }
   return '';
+}
+
+/** Tables are written twice when a node is closed; clusters whose entries could not be written are lost. */
+function closeTables({ io, pending }: BlockNode): void {
+  if (!io || io.flush() === undefined || io.flush() === undefined) return;
+  if (io.hasUnwritten) pending?.truncate(0);
 }
 
 /** How error texts call a node. */

@@ -76,12 +76,23 @@ function throttleOptions({ throttle, driver, filtered }: BlockNode): Data {
   return { 'throttle-group': throttle?.name ?? '', driver: driver.name, ...(file && { file }) };
 }
 
+/** Options that say nothing of what a node holds. */
+const OF_ANY_NODE = new Set([
+  'node-name',
+  'read-only',
+  'auto-read-only',
+  'force-share',
+  'cache',
+  'discard',
+  'detect-zeroes',
+]);
+
 /** Rules are listed flat, as they would be on a command line. */
 function debugOptions(node: BlockNode): Data {
   const flat: Record<string, Value> = {};
   const image = node.filtered && optionsOf(node.filtered.child);
   for (const [name, value] of Object.entries(node.debug?.options ?? {})) {
-    if (name === 'node-name' || name === 'image') continue;
+    if (name === 'image' || OF_ANY_NODE.has(name)) continue;
     if (!Array.isArray(value)) flat[name] = value;
     else for (const [index, rule] of value.entries()) flatten(`${name}.${index}`, rule as Data, flat);
   }

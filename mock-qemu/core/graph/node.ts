@@ -7,6 +7,7 @@ import type { ThrottleGroup } from '../throttle.ts';
 import type { BlockBackend } from './backend.ts';
 import type { DirtyBitmap } from './bitmap.ts';
 import type { DebugRules } from './blkdebug.ts';
+import type { Qcow2Io } from './qcow2-io.ts';
 
 /** Operations that something may block on a node (QEMU's op blockers, as far as commands check them). */
 export type BlockedOp =
@@ -129,11 +130,14 @@ export class BlockNode {
   remote: NbdConnection | undefined;
   /** The limits of a throttle node. */
   throttle: ThrottleGroup | undefined;
-  /** A format has the refcounts of its file in memory, and tables for its clusters; looked at only where errors are injected. */
+  /** A format has the refcounts of its file in memory: it has been asked what is where, or has allocated something. */
   hasRefcounts = false;
-  hasTables = false;
+  /** What a format with clusters does with its file; undefined: nobody has looked. */
+  io: Qcow2Io | undefined;
   /** Guest requests are held back while above 0. */
   drains = 0;
+  /** Drained sections on this node that nobody ends. */
+  heldForGood = 0;
   /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */
   generation = 0;
   /** The highest byte that was ever written, plus one. */

@@ -189,16 +189,22 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
 }
 
 /** What a format reads of its file when it is opened, in this order, with what it says if that fails. */
-const OPENING_READS = [
+const OPENING_READS: readonly {
+  readonly cluster: number;
+  readonly bytes: number;
+  readonly text: string;
+  readonly event?: string;
+}[] = [
   { cluster: 0, bytes: 112, text: 'Could not read qcow2 header' },
-  { cluster: 1, bytes: 65536, text: 'Could not initialize refcount handling' },
   { cluster: 3, bytes: 8, text: 'Could not read L1 table' },
-] as const;
+  { cluster: 1, bytes: 65536, text: 'Could not initialize refcount handling', event: 'reftable_load' },
+];
 const CLUSTER_BYTES = 65536;
 
 /** Lets injected errors meet a format that is being opened. */
 function readMetadata(file: BlockNode): void {
-  for (const { cluster, bytes, text } of OPENING_READS) {
+  for (const { cluster, bytes, text, event } of OPENING_READS) {
+    if (event !== undefined) file.debug?.event(event);
     const error = debugError(file, { op: 'read', offset: cluster * CLUSTER_BYTES, bytes });
     if (error !== undefined) refuse(`${text}: ${strerror(error)}`);
   }

@@ -21,11 +21,11 @@ export interface GuestRequest {
 const KINDS = {
   read: { at: 'guest.read', op: 'read', operation: 'read' },
   write: { at: 'guest.write', op: 'write', operation: 'write' },
-  discard: { at: 'guest.write', op: 'zero', operation: 'write' },
+  discard: { at: 'guest.write', op: 'discard', operation: 'write' },
   flush: { at: 'guest.flush', op: 'flush', operation: 'write' },
 } as const satisfies Record<
   GuestRequest['op'],
-  { at: IoPoint; op: 'read' | 'write' | 'zero' | 'flush'; operation: 'read' | 'write' }
+  { at: IoPoint; op: 'read' | 'write' | 'discard' | 'flush'; operation: 'read' | 'write' }
 >;
 
 /** Issues a request of a device; `done` is told how the guest sees it end. It waits while the CPUs are stopped. */

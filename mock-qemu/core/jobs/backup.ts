@@ -69,6 +69,7 @@ export class BackupTask implements JobTask {
   *run(job: Job): JobRun {
     const { sync } = this.options;
     this.#job = job;
+    skipFilters(this.options.source).hasRefcounts = true;
     // With a bitmap there is nothing to look for: an empty one ends the job at once.
     if (job.host.traits.idleJobsYield && sync !== 'bitmap') yield { type: 'settle' };
     job.len = this.#left.coveredBytes;

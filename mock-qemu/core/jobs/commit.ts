@@ -1,7 +1,7 @@
 /** block-commit of an image that is not the top: merges it down, then takes it out of the chain. */
 import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
-import { allocatedAbove, copyRange, flushNode } from '../graph/data.ts';
+import { allocatedAbove, copyRange, flushNode, skipFilters } from '../graph/data.ts';
 import type { BlockGraph } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
@@ -36,6 +36,7 @@ export class CommitTask implements JobTask {
   *run(job: Job): JobRun {
     const { top, base } = this.options;
     const sizeBytes = top.lengthBytes;
+    skipFilters(top).hasRefcounts = true;
     job.len = sizeBytes;
     if (base.lengthBytes < sizeBytes) base.driver.truncate(base, sizeBytes);
     let delayNs = 0;

@@ -33,8 +33,6 @@ export type Effect =
       readonly bytes: number;
       /** Only takes its time: what becomes of it the job asks for itself. */
       readonly unchecked?: boolean;
-      /** A flush that belongs to a write. */
-      readonly ofWrite?: boolean;
     };
 
 /** A job's course: yields effects, is resumed with an I/O error or nothing, returns why it failed or nothing. */

@@ -192,7 +192,8 @@ export class MirrorTask implements JobTask {
     const dirty = this.#bitmap.ranges.nextFrom(this.#nextOffset) ?? this.#bitmap.ranges.nextFrom(0);
     if (dirty === undefined) return 'ok';
     const start = dirty.end > this.#nextOffset ? Math.max(dirty.start, this.#nextOffset) : dirty.start;
-    const end = Math.min(dirty.end, start + this.#stepBytes(job, sizeBytes));
+    const steps = this.#waitsForTables(job, start) ? 2 : 1;
+    const end = Math.min(dirty.end, start + steps * this.#stepBytes(job, sizeBytes));
     this.#bitmap.reset(start, end);
     this.#nextOffset = end;
     const dataEnd = Math.min(end, sizeBytes);
@@ -219,6 +220,19 @@ export class MirrorTask implements JobTask {
     return 'ok';
   }
 
+  /**
+   * Whether the first look at the source has to read its tables. When that is done the main loop has come round: a step that
+   * needs no buffers, because there is nothing but zeroes, is followed by another one before any request has ended.
+   */
+  #waitsForTables(job: Job, start: number): boolean {
+    const { source, target, bufSizeBytes } = this.options;
+    const image = skipFilters(source);
+    if (!image.driver.supportsBacking || image.hasRefcounts) return false;
+    image.hasRefcounts = true;
+    const end = Math.min(start + bufSizeBytes, source.lengthBytes);
+    return job.limit.unlimited && job.host.mayFail(source, target) && isZero(source, start, end);
+  }
+
   /** How much is copied at once, in whole chunks of the bitmap. */
   #stepBytes(job: Job, sizeBytes: number): number {
     const { bufSizeBytes, granularityBytes, source, target } = this.options;
@@ -243,7 +257,11 @@ export class MirrorTask implements JobTask {
       return undefined;
     }
     // Requests in flight at the same time fail each for itself, those first that fail before anything is read.
-    const requests = requestsOf(source, { start, end }, this.options.granularityBytes, this.#requestBytes);
+    const requests: CopyRequest[] = [];
+    for (let at = start; at < end; at += this.options.bufSizeBytes) {
+      const step = { start: at, end: Math.min(end, at + this.options.bufSizeBytes) };
+      requests.push(...requestsOf(source, step, this.options.granularityBytes, this.#requestBytes));
+    }
     const reading = this.#issued(job, requests);
     const early = reading.filter(({ failure }) => failure !== undefined);
     if (early.length > 0) yield { type: 'turn' };

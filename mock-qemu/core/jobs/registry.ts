@@ -1,5 +1,6 @@
 /** All jobs of one machine, and the verbs that act on them. */
 import { refuse } from '../errors.ts';
+import { holdsOn } from '../graph/data.ts';
 import { isIdentifier } from '../graph/graph.ts';
 import type { BlockNode, Edge, JobRole } from '../graph/node.ts';
 import { NO_RIGHTS, type Rights } from '../rights.ts';
@@ -79,6 +80,7 @@ export class JobRegistry {
     const parent = { kind: 'job', jobId: job.id, jobType: job.type } as const;
     job.edges.push(this.#host.graph.hold(parent, as, node, rights));
     node.blockers.push(job.blocker);
+    for (let holds = holdsOn(node); holds > 0; holds--) job.pause();
   }
 
   /** Drops a job that cannot be started after all. */

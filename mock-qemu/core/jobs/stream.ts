@@ -37,6 +37,7 @@ export class StreamTask implements JobTask {
   *run(job: Job): JobRun {
     const { top, base, filter } = this.options;
     const image = skipFilters(top);
+    image.hasRefcounts = true;
     this.#ran = true;
     if (backingOf(image) === undefined) return undefined;
     if (base !== undefined && backingOf(image) === skipFilters(base)) return undefined;

@@ -174,7 +174,7 @@ function startMirror(
   const sync = mode === 'top' && backingOf(source) === undefined ? 'full' : (mode as MirrorSync);
   const bufSize = integer(args, 'buf-size') ?? 0;
   if (bufSize < 0) refuse("Invalid parameter 'buf-size'");
-  if (source === target) refuse("Can't mirror node into itself");
+  if (skipFilters(source) === skipFilters(target)) refuse("Can't mirror node into itself");
   vm.reach('mirror.target-created');
   const granularityBytes = granularity || defaultGranularity(target);
   const defaultId = backendName(source);

@@ -94,7 +94,7 @@ function qemuIo(vm: Vm, args: readonly string[], finish: Finish): string | typeo
       // The disk may have been drained meanwhile, or have pivoted.
       vm.whenGuestMay(place.backend?.node ?? place.node, () => {
         const node = place.backend?.node ?? place.node;
-        vm.options.print('stdout', performIo(vm, node, io, place.backend === undefined));
+        vm.options.print('stdout', performIo(vm, node, io));
         answer('');
       });
     });

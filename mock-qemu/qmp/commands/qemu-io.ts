@@ -1,5 +1,6 @@
 /** The `qemu-io` of the human monitor: guest-like reads and writes from outside. */
 import { strerror } from '../../core/errno.ts';
+import { takeLanded } from '../../core/graph/blkdebug.ts';
 import { discardFrom, flushNode, noteRead, readAt, writeTo } from '../../core/graph/data.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import type { Request } from '../../core/request.ts';
@@ -74,7 +75,7 @@ export const ioCostNs = (vm: Vm, { op, bytes }: IoCommand): number =>
   vm.costNs({ op: op === 'discard' ? 'zero' : op, bytes });
 
 /** Does a command to a node; the answer is what qemu-io prints. */
-export function performIo(vm: Vm, node: BlockNode, io: IoCommand, isBorrowed: boolean): string {
+export function performIo(vm: Vm, node: BlockNode, io: IoCommand): string {
   const { op, offset, bytes } = io;
   if (!node.active && op !== 'read' && vm.bugs.inactiveWriteAborts) {
     vm.options.print(
@@ -83,7 +84,8 @@ export function performIo(vm: Vm, node: BlockNode, io: IoCommand, isBorrowed: bo
     );
     vm.die(null, 'SIGABRT');
   }
-  let error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
+  takeLanded(node);
+  const error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
   // Of a flush nothing is printed, whether it succeeds or fails.
   if (op === 'flush') {
     if (error === undefined) flushNode(node);
@@ -91,23 +93,14 @@ export function performIo(vm: Vm, node: BlockNode, io: IoCommand, isBorrowed: bo
   }
   const end = offset + bytes;
   if (error === undefined && op === 'discard') discardFrom(node, offset, end);
-  else if (error === undefined && op !== 'read') {
-    writeTo(node, offset, end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
-    // Who borrows a node for one command has no write cache: what lies below is flushed before the write is done.
-    if (isBorrowed)
-      error = vm.lateError({ at: 'node.flush', op: 'flush', node, offset: 0, bytes: 0, ofWrite: true });
-    if (isBorrowed && error === undefined) flushBelow(node);
+  else if (op === 'write' || op === 'zero') {
+    const written = error === undefined ? [{ start: offset, end }] : takeLanded(node);
+    for (const part of written)
+      writeTo(node, part.start, part.end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
   }
   if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
   if (op === 'read') return readBack(vm, node, io);
   return io.quiet ? '' : report(vm, op === 'discard' ? 'discard' : 'wrote', io);
-}
-
-/** Makes last what is below a node; the node itself notes that it was written to only afterwards. */
-function flushBelow(node: BlockNode): void {
-  const { flushedGeneration } = node;
-  flushNode(node);
-  node.flushedGeneration = flushedGeneration;
 }
 
 const VERBS: Readonly<Record<Exclude<IoCommand['op'], 'flush'>, string>> = {
@@ -119,9 +112,8 @@ const VERBS: Readonly<Record<Exclude<IoCommand['op'], 'flush'>, string>> = {
 
 /** The command as a request to a node: not the guest's own, so only the node's faults are met. */
 export function requestOf(node: BlockNode, { op, offset, bytes }: IoCommand): Request {
-  const kind = op === 'discard' ? 'zero' : op;
-  const at = kind === 'read' ? 'node.read' : kind === 'flush' ? 'node.flush' : 'node.write';
-  return { at, op: kind, node, offset, bytes };
+  const at = op === 'read' ? 'node.read' : op === 'flush' ? 'node.flush' : 'node.write';
+  return { at, op, node, offset, bytes };
 }
 
 // What qemu-io fills its buffer with before it reads.

@@ -4,7 +4,7 @@ import { refuse } from '../../core/errors.ts';
 import type { IoCounters, LatencyHistogram } from '../../core/graph/backend.ts';
 import { SnapshotTask } from '../../core/jobs/snapshot.ts';
 import { driveOfDevice } from './media.ts';
-import { type CommandTable, type Handler, isObject, needText, text } from './table.ts';
+import { type CommandTable, type Handler, isObject, needText } from './table.ts';
 
 type Kind = 'read' | 'write' | 'zone-append' | 'flush';
 
@@ -50,23 +50,6 @@ const setHistogram: Handler = ({ vm, profile }, args) => {
   return undefined;
 };
 
-/** No format that is simulated has children that come and go. */
-const changeChild: Handler = ({ vm }, args) => {
-  const parent = vm.graph.find(needText(args, 'parent'));
-  const child = text(args, 'child');
-  const node = text(args, 'node');
-  if (child !== undefined && node !== undefined) refuse('The parameters child and node are in conflict');
-  if (child === undefined && node === undefined) refuse('Either child or node must be specified');
-  if (child !== undefined) {
-    const edges = { file: parent.file ?? parent.filtered, backing: parent.backing };
-    const has = Object.hasOwn(edges, child) && edges[child as keyof typeof edges] !== undefined;
-    if (!has) refuse(`Node '${parent.name}' does not have child '${child}'`);
-    refuse(`The node ${parent.name} does not support removing a child`);
-  }
-  if (!vm.graph.nodes.has(node ?? '')) refuse(`Node '${node}' not found`);
-  return refuse(`The node ${parent.name} does not support adding a child`);
-};
-
 /** Only encryption could be amended, which is not simulated. */
 const amend: Handler = ({ vm }, args) => {
   const options = isObject(args.options) ? args.options : {};
@@ -87,7 +70,6 @@ const amend: Handler = ({ vm }, args) => {
 /** The commands. */
 export const rareCommands: CommandTable = {
   'block-latency-histogram-set': setHistogram,
-  'x-blockdev-change': changeChild,
   'x-blockdev-amend': amend,
   'query-fdsets': () => [],
   'query-memory-devices': () => [],

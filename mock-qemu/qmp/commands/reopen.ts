@@ -19,24 +19,33 @@ interface Change extends Reopening {
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
 
 /** Nodes with the options that they are to have; a node that is named twice gets what either says, the last one first. */
-function queueOf(vm: Vm, list: readonly JsonObject[]): ReadonlyMap<BlockNode, JsonObject> {
+function queueOf(
+  vm: Vm,
+  list: readonly JsonObject[],
+  holdsTwice: boolean,
+): ReadonlyMap<BlockNode, JsonObject> {
   const queue = new Map<BlockNode, JsonObject>();
+  const twice: BlockNode[] = [];
   try {
     for (const options of list) {
       const name = text(options, 'node-name') ?? refuse('node-name not specified');
       const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
+      if (queue.has(node)) twice.push(node);
       queue.set(node, { ...queue.get(node), ...options });
     }
   } finally {
     // Nodes stay drained from the moment they are found until all is done.
     vm.flapTogether([...queue.keys()]);
+    if (holdsTwice) for (const node of twice) vm.holdForGood(node);
   }
   return queue;
 }
 
 /** Checks new options of one node; what they leave out goes back to its default. */
 function prepare(vm: Vm, node: BlockNode, options: JsonObject): Change {
-  if (options['detect-zeroes'] === 'unmap' && options.discard !== 'unmap') {
+  // Unlike other options this one stays as it is where it is left out.
+  const unmap = options.discard === undefined ? node.unmap : options.discard === 'unmap';
+  if (options['detect-zeroes'] === 'unmap' && !unmap) {
     refuse('setting detect-zeroes to unmap is not allowed without setting discard operation to unmap');
   }
   if (node.driver.kind === 'filter' && !node.debug && !node.throttle) {
@@ -45,7 +54,7 @@ function prepare(vm: Vm, node: BlockNode, options: JsonObject): Change {
   const changed = {
     node,
     readOnly: flag(options, 'read-only') ?? false,
-    unmap: options.discard === 'unmap',
+    unmap,
     detectZeroes: (options['detect-zeroes'] ?? 'off') as BlockNode['detectZeroes'],
   };
   if (node.throttle) {
@@ -100,7 +109,9 @@ const blockdevReopen: Handler = ({ vm, profile }, args) => {
     vm.options.print('stderr', "bdrv_reopen_multiple: Assertion `bs_queue != NULL' failed.\n");
     vm.die(null, 'SIGABRT');
   }
-  const changes = [...queueOf(vm, list)].map(([node, options]) => prepare(vm, node, options));
+  const changes = [...queueOf(vm, list, profile.bugs.reopenTwiceStaysHeld)].map(([node, options]) =>
+    prepare(vm, node, options),
+  );
   vm.graph.reopenAll(changes);
   for (const { node, unmap, detectZeroes, throttle } of changes) {
     node.unmap = unmap;
