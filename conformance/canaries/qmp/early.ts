@@ -1,7 +1,14 @@
 /** Early QEMUs that do half of what they are asked for. */
 import type { Canary } from '../../canary.ts';
+import { earlyContracts } from '../../contracts/qmp/early.ts';
 import { alterEntries, alterReply, answerCommand } from '../../mutations.ts';
-import { alterErrorClass, doubleEvent, dropEvent, renameEvent } from '../../stream-mutations.ts';
+import {
+  alterErrorClass,
+  doubleEvent,
+  dropEvent,
+  loseErrorText,
+  renameEvent,
+} from '../../stream-mutations.ts';
 import { isObject, isObjectList, objectAt, type WireMessage, type WireMutation } from '../../wire.ts';
 
 /** A reopening that succeeds and does nothing, whatever its vendor calls it. */
@@ -78,6 +85,20 @@ const BREAKS: readonly Break[] = [
   ],
   ['reopen', 'nothing', 'The drive is not reopened', answerReopen],
   [
+    'reopen-too-early',
+    'event',
+    'A mirror that is lost has COMPLETED',
+    () => renameEvent('BLOCK_JOB_CANCELLED', 'BLOCK_JOB_COMPLETED'),
+  ],
+  ['reopen-too-early', 'accepted', 'A drive can be reopened too early', answerReopen],
+  [
+    'copy-cancelled-synced',
+    'swapped',
+    'A synced mirror that is cancelled says so',
+    () => renameEvent('BLOCK_JOB_COMPLETED', 'BLOCK_JOB_CANCELLED'),
+  ],
+  ['reopen-without-job', 'accepted', 'A file that is not there can be opened', answerReopen],
+  [
     'reopen',
     'event',
     'The end of the copy has another name',
@@ -85,10 +106,22 @@ const BREAKS: readonly Break[] = [
   ],
 ];
 
+const REFUSED = 'refused/';
+
+const refusals: readonly Break[] = earlyContracts
+  .map(({ id }) => id.slice('qmp/early/'.length))
+  .filter((id) => id.startsWith(REFUSED))
+  .flatMap((id): readonly Break[] => [
+    [id, 'text-lost', 'Errors lose their text', loseErrorText],
+    [id, 'class-altered', 'Errors have another class', alterErrorClass],
+  ]);
+
 /** Canaries for the early contracts; they are planted where those are kept. */
-export const earlyCanaries: readonly Canary[] = BREAKS.map(([contract, id, title, wire]) => ({
-  id: `early-${contract}-${id}`,
-  contract: `qmp/early/${contract}`,
-  title,
-  wire,
-}));
+export const earlyCanaries: readonly Canary[] = [...BREAKS, ...refusals].map(
+  ([contract, id, title, wire]) => ({
+    id: `early-${contract.replace(REFUSED, '')}-${id}`,
+    contract: `qmp/early/${contract}`,
+    title,
+    wire,
+  }),
+);

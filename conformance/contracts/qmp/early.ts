@@ -1,87 +1,13 @@
 /** What the first QEMUs with block jobs do: drives by name, no nodes, no job-* commands. */
 import { type Contract, example } from '../../contract.ts';
 import { expect, expectEqual } from '../../expect.ts';
-import { Monitor } from '../../qmp/monitor.ts';
-import type { Capability, Write } from '../../target.ts';
+import { DISK, EarlyBench, type EarlyRow, HELD_SPEED, refusalOf } from '../../qmp/early-bench.ts';
+import { Monitor, type Reply } from '../../qmp/monitor.ts';
+import type { Capability } from '../../target.ts';
 import { isObject, objectAt, type WireMessage } from '../../wire.ts';
-import type { World } from '../../world.ts';
+import { refusalsOf } from './early-refusals.ts';
 
 const MIB = 1024 * 1024;
-const SIZE = 16 * MIB;
-/** The drive, and its job: until names came, a drive has one job. */
-const DISK = { device: 'disk' };
-const BASE: Write = { offsetBytes: 0, lengthBytes: SIZE, byte: 0x11 };
-const TOP: Write = { offsetBytes: MIB, lengthBytes: 64 * 1024, byte: 0x22 };
-const MERGED: readonly Write[] = [
-  { ...BASE, lengthBytes: TOP.offsetBytes },
-  TOP,
-  {
-    ...BASE,
-    offsetBytes: TOP.offsetBytes + TOP.lengthBytes,
-    lengthBytes: SIZE - TOP.offsetBytes - TOP.lengthBytes,
-  },
-];
-/** So slow that a job moves one chunk in each tenth of a second, and no less. */
-const HELD_SPEED = 1;
-
-/** A machine with a drive `disk`, a chain `base <- top` of qcow2, and an empty CD drive `cd0`. */
-class EarlyBench {
-  readonly monitor: Monitor;
-  readonly world: World;
-
-  private constructor(monitor: Monitor) {
-    this.monitor = monitor;
-    this.world = monitor.world;
-  }
-
-  static async start(world: World): Promise<EarlyBench> {
-    const path = (name: string) => `${world.session.directory}/${name}.qcow2`;
-    const image = { format: 'qcow2', capacityBytes: SIZE } as const;
-    await world.session.createImage({ ...image, path: path('base'), writes: [BASE] });
-    const backing = { path: path('base'), format: 'qcow2' } as const;
-    await world.session.createImage({ ...image, path: path('top'), backing, writes: [TOP] });
-    const drives = [{ id: DISK.device, path: path('top'), format: 'qcow2' }];
-    const { monitor } = await Monitor.start(world, { cdrom: true, drives });
-    await monitor.succeed('qmp_capabilities');
-    return new EarlyBench(monitor);
-  }
-
-  path(name: string): string {
-    return `${this.world.session.directory}/${name}.qcow2`;
-  }
-
-  /** The drive as query-block shows it: what it has open, and what is below. */
-  async files(device = DISK.device): Promise<readonly unknown[]> {
-    const found = (await this.monitor.list('query-block')).find((each) => each.device === device);
-    const { file, backing_file: below } = objectAt(found ?? {}, 'inserted');
-    return below === undefined ? [file] : [file, below];
-  }
-
-  async job(): Promise<WireMessage | undefined> {
-    return (await this.monitor.list('query-block-jobs')).find(({ device }) => device === DISK.device);
-  }
-
-  /** The events of the drive's job so far. */
-  events(): string[] {
-    return this.monitor.received.flatMap(({ event }) =>
-      typeof event === 'string' && event.startsWith('BLOCK_JOB_') ? [event] : [],
-    );
-  }
-
-  async until(event: string): Promise<void> {
-    await this.monitor.until(event, () => this.monitor.eventData(event).length > 0);
-  }
-
-  async expectContents(name: string): Promise<void> {
-    expectEqual(await this.world.session.contents(this.path(name)), [...MERGED], `contents of ${name}`);
-  }
-}
-
-interface EarlyRow {
-  readonly id: string;
-  readonly title: string;
-  check(bench: EarlyBench): Promise<void>;
-}
 
 const ROWS: readonly EarlyRow[] = [
   {
@@ -248,31 +174,88 @@ async function vendorName({ monitor }: EarlyBench, name: string): Promise<string
   return found;
 }
 
+/** A copy of the whole drive under the vendor's name; resolves to its target. */
+async function copyWhole(bench: EarlyBench, more: WireMessage = {}): Promise<string> {
+  const target = bench.path('copy');
+  const command = await vendorName(bench, 'drive-mirror');
+  await bench.monitor.succeed(command, { ...DISK, target, full: true, format: 'qcow2', ...more });
+  return target;
+}
+
+/** What whoever asks query-block-jobs takes for READY. */
+const untilAtEnd = (bench: EarlyBench): Promise<true> =>
+  bench.world.until('a copy whose offset is at its end', async () => {
+    const job = await bench.job();
+    return job !== undefined && Number(job.len) > 0 && job.offset === job.len;
+  });
+
+/** The job regards itself as synced up to a tenth of a second after that. */
+async function untilSynced(bench: EarlyBench): Promise<void> {
+  await untilAtEnd(bench);
+  await new Promise<void>((resolve) => void bench.world.timers.after(200, resolve));
+}
+
+const reopen = async (bench: EarlyBench, path: string): Promise<Reply> =>
+  bench.monitor.execute(await vendorName(bench, 'drive-reopen'), {
+    ...DISK,
+    'new-image-file': path,
+    format: 'qcow2',
+  });
+
 const REOPENED: readonly EarlyRow[] = [
   {
     id: 'reopen',
     title: 'A mirror whose offset is at its end is pivoted by reopening the drive, and never says READY',
     async check(bench) {
-      const { monitor, world } = bench;
-      const target = bench.path('copy');
-      const mirror = await vendorName(bench, 'drive-mirror');
-      await monitor.succeed(mirror, { ...DISK, target, full: true, format: 'qcow2' });
-      await world.until('a copy whose offset is at its end', async () => {
-        const job = await bench.job();
-        return job !== undefined && Number(job.len) > 0 && job.offset === job.len;
-      });
-      // The job regards itself as synced up to a tenth of a second later.
-      await new Promise<void>((resolve) => void world.timers.after(200, resolve));
-      await monitor.succeed(await vendorName(bench, 'drive-reopen'), {
-        ...DISK,
-        'new-image-file': target,
-        format: 'qcow2',
-      });
+      const { monitor } = bench;
+      const target = await copyWhole(bench);
+      await untilSynced(bench);
+      expectEqual(refusalOf(await reopen(bench, target)), false, 'refusal');
       expectEqual(bench.events(), ['BLOCK_JOB_COMPLETED'], 'events');
       expectEqual(await bench.files(), [target], 'files of the drive');
       await monitor.succeed('quit');
       await monitor.until('the end of the server', () => monitor.isClosed);
       await bench.expectContents('copy');
+    },
+  },
+  {
+    id: 'reopen-too-early',
+    title: 'A drive that is reopened while its mirror still copies stays where it is, and the mirror is lost',
+    async check(bench) {
+      const target = await copyWhole(bench, { speed: HELD_SPEED });
+      const wanted = ['DeviceInUse', "Device 'disk' is in use"];
+      expectEqual<unknown>(refusalOf(await reopen(bench, target)), wanted, 'refusal');
+      expectEqual(bench.events(), ['BLOCK_JOB_CANCELLED'], 'events');
+      expectEqual(await bench.files(), [bench.path('top'), bench.path('base')], 'files of the drive');
+      expectEqual(await bench.job(), undefined, 'job afterwards');
+    },
+  },
+  {
+    id: 'copy-cancelled-synced',
+    title: 'A synced mirror that is cancelled has COMPLETED, and the drive stays where it was',
+    async check(bench) {
+      await copyWhole(bench);
+      await untilSynced(bench);
+      await bench.monitor.succeed('block-job-cancel', DISK);
+      await bench.until('BLOCK_JOB_COMPLETED');
+      expectEqual(bench.events(), ['BLOCK_JOB_COMPLETED'], 'events');
+      expectEqual(await bench.files(), [bench.path('top'), bench.path('base')], 'files of the drive');
+    },
+  },
+  {
+    id: 'reopen-without-job',
+    title: 'A drive is reopened without any job, and stays where it is if the new file is not there',
+    async check(bench) {
+      const missing = bench.path('missing');
+      const wanted = ['OpenFileFailed', `Could not open '${missing}'`];
+      expectEqual<unknown>(refusalOf(await reopen(bench, missing)), wanted, 'refusal');
+      expectEqual(await bench.files(), [bench.path('top'), bench.path('base')], 'files of the drive');
+      expectEqual(
+        refusalOf(await reopen(bench, bench.path('base'))),
+        false,
+        'refusal of a file that is there',
+      );
+      expectEqual(await bench.files(), [bench.path('base')], 'files when it is reopened');
     },
   },
 ];
@@ -293,6 +276,6 @@ const contract =
 /** The contracts. */
 export const earlyContracts: readonly Contract[] = [
   ...ROWS.map(contract(['earlyQmp'])),
-  ...MIRRORS.map(contract(['earlyQmp', 'earlyMirror'])),
-  ...REOPENED.map(contract(['earlyQmp', 'redHatMirror'])),
+  ...[...MIRRORS, ...refusalsOf('mirror', '1.3')].map(contract(['earlyQmp', 'earlyMirror'])),
+  ...[...REOPENED, ...refusalsOf('redHat', 'rhel-6.3')].map(contract(['earlyQmp', 'redHatMirror'])),
 ];
