@@ -1,5 +1,5 @@
 /** A machine of before nodes, put together by its command line; what is done to it is rows. */
-import { expect, expectEqual } from '../expect.ts';
+import { expectEqual } from '../expect.ts';
 import type { Write } from '../target.ts';
 import { objectAt, type WireMessage } from '../wire.ts';
 import type { World } from '../world.ts';
