@@ -1,5 +1,5 @@
 /** Lets the QEMU driver run simulated QEMUs of one world as if they were processes of a host. */
-import type { Emulator, Host } from '../drivers/qemu/host.ts';
+import type { Emulator, Host, SnapshotVerb } from '../drivers/qemu/host.ts';
 import type { Data, Value } from '../mock-qemu/core/data.ts';
 import type { ImageStore } from '../mock-qemu/core/images.ts';
 import { DEFAULT_PROFILE } from '../mock-qemu/profiles/index.ts';
@@ -35,6 +35,10 @@ export function createMockHost(
       stat: async (path) => world.store.stat(path),
       createEmpty: async (path) => world.store.createEmpty(path),
       remove: async (path) => world.store.remove(path),
+      snapshot: async (verb, path, _format, name) => {
+        const seconds = Math.floor(world.timers.now() / 1000);
+        changeSnapshots(world.store, verb, path, name, seconds);
+      },
       writeText: async (path, text) => writeText(world.store, path, text),
       readStart: async (path, bytes) => readStart(world.store, path, bytes),
     },
@@ -97,4 +101,38 @@ function readStart(store: ImageStore, path: string, bytes: number): Buffer {
   const start = Buffer.alloc(Math.min(bytes, file.virtualSizeBytes));
   for (const [at] of start.entries()) start[at] = Math.max(0, file.extents.at(at, at + 1).tag);
   return start;
+}
+
+/** What qemu-img does to an image. @throws Error with its words */
+function changeSnapshots(
+  store: ImageStore,
+  verb: SnapshotVerb,
+  path: string,
+  name: string,
+  seconds: number,
+): void {
+  if (store.stat(path) === undefined) {
+    const why = `Could not open '${path}'`;
+    throw new Error(`${why}: ${why}: No such file or directory`);
+  }
+  const image = store.open(path);
+  const found = image.snapshots.findIndex((each) => each.name === name);
+  const snapshot = image.snapshots[found];
+  if (verb === 'create') {
+    const id = String(Math.max(0, ...image.snapshots.map((each) => Number(each.id))) + 1);
+    const { virtualSizeBytes } = image;
+    const extents = image.extents.copy();
+    const time = { dateSec: seconds, dateNsec: 0, vmClockNs: 0 };
+    image.snapshots.push({ id, name, ...time, vmStateBytes: 0, virtualSizeBytes, extents });
+  } else if (!snapshot) {
+    const what =
+      verb === 'apply' ? `apply snapshot '${name}': Failed to load snapshot` : `delete snapshot '${name}'`;
+    throw new Error(
+      `Could not ${what}: ${verb === 'apply' ? 'No such file or directory' : 'snapshot not found'}`,
+    );
+  } else if (verb === 'apply') {
+    image.virtualSizeBytes = snapshot.virtualSizeBytes;
+    image.extents.become(snapshot.extents);
+  } else image.snapshots.splice(found, 1);
+  image.save();
 }

@@ -382,6 +382,12 @@ export interface Volumes {
   stat(path: string): Promise<{ readonly kind: 'file' | 'block'; readonly sizeBytes: number } | undefined>;
   /** Unlinks a file; no error if it is not there. */
   remove(path: string): Promise<void>;
+  /**
+   * Keeps what an image holds now under a name inside it, lets it hold that again, or drops it (qemu-img snapshot); no machine
+   * has it open. Left out where images cannot be changed so.
+   * @throws VirtError INTERNAL_ERROR
+   */
+  snapshot?(verb: 'create' | 'apply' | 'delete', path: string, format: string, name: string): Promise<void>;
 }
 
 /** A hypervisor driver: one per open connection. */

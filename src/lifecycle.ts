@@ -17,7 +17,7 @@ import { publicType, RunningDomain, type RunningObserver, type StateAndReason } 
 const SHUTDOWN_GUEST = 1;
 const SHUTDOWN_HOST = 2;
 /** How a run can end: by itself, or because its state was saved or a snapshot halted it. */
-type EndReason = GoneReason | 'saved' | 'halted' | 'reverted';
+type EndReason = GoneReason | 'saved' | 'halted' | 'reverted' | 'unseen';
 /** By what ended the machine: STOPPED's detail (virDomainEventStoppedDetailType) and the reason of being shut off. */
 const ENDS: Readonly<Record<EndReason, { readonly detail: number; readonly reason: number }>> = {
   shutdown: { detail: 0, reason: 1 },
@@ -26,6 +26,7 @@ const ENDS: Readonly<Record<EndReason, { readonly detail: number; readonly reaso
   saved: { detail: 4, reason: 5 },
   halted: { detail: 6, reason: 7 },
   reverted: { detail: 6, reason: 7 },
+  unseen: { detail: 0, reason: 1 },
 };
 /** virDomainEventIOErrorAction. */
 const IO_ERROR_ACTION = { none: 0, pause: 1, report: 2 } as const;
@@ -72,6 +73,17 @@ export const START_MODES = {
     state: { state: DomainState.PAUSED, reason: 7 },
     announce: [announce(LifecycleEvent.STARTED, 3), announce(LifecycleEvent.SUSPENDED, 5)],
   },
+  /** From what a snapshot without memory kept of its disks. */
+  'reverted-booted': {
+    state: { state: DomainState.RUNNING, reason: 1 },
+    announce: [announce(LifecycleEvent.RESUMED, 0), announce(LifecycleEvent.STARTED, 3)],
+  },
+  'reverted-booted-paused': {
+    state: { state: DomainState.PAUSED, reason: 1 },
+    announce: [announce(LifecycleEvent.STARTED, 3), announce(LifecycleEvent.SUSPENDED, 5)],
+  },
+  /** Only for the block layer, to merge images of a domain that is off: nobody is told. */
+  unseen: { state: { state: DomainState.PAUSED, reason: 1 }, announce: [] },
 } as const satisfies Record<string, StartMode>;
 
 /** One of {@link START_MODES}. */
@@ -293,7 +305,7 @@ export function observe(record: DomainRecord): RunningObserver {
       record.offReason = ENDS[reason].reason;
       tryJournal(record);
       if (reason === 'destroyed') emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_HOST);
-      emitLifecycle(record, LifecycleEvent.STOPPED, ENDS[reason].detail);
+      if (reason !== 'unseen') emitLifecycle(record, LifecycleEvent.STOPPED, ENDS[reason].detail);
       // What is reverted is about to run again.
       if (!record.persistent && reason !== 'reverted') record.services.forget(record);
     },

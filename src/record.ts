@@ -57,7 +57,7 @@ export class DomainRecord {
   /** virDomainShutoffReason, for when it is shut off. */
   offReason = 0;
   /** Set while a call ends the run for a reason of its own. */
-  endingAs: 'saved' | 'halted' | 'reverted' | undefined;
+  endingAs: 'saved' | 'halted' | 'reverted' | 'unseen' | undefined;
   readonly snapshots = new SnapshotStore();
   readonly checkpoints = new CheckpointStore();
   /** The connection does not list it any more. */

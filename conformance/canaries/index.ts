@@ -8,6 +8,7 @@ import { effectCanaries } from './effects.ts';
 import { eventCanaries } from './events.ts';
 import { guardCanaries } from './guard-rails.ts';
 import { iotuneCanaries } from './iotune.ts';
+import { offMomentCanaries } from './moments-off.ts';
 import { outlivingCanaries } from './outliving.ts';
 import { pivotCrashCanaries } from './pivot-crashes.ts';
 import { progressCanaries } from './progress.ts';
@@ -39,6 +40,7 @@ export const canaries: readonly Canary[] = [
   ...iotuneCanaries,
   ...checkpointCanaries,
   ...cutOffCanaries,
+  ...offMomentCanaries,
   ...savingCanaries,
   ...outlivingCanaries,
   ...verbCanaries,

@@ -12,6 +12,7 @@ import { infoAbsentWithoutJob } from './api/info-absent-without-job.ts';
 import { infoBounded } from './api/info-bounded.ts';
 import { iotuneContracts } from './api/iotune.ts';
 import { momentContracts } from './api/moments.ts';
+import { offMomentContracts } from './api/moments-off.ts';
 import { oneJobPerDisk } from './api/one-job-per-disk.ts';
 import { oneTerminalEvent } from './api/one-terminal-event.ts';
 import { outlivingContracts } from './api/outliving.ts';
@@ -69,6 +70,7 @@ export const contracts: readonly Contract[] = [
   ...iotuneContracts,
   ...checkpointContracts,
   ...cutOffContracts,
+  ...offMomentContracts,
   ...savingContracts,
   ...momentContracts,
   ...outlivingContracts,

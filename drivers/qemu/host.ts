@@ -26,6 +26,9 @@ export interface Emulator {
   leave?(): void;
 }
 
+/** What is done about an internal snapshot. */
+export type SnapshotVerb = 'create' | 'apply' | 'delete';
+
 /** File operations the driver does itself, next to those that the emulator does. */
 export interface HostFiles {
   stat(path: string): Promise<{ readonly kind: 'file' | 'block'; readonly sizeBytes: number } | undefined>;
@@ -33,6 +36,8 @@ export interface HostFiles {
   createEmpty(path: string): Promise<void>;
   /** Unlinks; no error if it is not there. */
   remove(path: string): Promise<void>;
+  /** Internal snapshots of an image that nobody has open; rejects with what qemu-img says. Left out where there is none. */
+  snapshot?(verb: SnapshotVerb, path: string, format: string, name: string): Promise<void>;
   /** Replaces a file's content, mode 0600; left out by hosts that keep no saved states. */
   writeText?(path: string, text: string): Promise<void>;
   /** The first bytes of a file, fewer if it is shorter; left out like {@link writeText}. */

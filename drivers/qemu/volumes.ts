@@ -1,6 +1,6 @@
 /** Image files: made and read by an emulator without a guest, listed and removed by the host. */
 import type { ImageRef, VolumeInfo, VolumeSpec, Volumes } from '../../src/driver.ts';
-import { ErrorDomain } from '../../src/errors.ts';
+import { ErrorCode, ErrorDomain, VirtError } from '../../src/errors.ts';
 import type { Query } from './dialects/dialect.ts';
 import { formatSteps, recordsBacking } from './dialects/nodes.ts';
 import { numberOf, objectsOf, optionalText, systemError } from './errors.ts';
@@ -39,10 +39,27 @@ export function createVolumes(helper: () => Promise<HelperSession>, files: HostF
       return inspect(await helper(), nextImage({ path, format: imageFormat }), found.kind);
     },
     stat: (path) => stat(files, path),
+    ...(files.snapshot && { snapshot: snapshots(files.snapshot) }),
     remove: (path) =>
       files.remove(path).catch((cause: unknown) => {
         throw systemError(`failed to remove '${path}'`, cause, STORAGE);
       }),
+  };
+}
+
+const LETTER = { create: 'c', apply: 'a', delete: 'd' } as const;
+
+/** libvirt has qemu-img do it, and quotes that. */
+function snapshots(change: NonNullable<HostFiles['snapshot']>): NonNullable<Volumes['snapshot']> {
+  return async (verb, path, imageFormat, name) => {
+    try {
+      await change(verb, path, imageFormat, name);
+    } catch (cause) {
+      const what = `qemu-img snapshot -${LETTER[verb]} ${name} ${path}`;
+      const said = cause instanceof Error ? cause.message : String(cause);
+      const detail = `Child process (${what}) unexpected exit status 1: qemu-img: ${said}`;
+      throw new VirtError(ErrorCode.INTERNAL_ERROR, detail, { domain: ErrorDomain.NONE, cause });
+    }
   };
 }
 

@@ -80,19 +80,18 @@ function checkName(name: string | undefined): void {
 async function create(record: DomainRecord, request: SnapshotRequest, flags: number): Promise<string> {
   const nowSeconds = Math.floor(record.services.driver.timers.now() / 1000);
   const name = request.name ?? String(nowSeconds);
-  const { running } = record;
-  checkMemory(request, running !== undefined, has(flags, 'DISK_ONLY'));
-  const disks = align(record, request, name, has(flags, 'DISK_ONLY'));
+  const { running, persistent } = record;
+  const mode = modeOf(request, running !== undefined, flags);
+  const disks = align(record, request, name, mode);
   const before = running && record.live ? liveDefinition(record.live, running.disks) : record.toXml(!running);
-  const state = stateOf(running, has(flags, 'DISK_ONLY'));
+  const inactive = running && persistent && { inactiveXml: record.toXml(true) };
+  const state = stateOf(running, mode === 'disks');
   if (!has(flags, 'NO_METADATA') && record.snapshots.byName(name)) {
     throw new VirtError(ErrorCode.OPERATION_FAILED, `domain moment ${name} already exists`, {
       domain: ErrorDomain.DOMAIN,
     });
   }
-  if (running && !has(flags, 'DISK_ONLY')) await takeInternal(record, running, disks, name, flags);
-  else if (running) await takeLive(record, running, disks, flags);
-  else await takeInactive(record, disks, flags);
+  await TAKE[mode](record, disks, { name, flags, memoryFile: request.memoryFile ?? '' });
   if (!has(flags, 'NO_METADATA')) {
     record.snapshots.add({
       name,
@@ -101,6 +100,8 @@ async function create(record: DomainRecord, request: SnapshotRequest, flags: num
       creationTimeSeconds: nowSeconds,
       disks: disks.map(describeDisk),
       domainXml: before,
+      ...inactive,
+      ...(mode === 'memory-file' && { memoryFile: request.memoryFile ?? '' }),
     });
     record.journal();
   }
@@ -112,24 +113,53 @@ async function create(record: DomainRecord, request: SnapshotRequest, flags: num
   return name;
 }
 
-/** An internal snapshot of a domain that runs holds its memory, all others hold none (libvirt: virDomainSnapshotAlignDisks). */
-function checkMemory({ memory }: SnapshotRequest, runs: boolean, diskOnly: boolean): void {
+/**
+ * What a snapshot is made of: images on top of others, the same with memory in a file, everything inside the images, or
+ * inside them and without memory, since there is none.
+ */
+type Mode = 'disks' | 'memory-file' | 'inside' | 'inside-off';
+
+/** See {@link create}. */
+interface Wanted {
+  readonly name: string;
+  readonly flags: number;
+  readonly memoryFile: string;
+}
+
+const TAKE: Readonly<
+  Record<Mode, (record: DomainRecord, disks: readonly Aligned[], wanted: Wanted) => Promise<void>>
+> = {
+  disks: (record, disks, { flags }) =>
+    record.running ? takeLive(record, record.running, disks, flags) : takeInactive(record, disks, flags),
+  'memory-file': (record, disks, wanted) => takeWithMemory(record, record.requireRunning(), disks, wanted),
+  inside: (record, disks, { name, flags }) =>
+    takeInternal(record, record.requireRunning(), disks, name, flags),
+  'inside-off': (record, disks, { name }) => takeInternalOff(record, disks, name),
+};
+
+/** An internal snapshot of a domain that runs holds its memory (libvirt: qemuSnapshotPrepare, qemuSnapshotCreateAlignDisks). */
+function modeOf({ memory }: SnapshotRequest, runs: boolean, flags: number): Mode {
+  if (has(flags, 'LIVE') && memory !== 'external') {
+    throw new VirtError(
+      ErrorCode.OPERATION_UNSUPPORTED,
+      'live snapshot creation is supported only during full system snapshots',
+    );
+  }
+  const diskOnly = has(flags, 'DISK_ONLY');
   if (memory !== undefined && memory !== 'no' && (diskOnly || !runs)) {
     const detail = 'memory state cannot be saved with offline or disk-only snapshot';
     throw snapshotError(ErrorCode.XML_ERROR, detail);
   }
-  if (memory === 'external') {
-    throw new VirtError(
-      ErrorCode.OPERATION_UNSUPPORTED,
-      'memory is not kept in a file of its own here: leave <memory> out',
-    );
-  }
-  if (memory === 'no' && runs && !diskOnly) {
+  if (diskOnly) return 'disks';
+  if (memory === 'external') return 'memory-file';
+  if (!runs) return 'inside-off';
+  if (memory === 'no') {
     throw new VirtError(
       ErrorCode.OPERATION_UNSUPPORTED,
       'internal snapshot of a running VM must include the memory state',
     );
   }
+  return 'inside';
 }
 
 function stateOf(running: RunningDomain | undefined, diskOnly: boolean): SnapshotState {
@@ -137,6 +167,83 @@ function stateOf(running: RunningDomain | undefined, diskOnly: boolean): Snapsho
   if (diskOnly) return 'disk-snapshot';
   return running.state.state === DomainState.PAUSED ? 'paused' : 'running';
 }
+
+/** Only qcow2 has room for them. */
+function checkInside(disks: readonly Aligned[], guard: (target: string) => void): void {
+  for (const { disk, active, location } of disks) {
+    if (location !== 'internal') continue;
+    guard(disk.target);
+    if (active?.format === 'qcow2') continue;
+    const what = `for disk ${disk.target} unsupported for storage type ${active?.format ?? 'none'}`;
+    throw unsupported(`internal snapshot ${what}`);
+  }
+}
+
+/** Of a domain that is off: image by image, all or none. */
+async function takeInternalOff(record: DomainRecord, disks: readonly Aligned[], name: string): Promise<void> {
+  const { volumes } = record.services.driver;
+  checkInside(disks, () => undefined);
+  if (!volumes.snapshot) throw noSupport('virDomainSnapshotCreateXML');
+  const taken: DiskSource[] = [];
+  for (const { active, location } of disks) {
+    if (location !== 'internal' || !active) continue;
+    try {
+      await volumes.snapshot('create', active.path, active.format, name);
+    } catch (error) {
+      for (const { path, format } of taken) await volumes.snapshot('delete', path, format, name);
+      throw error;
+    }
+    taken.push(active);
+  }
+}
+
+/** Memory goes to a file, then overlays go on the disks, all while the guest stands still. */
+async function takeWithMemory(
+  record: DomainRecord,
+  running: RunningDomain,
+  disks: readonly Aligned[],
+  { flags, memoryFile }: Wanted,
+): Promise<void> {
+  const { machine } = running;
+  if (disks.some(({ location }) => location === 'internal')) {
+    throw unsupported('mixing internal and external targets for a snapshot is not yet supported');
+  }
+  const overlaid = disks.filter(({ overlay }) => overlay !== undefined);
+  if (overlaid.length > 0) await prepare(record, disks, flags, guardOf(running));
+  if (!machine.save || !record.live) throw noSupport('virDomainSnapshotCreateXML');
+  const { save } = machine;
+  const xml = liveDefinition(record.live, running.disks);
+  await whilePaused(record, running, flags, async (ran) => {
+    record.guard('save');
+    await save.call(machine, memoryFile, JSON.stringify({ xml, paused: !ran }));
+    if (overlaid.length > 0) await takeLive(record, running, disks, flags);
+  });
+}
+
+/** Stops the guest around something; with HALT it goes on only if that failed. */
+async function whilePaused(
+  record: DomainRecord,
+  running: RunningDomain,
+  flags: number,
+  make: (ran: boolean) => Promise<void>,
+): Promise<void> {
+  const ran = running.state.state === DomainState.RUNNING;
+  let stays = false;
+  if (ran) await running.pause();
+  try {
+    await make(ran);
+    stays = has(flags, 'HALT');
+  } finally {
+    if (ran && !stays && record.running === running) await running.resume();
+  }
+}
+
+const guardOf =
+  (running: RunningDomain) =>
+  (target: string): void => {
+    const live = running.disks.find((disk) => disk.target === target);
+    if (live) guardDisk('snapshot-create', target, running.jobs.onDisk(live));
+  };
 
 /** Keeps disks and memory inside the images, while the guest stands still. */
 async function takeInternal(
@@ -146,24 +253,11 @@ async function takeInternal(
   name: string,
   flags: number,
 ): Promise<void> {
-  for (const { disk, active, location } of disks) {
-    if (location !== 'internal') continue;
-    const live = running.disks.find(({ target }) => target === disk.target);
-    if (live) guardDisk('snapshot-create', disk.target, running.jobs.onDisk(live));
-    if (active?.format !== 'qcow2') {
-      const what = `for disk ${disk.target} unsupported for storage type ${active?.format ?? 'none'}`;
-      throw unsupported(`internal snapshot ${what}`);
-    }
-  }
+  checkInside(disks, guardOf(running));
   const { machine } = running;
-  if (!machine.saveSnapshot) throw noSupport('virDomainSnapshotCreateXML');
-  const ran = running.state.state === DomainState.RUNNING;
-  if (ran) await running.pause();
-  try {
-    await machine.saveSnapshot(name);
-  } finally {
-    if (ran && !has(flags, 'HALT') && record.running === running) await running.resume();
-  }
+  const { saveSnapshot } = machine;
+  if (!saveSnapshot) throw noSupport('virDomainSnapshotCreateXML');
+  await whilePaused(record, running, flags, () => saveSnapshot.call(machine, name));
 }
 
 function describeDisk({ disk, location, overlay }: Aligned): SnapshotDisk {
@@ -172,12 +266,7 @@ function describeDisk({ disk, location, overlay }: Aligned): SnapshotDisk {
 }
 
 /** Puts each request to its disk and fills in the rest (libvirt: virDomainSnapshotAlignDisks). */
-function align(
-  record: DomainRecord,
-  request: SnapshotRequest,
-  name: string,
-  diskOnly: boolean,
-): readonly Aligned[] {
+function align(record: DomainRecord, request: SnapshotRequest, name: string, mode: Mode): readonly Aligned[] {
   const disks = activeDisks(record);
   if (request.disks.length > disks.length) {
     throw snapshotError(ErrorCode.CONFIG_UNSUPPORTED, 'too many disk snapshot requests for domain');
@@ -193,7 +282,7 @@ function align(
     }
     requests.set(found, asked);
   }
-  return disks.map(({ disk, active }) => alignOne(disk, active, requests.get(disk), name, diskOnly));
+  return disks.map(({ disk, active }) => alignOne(disk, active, requests.get(disk), name, mode));
 }
 
 function alignOne(
@@ -201,11 +290,13 @@ function alignOne(
   active: DiskSource | undefined,
   asked: SnapshotDiskRequest | undefined,
   name: string,
-  diskOnly: boolean,
+  mode: Mode,
 ): Aligned {
-  const fitting = active && !disk.readonly ? (diskOnly ? 'external' : 'internal') : 'no';
+  const isOutside = mode === 'disks' || mode === 'memory-file';
+  const fitting = active && !disk.readonly ? (isOutside ? 'external' : 'internal') : 'no';
   const location = asked?.location ?? fitting;
-  if (!diskOnly && location === 'external') {
+  // Everything inside means all of it.
+  if (!isOutside && (location === 'external' || (fitting === 'internal' && location !== fitting))) {
     const detail = `disk '${disk.target}' must use snapshot mode 'internal'`;
     throw snapshotError(ErrorCode.CONFIG_UNSUPPORTED, detail);
   }
@@ -250,7 +341,6 @@ async function prepare(
     const { target } = disk;
     if (location === 'no') continue;
     guard(target);
-    if (!has(flags, 'DISK_ONLY')) throw noInternal();
     if (!overlay) {
       throw unsupported(
         `active qemu domains require external disk snapshots; disk ${target} requested ${location}`,
@@ -266,13 +356,6 @@ async function prepare(
 }
 
 const unsupported = (detail: string): VirtError => new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
-
-function noInternal(): VirtError {
-  return new VirtError(
-    ErrorCode.OPERATION_UNSUPPORTED,
-    'internal snapshots are not taken here: use VIR_DOMAIN_SNAPSHOT_CREATE_DISK_ONLY',
-  );
-}
 
 async function checkOverlay(
   record: DomainRecord,
@@ -303,10 +386,7 @@ async function takeLive(
 ): Promise<void> {
   const liveOf = (target: string): LiveDisk | undefined =>
     running.disks.find((disk) => disk.target === target);
-  await prepare(record, disks, flags, (target) => {
-    const disk = liveOf(target);
-    if (disk) guardDisk('snapshot-create', target, running.jobs.onDisk(disk));
-  });
+  await prepare(record, disks, flags, guardOf(running));
   if (has(flags, 'QUIESCE')) {
     throw new VirtError(ErrorCode.ARGUMENT_UNSUPPORTED, 'QEMU guest agent is not configured');
   }

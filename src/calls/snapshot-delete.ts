@@ -1,9 +1,11 @@
 /** virDomainSnapshotDelete and virDomainRevertToSnapshot. */
 import { planCommit } from '../blockjob/plan.ts';
+import type { JobRecord } from '../blockjob/registry.ts';
 import { startJob } from '../blockjob/run.ts';
-import { domainFromXml } from '../conf/domain.ts';
+import type { DiskSource } from '../conf/disk.ts';
+import { type DomainDefinition, domainFromXml } from '../conf/domain.ts';
 import { keepsMemory } from '../conf/snapshot.ts';
-import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+import { ErrorCode, ErrorDomain, isVirtError, VirtError } from '../errors.ts';
 import { LifecycleEvent, SnapshotDeleteFlags, SnapshotListFlags, SnapshotRevertFlags } from '../flags.ts';
 import { emitLifecycle, startDomain } from '../lifecycle.ts';
 import type { DomainRecord } from '../record.ts';
@@ -50,31 +52,70 @@ export async function snapshotRevert(record: DomainRecord, name: string, flags: 
     if (isExternal(entry)) {
       throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, 'revert to external snapshot not supported yet');
     }
-    if (!keepsMemory(state)) {
-      throw new VirtError(
-        ErrorCode.OPERATION_UNSUPPORTED,
-        'internal snapshots of a domain that is shut off are not reverted to here',
-      );
-    }
+    if (!keepsMemory(state)) return goBackOff(record, entry, flags);
     const paused = (flags & PAUSED) !== 0 || (state === 'paused' && (flags & RUNNING) === 0);
     await goBack(record, entry, paused);
   });
 }
 
+/** The definition that goes with a snapshot: what the next start would have used then. */
+const definitionOf = ({ definition }: SnapshotEntry): DomainDefinition =>
+  domainFromXml(definition.inactiveXml ?? definition.domainXml);
+
+/** Lets the images hold again what they held when the domain was off (libvirt: qemuSnapshotRevertInactive). */
+async function goBackOff(record: DomainRecord, entry: SnapshotEntry, flags: number): Promise<void> {
+  const { RUNNING, PAUSED } = SnapshotRevertFlags;
+  const { volumes } = record.services.driver;
+  if (!volumes.snapshot) throw noSupport('virDomainRevertToSnapshot');
+  const definition = definitionOf(entry);
+  if (record.running) await endFor(record, record.running);
+  try {
+    for (const { path, format } of imagesInside(entry)) {
+      await volumes.snapshot('apply', path, format, entry.definition.name);
+    }
+    if (record.persistent) record.persistent = definition;
+    const mode = (flags & PAUSED) === 0 ? 'reverted-booted' : 'reverted-booted-paused';
+    if ((flags & (RUNNING | PAUSED)) !== 0) await startDomain(record, definition, mode);
+  } catch (error) {
+    if (record.persistent) record.journal();
+    else record.services.forget(record);
+    throw error;
+  }
+  settleOn(record, entry);
+}
+
+/** The images that an internal snapshot is in. */
+function imagesInside({ definition }: SnapshotEntry): readonly DiskSource[] {
+  const then = domainFromXml(definition.domainXml).disks;
+  return definition.disks.flatMap(({ name, location }) => {
+    const source = then.find(({ target }) => target === name)?.source;
+    return location === 'internal' && source ? [source] : [];
+  });
+}
+
+/** The machine ends so that the domain can go back. */
+async function endFor(record: DomainRecord, running: RunningDomain): Promise<void> {
+  record.endingAs = 'reverted';
+  await running.machine.destroy();
+  await running.gone;
+}
+
+function settleOn(record: DomainRecord, entry: SnapshotEntry): void {
+  record.snapshots.makeCurrent(entry);
+  record.journal();
+  if (record.persistent) emitLifecycle(record, LifecycleEvent.DEFINED, DEFINED_FROM_SNAPSHOT);
+}
+
 /** Whether a snapshot is made of images on top of others. */
 const isExternal = ({ definition }: SnapshotEntry): boolean =>
-  definition.disks.some(({ location }) => location === 'external');
+  definition.memoryFile !== undefined || definition.disks.some(({ location }) => location === 'external');
 
 /** Ends the domain and starts it again from what the snapshot holds (libvirt: qemuSnapshotRevertActive). */
 async function goBack(record: DomainRecord, entry: SnapshotEntry, paused: boolean): Promise<void> {
   const { running } = record;
   if (running && !running.machine.saveSnapshot) throw noSupport('virDomainRevertToSnapshot');
   const definition = domainFromXml(entry.definition.domainXml);
-  if (running) {
-    record.endingAs = 'reverted';
-    await running.machine.destroy();
-    await running.gone;
-  }
+  if (running) await endFor(record, running);
   try {
     const mode = paused ? 'reverted-paused' : 'reverted';
     await startDomain(record, definition, mode, undefined, entry.definition.name);
@@ -84,10 +125,8 @@ async function goBack(record: DomainRecord, entry: SnapshotEntry, paused: boolea
     else record.services.forget(record);
     throw error;
   }
-  record.snapshots.makeCurrent(entry);
-  if (record.persistent) record.persistent = definition;
-  record.journal();
-  if (record.persistent) emitLifecycle(record, LifecycleEvent.DEFINED, DEFINED_FROM_SNAPSHOT);
+  if (record.persistent) record.persistent = definitionOf(entry);
+  settleOn(record, entry);
 }
 
 /** virDomainShutoffReason: it could not be started. */
@@ -121,7 +160,7 @@ export async function snapshotDelete(record: DomainRecord, name: string, flags: 
       for (const each of [...below, ...own]) await dropInternal(record, each);
       return;
     }
-    await mergeImages(record, entry);
+    await deleteExternal(record, entry);
     record.snapshots.remove(entry);
     record.journal();
   });
@@ -130,21 +169,32 @@ export async function snapshotDelete(record: DomainRecord, name: string, flags: 
 const unsupported = (what: string): VirtError =>
   new VirtError(ErrorCode.CONFIG_UNSUPPORTED, `${what} not supported`);
 
-/** Takes one internal snapshot out of the images of a domain that runs. */
+/** Takes one internal snapshot out of the images. */
 async function dropInternal(record: DomainRecord, entry: SnapshotEntry): Promise<void> {
   record.guard('snapshot-delete-internal');
-  const { running } = record;
-  if (!running) {
-    throw new VirtError(
-      ErrorCode.OPERATION_UNSUPPORTED,
-      'internal snapshots of a domain that is shut off are not deleted here: start it first',
-    );
-  }
+  if (record.running) await dropLive(record.running, entry);
+  else await dropOff(record, entry);
+  record.snapshots.remove(entry);
+  record.journal();
+}
+
+async function dropLive(running: RunningDomain, entry: SnapshotEntry): Promise<void> {
   checkSameImages(running, entry);
   if (!running.machine.deleteSnapshot) throw noSupport('virDomainSnapshotDelete');
   await running.machine.deleteSnapshot(entry.definition.name);
-  record.snapshots.remove(entry);
-  record.journal();
+}
+
+/** An image that does not have it is no reason to keep the others' (libvirt tries all). */
+async function dropOff({ services }: DomainRecord, entry: SnapshotEntry): Promise<void> {
+  const { volumes } = services.driver;
+  if (!volumes.snapshot) throw noSupport('virDomainSnapshotDelete');
+  for (const { path, format } of imagesInside(entry)) {
+    try {
+      await volumes.snapshot('delete', path, format, entry.definition.name);
+    } catch (error) {
+      if (!isVirtError(error)) throw error;
+    }
+  }
 }
 
 /** The images that hold an internal snapshot have to be those in use (libvirt: qemuSnapshotDeleteValidate). */
@@ -162,27 +212,61 @@ function checkSameImages(running: RunningDomain, { definition }: SnapshotEntry):
   }
 }
 
-/** Commits each overlay of the snapshot into what is below it and unlinks it, as blockCommit with DELETE does. */
-async function mergeImages(record: DomainRecord, { definition }: SnapshotEntry): Promise<void> {
-  const { running } = record;
-  if (!running) {
+/** Merges the images of a snapshot; of a domain that is off in a machine that nobody sees. */
+async function deleteExternal(record: DomainRecord, entry: SnapshotEntry): Promise<void> {
+  record.guard('snapshot-delete-external');
+  if (entry.parent && !isExternal(entry.parent)) {
     throw new VirtError(
       ErrorCode.OPERATION_UNSUPPORTED,
-      'external snapshots of a domain that is shut off are not deleted here: start it first',
+      'deleting external snapshot that has internal snapshot as parent not supported',
     );
   }
-  record.guard('snapshot-delete-external');
-  for (const { name, overlay } of definition.disks) {
-    if (overlay) await mergeOverlay(record, running, name, overlay.path);
+  const { running: present, persistent } = record;
+  if (present) return mergeImages(record, present, entry);
+  if (!persistent) throw noSupport('virDomainSnapshotDelete');
+  checkTopmost(persistent, entry);
+  await startDomain(record, persistent, 'unseen');
+  const running = record.requireRunning();
+  try {
+    await mergeImages(record, running, entry);
+  } finally {
+    if (record.running === running) {
+      record.endingAs = 'unseen';
+      await running.machine.destroy();
+      await running.gone;
+    }
   }
 }
 
-async function mergeOverlay(
+/** Of a domain that is off libvirt looks for the images in what the definition names. */
+function checkTopmost({ disks }: DomainDefinition, { definition }: SnapshotEntry): void {
+  for (const { name, overlay } of definition.disks) {
+    const disk = disks.find(({ target }) => target === name);
+    if (!overlay || disk?.source?.path === overlay.path) continue;
+    throw new VirtError(ErrorCode.INVALID_ARG, 'could not find base disk source in disk source chain', {
+      domain: ErrorDomain.STORAGE,
+    });
+  }
+}
+
+/** Commits each overlay into what is below it and unlinks it, as blockCommit with DELETE does: all disks at once. */
+async function mergeImages(
   record: DomainRecord,
   running: RunningDomain,
-  target: string,
-  path: string,
+  { definition }: SnapshotEntry,
 ): Promise<void> {
+  const jobs: JobRecord[] = [];
+  for (const { name, overlay } of definition.disks) {
+    if (overlay) jobs.push(await startMerge(running, name, overlay.path));
+  }
+  for (const job of jobs) if (job.kind === 'active-commit') await job.readyOrEnded;
+  for (const job of jobs) {
+    if (job.kind === 'active-commit' && job.state === 'ready') await conclude(record, running, job, 'pivot');
+    await merged(job);
+  }
+}
+
+async function startMerge(running: RunningDomain, target: string, path: string): Promise<JobRecord> {
   const disk = running.disks.find((candidate) => candidate.target === target);
   const depth = disk?.chain.findIndex((image) => image.path === path) ?? -1;
   const top = disk?.chain[depth];
@@ -191,17 +275,16 @@ async function mergeOverlay(
     throw new VirtError(ErrorCode.OPERATION_FAILED, 'failed to find parent disk source in backing chain');
   }
   const choice = { speedBytesPerSecond: 0, backingName: base.path, deletes: true };
-  const job = await startJob(running.machine, running.jobs, planCommit(disk, top, base, choice));
-  if (job.kind === 'active-commit') {
-    await job.readyOrEnded;
-    if (job.state === 'ready') await conclude(record, running, job, 'pivot');
-  }
+  return startJob(running.machine, running.jobs, planCommit(disk, top, base, choice));
+}
+
+async function merged(job: JobRecord): Promise<void> {
   const end = await job.ended;
   if (end.succeeded) return;
   const why = end.error ? `: ${end.error}` : '';
   throw new VirtError(
     ErrorCode.OPERATION_FAILED,
-    `block commit failed while deleting disk '${target}' snapshot${why}`,
+    `block commit failed while deleting disk '${job.disk.target}' snapshot${why}`,
   );
 }
 

@@ -37,6 +37,8 @@ export interface SnapshotRequest {
   readonly disks: readonly SnapshotDiskRequest[];
   /** undefined: what fits. */
   readonly memory: SnapshotMemory | undefined;
+  /** Where external memory goes, absolute. */
+  readonly memoryFile: string | undefined;
 }
 
 const MEMORIES = ['no', 'internal', 'external'] as const;
@@ -67,6 +69,10 @@ export interface SnapshotDefinition {
   readonly disks: readonly SnapshotDisk[];
   /** The domain as it was then. */
   readonly domainXml: string;
+  /** What the next start would have used then, of a persistent domain that ran. */
+  readonly inactiveXml?: string;
+  /** Where its memory is; left out: inside the images, if it was kept. */
+  readonly memoryFile?: string;
 }
 
 const snapshotError = (code: ErrorCode, detail: string): VirtError =>
@@ -89,6 +95,7 @@ export function snapshotFromXml(text: string): SnapshotRequest {
           .map(diskRequest)
       : [],
     memory: memoryOf(childOf(root, 'memory')),
+    memoryFile: childOf(root, 'memory')?.attributes.file,
   };
 }
 
@@ -102,6 +109,9 @@ function memoryOf(memory: XmlElement | undefined): SnapshotMemory | undefined {
       `Invalid value for attribute 'snapshot' in element 'memory': '${snapshot}'.`,
       { domain: ErrorDomain.XML },
     );
+  }
+  if (known !== 'external' && file !== undefined) {
+    throw snapshotError(ErrorCode.XML_ERROR, `memory filename '${file}' requires external snapshot`);
   }
   if (known === 'external' && file === undefined) {
     throw snapshotError(ErrorCode.XML_ERROR, 'external memory snapshots require a filename');
@@ -137,8 +147,11 @@ function diskRequest(disk: XmlElement): SnapshotDiskRequest {
 
 /** Writes a snapshot as virDomainSnapshotGetXMLDesc does. */
 export function snapshotToXml(snapshot: SnapshotDefinition, parent: string | undefined): string {
-  const memory = keepsMemory(snapshot.state) ? 'internal' : 'no';
-  const { name, description, state, creationTimeSeconds, disks, domainXml } = snapshot;
+  const { name, description, state, creationTimeSeconds, disks, domainXml, inactiveXml, memoryFile } =
+    snapshot;
+  const inside = keepsMemory(state) ? 'internal' : 'no';
+  const memory = memoryFile === undefined ? inside : 'external';
+  const inactive = inactiveXml === undefined ? undefined : parseXml(inactiveXml, 'domain_definition');
   return formatXml(
     element(
       'domainsnapshot',
@@ -148,9 +161,10 @@ export function snapshotToXml(snapshot: SnapshotDefinition, parent: string | und
       element('state', {}, state),
       parent === undefined ? undefined : element('parent', {}, element('name', {}, parent)),
       element('creationTime', {}, String(creationTimeSeconds)),
-      element('memory', { snapshot: memory }),
+      element('memory', { snapshot: memory, file: memoryFile }),
       element('disks', {}, ...disks.map(diskToXml)),
       parseXml(domainXml, 'domain_definition'),
+      inactive && { ...inactive, name: 'inactiveDomain' },
     ),
   );
 }
@@ -180,7 +194,7 @@ export interface ToldSnapshot {
  */
 export function toldSnapshotFromXml(text: string): ToldSnapshot {
   const root = parseXml(text, 'domain_snapshot', ErrorDomain.DOMAIN_SNAPSHOT);
-  const { name, description, disks } = snapshotFromXml(text);
+  const { name, description, disks, memoryFile } = snapshotFromXml(text);
   if (name === undefined) {
     throw snapshotError(ErrorCode.XML_ERROR, 'a redefined snapshot must have a name');
   }
@@ -200,8 +214,13 @@ export function toldSnapshotFromXml(text: string): ToldSnapshot {
   const creationTimeSeconds = Number(created);
   const domainXml = formatXml(domain);
   const kept = disks.map(toldDisk);
+  const inactive = childOf(root, 'inactiveDomain');
+  const rest = {
+    ...(inactive && { inactiveXml: formatXml({ ...inactive, name: 'domain' }) }),
+    ...(memoryFile !== undefined && { memoryFile }),
+  };
   return {
-    definition: { name, description, state, creationTimeSeconds, disks: kept, domainXml },
+    definition: { name, description, state, creationTimeSeconds, disks: kept, domainXml, ...rest },
     parent,
   };
 }

@@ -207,6 +207,8 @@ const snapshot = shapeOf<SnapshotStatus>({
   creationTimeSeconds: count,
   disks: listOf(snapshotDisk),
   domainXml: text,
+  inactiveXml: optional(text),
+  memoryFile: optional(text),
   parent: optional(text),
   current: flag,
 });

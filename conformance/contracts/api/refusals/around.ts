@@ -4,7 +4,7 @@ import { diskXml, type Lab } from '../../../lab.ts';
 import type { RefusalRow } from './row.ts';
 
 const { INVALID_ARG, OPERATION_INVALID, CONFIG_UNSUPPORTED, INTERNAL_ERROR } = ErrorCode;
-const { DOMAIN, DOMAIN_SNAPSHOT } = ErrorDomain;
+const { DOMAIN, DOMAIN_SNAPSHOT, QEMU } = ErrorDomain;
 const CREATE = 'VIR_DOMAIN_SNAPSHOT_CREATE_';
 const { LIVE, CONFIG, FORCE } = DeviceModifyFlags;
 const { DISK_ONLY, NO_METADATA } = SnapshotCreateFlags;
@@ -91,6 +91,110 @@ const snapshots: readonly RefusalRow[] = [
     says: `Flag '${CREATE}DISK_ONLY' is required by flag '${CREATE}QUIESCE'`,
     bare: true,
   },
+  ...(
+    [
+      [
+        'memory-of-off',
+        { inactive: true },
+        "<memory snapshot='internal'/>",
+        0,
+        ErrorCode.XML_ERROR,
+        DOMAIN_SNAPSHOT,
+        'memory state cannot be saved with offline or disk-only snapshot',
+      ],
+      [
+        'memory-without-file',
+        {},
+        "<memory snapshot='external'/>",
+        0,
+        ErrorCode.XML_ERROR,
+        DOMAIN_SNAPSHOT,
+        'external memory snapshots require a filename',
+      ],
+      [
+        'memory-in-relative-file',
+        {},
+        "<memory snapshot='external' file='x'/>",
+        0,
+        ErrorCode.XML_ERROR,
+        DOMAIN_SNAPSHOT,
+        'memory snapshot file path (x) must be absolute',
+      ],
+      [
+        'memory-no-with-file',
+        {},
+        "<memory snapshot='no' file='/a'/>",
+        0,
+        ErrorCode.XML_ERROR,
+        DOMAIN_SNAPSHOT,
+        "memory filename '/a' requires external snapshot",
+      ],
+      [
+        'memory-no-of-running',
+        {},
+        "<memory snapshot='no'/>",
+        0,
+        ErrorCode.OPERATION_UNSUPPORTED,
+        QEMU,
+        'internal snapshot of a running VM must include the memory state',
+      ],
+      [
+        'memory-and-internal-disk',
+        {},
+        "<memory snapshot='external' file='/a'/><disks><disk name='vda' snapshot='internal'/></disks>",
+        0,
+        CONFIG_UNSUPPORTED,
+        QEMU,
+        'mixing internal and external targets for a snapshot is not yet supported',
+      ],
+      [
+        'disk-left-out-of-internal',
+        { inactive: true },
+        "<disks><disk name='vda' snapshot='no'/></disks>",
+        0,
+        CONFIG_UNSUPPORTED,
+        DOMAIN_SNAPSHOT,
+        "disk 'vda' must use snapshot mode 'internal'",
+      ],
+      [
+        'disk-outside-of-internal',
+        { inactive: true },
+        "<disks><disk name='vda' snapshot='external'/></disks>",
+        0,
+        CONFIG_UNSUPPORTED,
+        DOMAIN_SNAPSHOT,
+        "disk 'vda' must use snapshot mode 'internal'",
+      ],
+      [
+        'internal-of-raw',
+        { inactive: true, disks: ['shared'] },
+        '',
+        0,
+        CONFIG_UNSUPPORTED,
+        QEMU,
+        'internal snapshot for disk vds unsupported for storage type raw',
+      ],
+      [
+        'live-without-memory-file',
+        {},
+        '',
+        SnapshotCreateFlags.LIVE,
+        ErrorCode.OPERATION_UNSUPPORTED,
+        QEMU,
+        'live snapshot creation is supported only during full system snapshots',
+      ],
+    ] as const
+  ).map(
+    ([why, options, inner, flags, code, domain, says]): RefusalRow => ({
+      id: `snapshot-${why}`,
+      call: 'snapshotCreateXML',
+      options,
+      act: (lab) => lab.domain.snapshotCreateXML(`<domainsnapshot>${inner}</domainsnapshot>`, flags),
+      code,
+      domain,
+      says,
+    }),
+  ),
   {
     id: 'snapshot-halt-transient',
     call: 'snapshotCreateXML',
