@@ -3,10 +3,9 @@
  * guest's writes go through a monitor of its own, so they go on when the management process is dead; it writes only
  * while the CPUs run. `npm run kill-pivots -- --help` lists the options.
  */
-import { parseArgs } from 'node:util';
 import fc from 'fast-check';
 import { KINDS, killPivot, PLANTS, VICTIMS } from '../test/recovery/real/killed-pivot.ts';
-import { count, wrong } from './options.ts';
+import { count, values, wrong } from './options.ts';
 
 const MAX_DELAY_MS = 40;
 const HELP = `usage: npm run kill-pivots -- [options]
@@ -25,29 +24,15 @@ function choice<T extends string>(option: string, value: string, valid: readonly
   );
 }
 
-function settings() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        runs: { type: 'string', default: '200' },
-        seed: { type: 'string', default: '1' },
-        kind: { type: 'string', default: 'copy' },
-        pause: { type: 'string', default: 'no' },
-        'at-once': { type: 'string', default: '2' },
-        emulator: { type: 'string', default: 'qemu-system-x86_64' },
-        plant: { type: 'string' },
-        help: { type: 'boolean', default: false },
-      },
-    });
-    if (!values.help) return values;
-  } catch (error) {
-    wrong(`${(error as Error).message.split('\n')[0]} See --help`);
-  }
-  process.stdout.write(HELP);
-  process.exit(0);
-}
-
-const given = settings();
+const given = values(HELP, {
+  runs: '200',
+  seed: '1',
+  kind: 'copy',
+  pause: 'no',
+  'at-once': '2',
+  emulator: 'qemu-system-x86_64',
+  plant: undefined as string | undefined,
+});
 const runs = count('runs', given.runs, 1);
 const seed = count('seed', given.seed, 0);
 const kind = choice('kind', given.kind, KINDS);

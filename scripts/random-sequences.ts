@@ -3,13 +3,12 @@
  * `npm run random-sequences -- --help` lists the options. A failure is made as small as it gets and printed as a test.
  */
 import { availableParallelism } from 'node:os';
-import { parseArgs } from 'node:util';
 import { isMainThread, parentPort, Worker, workerData } from 'node:worker_threads';
 import fc from 'fast-check';
 import { type CallSequence, callSequences, runCalls, type Target } from '../conformance/index.ts';
 import { foundQemuTargets, qemuTarget } from '../entry/targets/qemu.ts';
 import { simTarget } from '../entry/targets/sim.ts';
-import { count, wrong } from './options.ts';
+import { count, values, wrong } from './options.ts';
 
 const HELP = `usage: npm run random-sequences -- [options]
   --runs N       how many sequences (5000)
@@ -30,27 +29,6 @@ interface Share {
   readonly steps: number;
   readonly target: string;
   readonly path: string | undefined;
-}
-
-function settings() {
-  try {
-    const { values } = parseArgs({
-      options: {
-        runs: { type: 'string', default: '5000' },
-        steps: { type: 'string', default: '30' },
-        seed: { type: 'string', default: '1' },
-        path: { type: 'string' },
-        target: { type: 'string', default: 'sim' },
-        threads: { type: 'string', default: String(availableParallelism()) },
-        help: { type: 'boolean', default: false },
-      },
-    });
-    if (!values.help) return values;
-  } catch (error) {
-    wrong(`${(error as Error).message.split('\n')[0]} See --help`);
-  }
-  process.stdout.write(HELP);
-  process.exit(0);
 }
 
 async function targetNamed(name: string): Promise<Target | undefined> {
@@ -84,6 +62,12 @@ async function runShare({ runs, seed, steps, target: name, path }: Share): Promi
   return `${details.errorInstance}\n\n${smallest}\n\nagain: npm run random-sequences -- ${where}`;
 }
 
+/** A share in a thread of its own. Most calls are refused; nobody reads where each refusal came from. */
+async function inThread(share: Share): Promise<void> {
+  Error.stackTraceLimit = 0;
+  parentPort?.postMessage({ text: await runShare(share) });
+}
+
 /** Threads on the simulation, which computes; on real ones, which wait, all in this thread. */
 function elsewhere(share: Share): Promise<string | undefined> {
   if (share.target !== 'sim') return runShare(share);
@@ -99,7 +83,14 @@ function elsewhere(share: Share): Promise<string | undefined> {
 }
 
 async function main(): Promise<void> {
-  const given = settings();
+  const given = values(HELP, {
+    runs: '5000',
+    steps: '30',
+    seed: '1',
+    path: undefined as string | undefined,
+    target: 'sim',
+    threads: String(availableParallelism()),
+  });
   const runs = count('runs', given.runs, 1);
   const steps = count('steps', given.steps, 1);
   const seed = count('seed', given.seed, 0);
@@ -128,4 +119,4 @@ async function main(): Promise<void> {
 }
 
 if (isMainThread) await main();
-else parentPort?.postMessage({ text: await runShare(workerData as Share) });
+else await inThread(workerData as Share);

@@ -6,7 +6,7 @@ import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { type Connection, recoverConnection, type StateStore } from '../../src/index.ts';
 import { nameIn } from './controls.ts';
 import { monitorGuest } from './guest.ts';
-import { type MortalHost, mortalHost } from './mortal.ts';
+import { type MortalHost, mortalHost, mortalState } from './mortal.ts';
 
 /** What differs between the targets. */
 export interface ManagerParts {
@@ -85,14 +85,4 @@ export class Managers {
     for (const connection of this.#alive.values()) await connection.close();
     this.#alive.clear();
   }
-}
-
-/** What a dead process writes is written nowhere. */
-function mortalState(store: StateStore, { isAlive, point }: MortalHost): StateStore {
-  return {
-    load: () => store.load(),
-    write: (key, text) => point() && store.write(key, text),
-    remove: (key) => point() && store.remove(key),
-    close: () => isAlive() && store.close(),
-  };
 }

@@ -1,6 +1,7 @@
 /** A host as one management process has it: when that dies, nothing more is sent, heard or waited for. */
 import { overlay } from '../../conformance/index.ts';
 import type { Emulator, Host } from '../../drivers/qemu/host.ts';
+import type { StateStore } from '../../src/index.ts';
 import type { Duplex } from '../../src/qmp/duplex.ts';
 
 /** The host, and the end of the process that has it. */
@@ -9,7 +10,9 @@ export interface MortalHost {
   readonly isAlive: () => boolean;
   /** Before an effect on the outside; false: it does not happen any more. */
   readonly point: () => boolean;
-  /** Has the process die right before the effect after `effects` more. */
+  /** How many effects there were. */
+  readonly effects: () => number;
+  /** Has `dead` told right before the effect after `effects` more, and at each one after it. */
   dieAfter(effects: number): void;
   /** Its machines run on; emulators that end with their process do. */
   die(): void;
@@ -17,7 +20,7 @@ export interface MortalHost {
 
 /**
  * Wraps a host for one management process.
- * @param dead told when it has died at one of its effects
+ * @param dead told when it is to die, at one of its effects
  * @param launched told of machines that outlive it
  */
 export function mortalHost(
@@ -27,8 +30,10 @@ export function mortalHost(
 ): MortalHost {
   let alive = true;
   let left = Number.POSITIVE_INFINITY;
+  let effects = 0;
   const point = (): boolean => {
     if (alive && left-- <= 0) dead();
+    if (alive) effects += 1;
     return alive;
   };
   const links = new Set<Duplex>();
@@ -73,8 +78,9 @@ export function mortalHost(
     host,
     isAlive: () => alive,
     point,
-    dieAfter(effects) {
-      left = effects;
+    effects: () => effects,
+    dieAfter(more) {
+      left = more;
     },
     die() {
       alive = false;
@@ -84,5 +90,15 @@ export function mortalHost(
         else void emulator.terminate();
       }
     },
+  };
+}
+
+/** What a dead process writes is written nowhere. */
+export function mortalState(store: StateStore, { isAlive, point }: MortalHost): StateStore {
+  return {
+    load: () => store.load(),
+    write: (key, text) => point() && store.write(key, text),
+    remove: (key) => point() && store.remove(key),
+    close: () => isAlive() && store.close(),
   };
 }

@@ -2,10 +2,12 @@
  * Lives and deaths of a management process in the simulation: every effect that it has on the outside (a journal entry,
  * bytes sent, bytes taken) is a point where it, its QEMU, or both can be made to die.
  */
+import { overlay } from '../../conformance/index.ts';
 import { createQemuDriver } from '../../drivers/qemu/driver.ts';
 import type { Emulator, Host } from '../../drivers/qemu/host.ts';
 import type { ProbeCache } from '../../drivers/qemu/probe.ts';
 import { createMockHost } from '../../entry/mock-host.ts';
+import { type MortalHost, mortalHost, mortalState } from '../../entry/targets/mortal.ts';
 import { DEFAULT_PROFILE } from '../../mock-qemu/profiles/index.ts';
 import { type BootedQemu, createWorld, type World } from '../../mock-qemu/shells/world.ts';
 import { type Connection, MemoryState, recoverConnection, type StateStore } from '../../src/index.ts';
@@ -58,16 +60,21 @@ export interface LifeOptions {
 export class Life {
   readonly #site: Site;
   readonly #options: LifeOptions;
-  readonly #links = new Set<Duplex>();
-  #alive = true;
+  readonly #mortal: MortalHost;
   readonly #death = Promise.withResolvers<undefined>();
-  #effects = 0;
-  #crash: { readonly at: number; readonly victim: Victim } | undefined;
+  #victim: Victim = 'management';
   #connection: Connection | undefined;
 
   constructor(site: Site, options: LifeOptions) {
+    const { world, profile, survivors } = site;
     this.#site = site;
     this.#options = options;
+    const host = slowed(createMockHost(world, profile, [], survivors));
+    this.#mortal = mortalHost(
+      host,
+      () => this.#strike(),
+      () => undefined,
+    );
   }
 
   get connection(): Connection {
@@ -81,112 +88,65 @@ export class Life {
   }
 
   get alive(): boolean {
-    return this.#alive;
+    return this.#mortal.isAlive();
   }
 
   /** How many effects it has had. */
   get effects(): number {
-    return this.#effects;
+    return this.#mortal.effects();
   }
 
   /** Has somebody die right before the effect after `effects` more. */
   crashAfter(effects: number, victim: Victim): void {
-    this.#crash = { at: this.#effects + effects, victim };
+    this.#victim = victim;
+    this.#mortal.dieAfter(effects);
   }
 
   async open(): Promise<void> {
-    const { state } = this.#site;
-    const store = this.#mortalStore(this.#options.wrapState?.(state.open()) ?? state.open());
+    const { state, probes } = this.#site;
+    const { wrapState = (store) => store, pauseGuestAroundPivot = false } = this.#options;
     this.#connection = await recoverConnection({
       uri: 'mock:///embed',
-      driver: createQemuDriver({ host: this.#mortalHost(), probes: this.#site.probes }),
-      state: store,
-      pauseGuestAroundPivot: this.#options.pauseGuestAroundPivot ?? false,
+      driver: createQemuDriver({ host: this.#mortal.host, probes }),
+      state: mortalState(wrapState(state.open()), this.#mortal),
+      pauseGuestAroundPivot,
     });
   }
 
   /** The process is gone from one moment to the next: what it had not sent is never sent. */
   die(): void {
-    if (!this.#alive) return;
-    this.#alive = false;
+    if (!this.alive) return;
     this.#site.state.seize();
-    for (const link of this.#links) link.close();
+    this.#mortal.die();
     this.#death.resolve(undefined);
   }
 
-  /** Before an effect; false: it does not happen any more. */
-  #point(): boolean {
-    if (!this.#alive) return false;
-    if (this.#crash?.at === this.#effects) {
-      const { victim } = this.#crash;
-      this.#crash = undefined;
-      if (victim !== 'management') this.#site.qemu.signal('SIGKILL');
-      if (victim !== 'qemu') this.die();
-    }
-    this.#effects += 1;
-    return this.#alive;
+  #strike(): void {
+    this.#mortal.dieAfter(Number.POSITIVE_INFINITY);
+    if (this.#victim !== 'management') this.#site.qemu.signal('SIGKILL');
+    if (this.#victim !== 'qemu') this.die();
   }
+}
 
-  #mortalStore(store: StateStore): StateStore {
-    return {
-      load: () => store.load(),
-      write: (key, text) => {
-        if (this.#point()) store.write(key, text);
-      },
-      remove: (key) => {
-        if (this.#point()) store.remove(key);
-      },
-      close: () => {
-        if (this.#alive) store.close();
-      },
-    };
-  }
-
-  #mortalHost(): Host {
-    const { world, profile, survivors } = this.#site;
-    const host = createMockHost(world, profile, [], survivors);
-    const emulator = (inner: Emulator): Emulator => ({
-      ...inner,
-      connect: async () => this.#mortalLink(await inner.connect()),
-      terminate: () => (this.#alive ? inner.terminate() : new Promise(() => undefined)),
-    });
-    return {
-      ...host,
-      timers: {
-        now: () => world.timers.now(),
-        after: (delayMs, callback) => world.timers.after(delayMs, () => this.#alive && callback()),
-      },
-      launch: async (name, argv, launched) => emulator(await host.launch(name, argv, launched)),
+/** A host whose news are on their way for a while: the guest goes on meanwhile, only so is there something to lose. */
+function slowed(host: Host): Host {
+  const { attach } = host;
+  const late = (tell: () => void) => void host.timers.after(LATENCY_MS, tell);
+  const link = (inner: Duplex): Duplex => ({
+    write: (bytes) => inner.write(bytes),
+    onData: (listener) => inner.onData((bytes) => late(() => listener(bytes))),
+    onClose: (listener) => inner.onClose((cause) => late(() => listener(cause))),
+    close: () => inner.close(),
+  });
+  const slow = (emulator: Emulator): Emulator =>
+    overlay(emulator, { connect: async () => link(await emulator.connect()) });
+  return overlay(host, {
+    launch: async (name, argv, launched) => slow(await host.launch(name, argv, launched)),
+    ...(attach && {
       async attach(handle) {
-        const found = await host.attach?.(handle);
-        return found && emulator(found);
+        const found = await attach.call(host, handle);
+        return found && slow(found);
       },
-    };
-  }
-
-  #mortalLink(inner: Duplex): Duplex {
-    const { world } = this.#site;
-    this.#links.add(inner);
-    return {
-      write: (bytes) => {
-        if (this.#point()) inner.write(bytes);
-      },
-      onData: (listener) =>
-        inner.onData((bytes) => {
-          // The guest goes on while news are on their way: only so is there something to lose.
-          world.timers.after(LATENCY_MS, () => {
-            if (this.#point()) listener(bytes);
-          });
-        }),
-      onClose: (listener) =>
-        inner.onClose((cause) => {
-          world.timers.after(LATENCY_MS, () => {
-            if (this.#alive) listener(cause);
-          });
-        }),
-      close: () => {
-        if (this.#alive) inner.close();
-      },
-    };
-  }
+    }),
+  });
 }
