@@ -72,7 +72,9 @@ export function readStatus(stored: StoredText): LeftDomain {
   const { name, uuid, autostart, offReason, outcomes, snapshots, checkpoints } = status;
   try {
     const persistent = status.persistent === undefined ? undefined : domainFromXml(status.persistent);
-    const run = status.run && readRun(status.run);
+    // Most domains run as they are defined: their XML is read once.
+    const same = status.run?.live === status.persistent ? persistent : undefined;
+    const run = status.run && readRun(status.run, same);
     const definition = persistent ?? run?.live;
     for (const read of [persistent, run?.live]) {
       if (read && (read.uuid !== uuid || read.name !== name)) {
@@ -97,11 +99,14 @@ export function readStatus(stored: StoredText): LeftDomain {
   }
 }
 
-function readRun({ disks, jobs, live, lastIndex, ...run }: RunStatus): LeftRun {
+function readRun(
+  { disks, jobs, live, lastIndex, ...run }: RunStatus,
+  same: DomainDefinition | undefined,
+): LeftRun {
   const liveDisks = disks.map(readDisk);
   return {
     ...run,
-    live: domainFromXml(live),
+    live: same ?? domainFromXml(live),
     disks: liveDisks,
     indexes: new ImageIndexes(lastIndex),
     jobs: jobs.map((job) => ({
