@@ -50,7 +50,7 @@ async function fuzz(argv: readonly string[]): Promise<number> {
     const mebibytes = Math.round(result.grownBytes / 2 ** 20);
     process.stdout.write(
       `${result.streams} streams of seed ${seed}, ${result.answers} answers${real ? ', each that of real QEMU' : ''}; ` +
-        `slowest ${Math.round(result.slowestMs)} ms, memory grew by ${mebibytes} MiB\n`,
+        `slowest ${Math.round(result.slowestMs)} ms of processor time, memory grew by ${mebibytes} MiB\n`,
     );
     return 0;
   } finally {

@@ -19,6 +19,7 @@ export interface FuzzOptions {
 export interface FuzzResult {
   readonly streams: number;
   readonly answers: number;
+  /** Processor time: others may keep the processors busy meanwhile. */
   readonly slowestMs: number;
   /** How much the memory grew at most, over what was in use after the first streams. */
   readonly grownBytes: number;
@@ -79,9 +80,10 @@ export async function fuzzPort({ seed, count, real, onProgress }: FuzzOptions): 
   for (let number = 1; number <= count; number++) {
     const stream = drawStream(random);
     try {
-      const started = performance.now();
+      const started = process.cpuUsage();
       const lines = answersTo(port, stream, `mark-${number}`);
-      const tookMs = performance.now() - started;
+      const { user, system } = process.cpuUsage(started);
+      const tookMs = (user + system) / 1000;
       assert(tookMs < SLOWEST_MS, `it took ${Math.round(tookMs)} ms`);
       answers += lines.length;
       slowestMs = Math.max(slowestMs, tookMs);

@@ -41,6 +41,16 @@ const BREAKS: readonly Break[] = [
     () => alterCommand('block_set_io_throttle', (args) => without(args, 'group')),
   ],
   [
+    'io-throttle',
+    'disk-limits-shown-not-kept',
+    'What is written to a disk is not held to its limits',
+    () =>
+      alterCommand('human-monitor-command', (args) => ({
+        ...args,
+        'command-line': String(args['command-line']).replace(/-d \S+/, 'source'),
+      })),
+  ],
+  [
     'throttle-group',
     'limits-shown-not-kept',
     'A node of a group is not held to its limits',

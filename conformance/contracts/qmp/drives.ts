@@ -126,13 +126,20 @@ async function hasGroup({ monitor }: Bench): Promise<boolean> {
 const LIMITED: readonly CommandRow[] = [
   {
     id: 'io-throttle',
-    title: 'The limits of a disk are shown with their group, which keeps them together, and 0 lifts them',
+    title:
+      'The limits of a disk are shown with their group, what is written through it keeps to them, and 0 lifts them',
     async check(bench) {
       await plug(bench);
-      const set = { ...NO_LIMITS, bps: MIB, iops_rd: 100 };
-      await bench.monitor.succeed('block_set_io_throttle', { ...DISK, ...set, group: 'gold' });
+      const { monitor, world } = bench;
+      const set = { ...NO_LIMITS, bps_wr: MIB, iops_rd: 100 };
+      await monitor.succeed('block_set_io_throttle', { ...DISK, ...set, group: 'gold' });
       expectEqual(await limits(bench), { ...set, group: 'gold' }, 'limits');
-      await bench.monitor.succeed('block_set_io_throttle', { ...DISK, ...NO_LIMITS });
+      const startedMs = world.timers.now();
+      for (const _ of ['at once', 'behind the first', 'behind the second'])
+        await monitor.human(`qemu-io -d ${DISK.id} "write 0 ${MIB / 2}"`);
+      const ms = world.timers.now() - startedMs;
+      expect(ms >= 500, `1.5 MiB took ${ms} ms at 1 MiB a second`);
+      await monitor.succeed('block_set_io_throttle', { ...DISK, ...NO_LIMITS });
       expectEqual(await limits(bench), { ...NO_LIMITS, group: null }, 'limits when they are lifted');
     },
   },
