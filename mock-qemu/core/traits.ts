@@ -4,12 +4,15 @@ export interface Flaps {
   readonly borrow: number;
   /** A format opened over a node that is there already. */
   readonly open: number;
-  /** A node made writable for a job, or read-only again after it. */
+  /** A node made writable or read-only: jobs below it, too. */
   readonly reopen: number;
   readonly streamStart: number;
   /** A start that is refused after its filter was put in. */
   readonly streamUndo: number;
   readonly streamEnd: number;
+  /** For jobs on what a stream leaves below its image. */
+  readonly streamEndBelow: number;
+  readonly commitEnd: number;
   readonly streamAbort: number;
   readonly backupEnd: number;
 }

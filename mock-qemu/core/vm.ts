@@ -14,6 +14,7 @@ import { holdsOn } from './graph/data.ts';
 import { BlockGraph, closeImage } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
+import { childrenOf } from './graph/permissions.ts';
 import { GuestClock } from './guest/guest-clock.ts';
 import { GuestLoad, type LoadOptions } from './guest/load.ts';
 import type { ImageStore } from './images.ts';
@@ -313,15 +314,26 @@ export class Vm implements JobHost {
    * Drained sections in a row, none of which lasts: jobs above the node flap. A job that moved before the first section
    * works between them, and is waited for.
    */
-  flap(node: BlockNode, times: number, then: () => void = () => undefined): void {
+  flap(node: BlockNode, times: number, then?: () => void): void {
+    this.#flap(() => this.jobsAbove(node), times, then);
+  }
+
+  /** As {@link flap}, but of the jobs on what the node rests on, alone or `with` those above it. */
+  flapBelow(node: BlockNode, times: number, how: 'alone' | 'with' = 'alone', then?: () => void): void {
+    const jobs = () =>
+      how === 'with' ? [...this.jobsAbove(node), ...this.#jobsBelow(node)] : this.#jobsBelow(node);
+    this.#flap(this.traits.drainsAreGlobal ? () => this.jobsOnAnyNode() : jobs, times, then);
+  }
+
+  #flap(held: () => readonly Job[], times: number, then: () => void = () => undefined): void {
     if (times === 0) {
       then();
       return;
     }
-    const jobs = this.jobsAbove(node);
+    const jobs = held();
     this.drain(jobs, () => {
       this.undrain(jobs);
-      this.flap(node, times - 1, then);
+      this.#flap(held, times - 1, then);
     });
   }
 
@@ -363,6 +375,14 @@ export class Vm implements JobHost {
     const climbs = this.traits.drainsAreGlobal;
     const seen = climbs ? new Set<BlockNode>() : undefined;
     return [...this.graph.nodes.values()].flatMap((node) => this.#jobsMet(node, climbs, seen));
+  }
+
+  /** Jobs that hold what a node rests on, or something above that: not by way of the node itself. */
+  #jobsBelow(node: BlockNode): Job[] {
+    return childrenOf(node).flatMap((child) => {
+      const others = this.#jobsMet(child, true, new Set([node]));
+      return [...others, ...this.#jobsBelow(child)];
+    });
   }
 
   /** Jobs that hold a node, newest first; `climbs`: those of the nodes above it in their places. */

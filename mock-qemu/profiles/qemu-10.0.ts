@@ -14,7 +14,7 @@ export const qemu100: Profile = {
     activelySynced: true,
     drainCutsRateLimit: false,
     drainsAreGlobal: true,
-    flaps: { ...qemu72.behaviour.flaps, borrow: 4, open: 5 },
+    flaps: { ...qemu72.behaviour.flaps, borrow: 4, open: 5, streamEndBelow: 0 },
     rawFollowsFile: false,
     idleJobsYield: true,
     failedCommitBase: 'read-only',

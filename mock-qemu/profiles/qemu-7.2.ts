@@ -40,6 +40,8 @@ export const qemu72: Profile = {
       streamStart: 1,
       streamUndo: 1,
       streamEnd: 4,
+      streamEndBelow: 2,
+      commitEnd: 1,
       streamAbort: 3,
       backupEnd: 1,
     },

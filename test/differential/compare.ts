@@ -32,7 +32,8 @@ function partsOf(script: Script, transcript: Transcript, profile: string): Part[
   transcript.steps.forEach(({ heard, jobs }, index) => {
     const name = script.steps[index]?.execute ?? '';
     const place = `step ${index + 1} ${name}`;
-    parts.push({ step: index, place, subject: name, text: inFixedOrder(heard, profile).join('\n') });
+    const told = inFixedOrder(heard, profile, script.steps.slice(0, index + 1)).join('\n');
+    parts.push({ step: index, place, subject: name, text: told });
     parts.push({
       step: index,
       place: `${place}, jobs at rest`,
@@ -44,7 +45,7 @@ function partsOf(script: Script, transcript: Transcript, profile: string): Part[
   transcript.graph.forEach((text, index) => {
     parts.push({ step, place: `final query ${index + 1}`, subject: `final query ${index + 1}`, text });
   });
-  const end = inFixedOrder(transcript.end, profile).join('\n');
+  const end = inFixedOrder(transcript.end, profile, []).join('\n');
   parts.push({ step, place: 'quit', subject: 'quit', text: end });
   parts.push({ step, place: 'stdout', subject: 'stdout', text: transcript.stdout });
   for (const { name, text } of transcript.files) {

@@ -1,4 +1,5 @@
 /** Orders in which a real QEMU may tell the same things, by name: both sides are brought into one of them. */
+import type { Step } from './script.ts';
 
 /** One freedom: what it is, why it is free, and how lines are put into one order. */
 export interface FreeOrder {
@@ -6,6 +7,8 @@ export interface FreeOrder {
   readonly why: string;
   /** Only for this profile. */
   readonly profile?: string;
+  /** Only after these commands: all of a script up to the one that was sent last. */
+  readonly after?: (steps: readonly Step[]) => boolean;
   readonly fix: (lines: readonly string[]) => readonly string[];
 }
 
@@ -47,6 +50,16 @@ function withoutFlaps(lines: readonly string[]): readonly string[] {
   return kept;
 }
 
+/** Whether the last step copies to a node that an earlier one has made of no file. */
+function mirrorsToNull(steps: readonly Step[]): boolean {
+  const { execute, arguments: args } = steps.at(-1) ?? { execute: '' };
+  const made = steps.filter(
+    ({ execute: added, arguments: options }) =>
+      added === 'blockdev-add' && String(options?.driver).startsWith('null-'),
+  );
+  return execute === 'blockdev-mirror' && made.some((step) => step.arguments?.['node-name'] === args?.target);
+}
+
 /** The table. */
 export const FREE_ORDERS: readonly FreeOrder[] = [
   {
@@ -59,6 +72,12 @@ export const FREE_ORDERS: readonly FreeOrder[] = [
     name: 'empty-mirror-ready',
     why: 'a mirror with nothing to copy is ready before or after its reply, as its target answers the first look',
     fix: replyLast(/"len":0,.*"BLOCK_JOB_READY"/),
+  },
+  {
+    name: 'null-mirror-ready',
+    why: 'a mirror of an empty image to a node without a file waits for no file: its first pass ends before or after its reply',
+    after: mirrorsToNull,
+    fix: startReplyLast(/"type":"mirror".*"BLOCK_JOB_READY"/),
   },
   {
     name: 'empty-backup',
@@ -82,9 +101,15 @@ export const FREE_ORDERS: readonly FreeOrder[] = [
   },
 ];
 
-/** Lines with every freedom of a profile taken away. */
-export const inFixedOrder = (lines: readonly string[], profile: string): readonly string[] =>
-  FREE_ORDERS.filter((order) => order.profile === undefined || order.profile === profile).reduce(
-    (sorted, order) => order.fix(sorted),
-    lines,
-  );
+/**
+ * Lines with every freedom of a profile taken away.
+ * @param steps the commands so far
+ */
+export const inFixedOrder = (
+  lines: readonly string[],
+  profile: string,
+  steps: readonly Step[],
+): readonly string[] =>
+  FREE_ORDERS.filter((order) => order.profile === undefined || order.profile === profile)
+    .filter(({ after }) => after?.(steps) ?? true)
+    .reduce((sorted, order) => order.fix(sorted), lines);

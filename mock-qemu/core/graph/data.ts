@@ -1,4 +1,5 @@
 /** Moving bytes through the graph. Nothing here takes time; errors are decided before it is called. */
+import { CommandError } from '../errors.ts';
 import { ABSENT, type Span } from '../extents.ts';
 import type { BlockNode } from './node.ts';
 
@@ -118,7 +119,7 @@ function noteWrite(node: BlockNode, start: number, end: number): void {
 
 function tellThreshold(node: BlockNode, end: number): void {
   if (node.writeThresholdBytes > 0 && end > node.writeThresholdBytes) {
-    node.onThreshold?.(end - node.writeThresholdBytes);
+    node.onThreshold?.(end - Number(node.writeThresholdBytes));
   }
 }
 
@@ -144,6 +145,17 @@ export const holdsOn = (node: BlockNode): number =>
     (sum, edge) => sum + (edge ? holdsOn(edge.child) : 0),
     node.heldForGood,
   );
+
+/** Makes a node longer; false: its driver cannot do that. */
+export function grow(node: BlockNode, lengthBytes: number): boolean {
+  try {
+    node.driver.truncate(node, lengthBytes);
+    return true;
+  } catch (error) {
+    if (error instanceof CommandError) return false;
+    throw error;
+  }
+}
 
 /** Whether a flush would have anything to do. */
 export function needsFlush(node: BlockNode): boolean {

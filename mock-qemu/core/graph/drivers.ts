@@ -185,6 +185,8 @@ function fillCluster(node: BlockNode, start: number, end: number): void {
   }
 }
 
+const refuseResize = (): never => refuse('Image format driver does not support resize');
+
 /** Swallows writes, reads as zeroes. */
 const nullCo: BlockDriver = {
   name: 'null-co',
@@ -195,9 +197,7 @@ const nullCo: BlockDriver = {
   write: () => undefined,
   discard: () => undefined,
   flush: () => undefined,
-  truncate(node, lengthBytes) {
-    node.fixedSizeBytes = lengthBytes;
-  },
+  truncate: refuseResize,
 };
 
 const filter = (name: string): BlockDriver => ({
@@ -242,7 +242,7 @@ const nbd: BlockDriver = {
   write: (node, start, end, tag) => remoteOf(node).write(start, end, tag),
   discard: (node, start, end) => remoteOf(node).discard(start, end),
   flush: (node) => remoteOf(node).flush(),
-  truncate: () => refuse('Image format driver does not support resize'),
+  truncate: refuseResize,
 };
 
 /** Passes everything on, at the pace of its group. */

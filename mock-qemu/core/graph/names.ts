@@ -26,11 +26,11 @@ function remoteBelow(node: BlockNode): NbdConnection | undefined {
   return at.remote;
 }
 
-/** A node without a file: its size shows only if it was chosen. */
-function nullName({ driver, sizeOption }: BlockNode): string {
+/** A node without a file: what is as it is anyway does not show. */
+function nullName({ driver, chosen }: BlockNode): string {
   if (!driver.name.startsWith('null-')) return '';
-  if (sizeOption === undefined) return `${driver.name}://`;
-  return `json:${spaced({ driver: driver.name, size: sizeOption })}`;
+  if (Object.keys(chosen).length === 0) return `${driver.name}://`;
+  return `json:${spaced({ driver: driver.name, ...chosen })}`;
 }
 
 const needsOptions = (node: BlockNode): boolean =>
@@ -49,13 +49,12 @@ function isBackingOverridden(node: BlockNode): boolean {
 
 /** What it would take to open a node again. */
 function optionsOf(node: BlockNode): Data {
-  const { filtered, target, file, backing, sizeOption } = node;
+  const { filtered, target, file, backing, chosen } = node;
   if (node.implicit && filtered) return optionsOf(filtered.child);
   if (node.debug) return debugOptions(node);
   if (node.throttle) return throttleOptions(node);
   const { name, kind } = node.driver;
-  if (name.startsWith('null-'))
-    return { driver: name, ...(sizeOption !== undefined && { size: sizeOption }) };
+  if (name.startsWith('null-')) return { driver: name, ...chosen };
   if (node.remote) return nbdOptions(node.remote);
   if (kind === 'protocol') return { driver: name, filename: node.image?.path ?? '' };
   const storage = file ?? filtered;

@@ -1,4 +1,5 @@
 /** The block graph's vocabulary: nodes, the edges that hold them, and what a driver of nodes does. */
+import type { Data } from '../data.ts';
 import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
@@ -146,15 +147,15 @@ export class BlockNode {
   /** What a protocol node was told to drop. */
   readonly discarded = { operations: 0, bytes: 0 };
   /** BLOCK_WRITE_THRESHOLD; 0: off. */
-  writeThresholdBytes = 0;
+  writeThresholdBytes: number | bigint = 0;
   /** Told once when a write goes past the threshold. */
   onThreshold: ((exceededBytes: number) => void) | undefined;
   /** A node without a file whose reads fill the buffer. */
   readsZeroes = false;
   /** How long its raw file was when it was opened, or after what was done through this node. */
   knownBytes: number | undefined;
-  /** The size that a node without a file was given in its options. */
-  sizeOption: number | undefined;
+  /** Options that a node without a file was given. */
+  chosen: Data = {};
   /** What a raw node takes its file's length for, where it is not asked again. */
   knownLengthBytes: number | undefined;
   /** Size of a node without a file (null-co). */

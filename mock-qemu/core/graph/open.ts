@@ -160,10 +160,13 @@ function connect({ network }: OpenContext, readOnly: boolean, options: Data): Nb
 
 function openProtocol(context: OpenContext, node: BlockNode, options: Data): void {
   if (node.driver.name.startsWith('null-')) {
-    const size = options.size;
-    node.sizeOption = typeof size === 'number' ? size : undefined;
-    node.fixedSizeBytes = node.sizeOption ?? 2 ** 30;
-    node.readsZeroes = isOn(options['read-zeroes']);
+    const { size, 'read-zeroes': readZeroes } = options;
+    node.chosen = {
+      ...(size !== undefined && { size }),
+      ...(readZeroes !== undefined && { 'read-zeroes': isOn(readZeroes) }),
+    };
+    node.fixedSizeBytes = typeof size === 'number' ? size : 2 ** 30;
+    node.readsZeroes = isOn(readZeroes);
     return;
   }
   if (node.driver === DRIVERS.nbd) {

@@ -1,7 +1,7 @@
 /** block-commit of an image that is not the top: merges it down, then takes it out of the chain. */
 import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
-import { allocatedAbove, copyRange, flushNode, skipFilters } from '../graph/data.ts';
+import { allocatedAbove, copyRange, flushNode, grow, skipFilters } from '../graph/data.ts';
 import type { BlockGraph } from '../graph/graph.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
@@ -38,7 +38,7 @@ export class CommitTask implements JobTask {
     const sizeBytes = top.lengthBytes;
     skipFilters(top).hasRefcounts = true;
     job.len = sizeBytes;
-    if (base.lengthBytes < sizeBytes) base.driver.truncate(base, sizeBytes);
+    if (base.lengthBytes < sizeBytes && !grow(base, sizeBytes)) return { code: 'ENOTSUP' };
     let delayNs = 0;
     for (let offset = 0; offset < sizeBytes; ) {
       yield { type: 'sleep', ns: delayNs };
@@ -94,6 +94,7 @@ export class CommitTask implements JobTask {
     if (refused !== undefined) return { code: refused };
     releaseBackends(job, base);
     flushNode(base);
+    job.host.flapBelow(this.options.top, job.host.traits.flaps.commitEnd, 'with');
     const overlays = this.#dropIntermediates(graph);
     if (overlays === undefined) return { code: 'EIO' };
     job.host.reach('commit.after-graph-change');
@@ -124,6 +125,8 @@ export class CommitTask implements JobTask {
     if (job && this.keepsNodes(job)) releaseBackends(job, top);
     else if (job) releaseNodes(job);
     if (this.filter) host.graph.removeFilter(this.filter);
-    if (baseWasReadOnly) host.graph.tryReopen(base, true);
+    if (!baseWasReadOnly) return;
+    host.graph.tryReopen(base, true);
+    host.flapBelow(base, host.traits.flaps.reopen, 'with');
   }
 }

@@ -23,6 +23,8 @@ export interface JobHost extends OpenContext {
   emit(event: string, data?: Data): void;
   /** Drained sections in a row, none of which lasts: other jobs on the node or above it flap. */
   flap(node: BlockNode, times: number): void;
+  /** As `flap`, but jobs on what the node rests on, alone or with those above it. */
+  flapBelow(node: BlockNode, times: number, how?: 'alone' | 'with'): void;
   /** Runs something in the main loop, before any reply and before time moves. */
   soon(run: () => void): void;
   /** How long a request takes. */

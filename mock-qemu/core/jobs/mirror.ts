@@ -9,6 +9,7 @@ import {
   backingOf,
   copyRange,
   flushNode,
+  grow,
   needsFlush,
   skipFilters,
   writeTo,
@@ -104,7 +105,7 @@ export class MirrorTask implements JobTask {
     const { source, target, commitBase } = this.options;
     const sizeBytes = source.lengthBytes;
     if (commitBase) {
-      if (target.lengthBytes < sizeBytes) target.driver.truncate(target, sizeBytes);
+      if (target.lengthBytes < sizeBytes && !grow(target, sizeBytes)) return { code: 'ENOTSUP' };
     } else if (target.lengthBytes !== sizeBytes) {
       const failure = sizeMismatch(job.host.traits);
       if (failure) return failure;

@@ -106,7 +106,9 @@ export class StreamTask implements JobTask {
     const { top, base, filter, backingName } = this.options;
     const { graph } = job.host;
     this.#prepared = true;
-    job.host.flap(top, job.host.traits.flaps.streamEnd);
+    const { flaps } = job.host.traits;
+    job.host.flap(top, flaps.streamEnd);
+    job.host.flapBelow(top, flaps.streamEndBelow);
     const refused = job.host.reach('stream.before-graph-change');
     if (refused !== undefined) return { code: refused };
     graph.removeFilter(filter);
@@ -133,7 +135,7 @@ export class StreamTask implements JobTask {
     if (!this.#prepared) host.flap(top, this.#ran ? flaps.streamAbort : flaps.streamUndo);
     if (!wasReadOnly) return;
     host.graph.tryReopen(top, true);
-    host.flap(top, flaps.reopen);
+    host.flapBelow(top, flaps.reopen, 'with');
   }
 }
 
@@ -147,11 +149,17 @@ function populate(node: BlockNode, start: number, end: number): void {
   node.generation++;
 }
 
+const MAX_FORMAT_NAME = 15;
+
+/** A format's name as far as a header has room for it. */
+export const headerFormat = (name: string): string => name.slice(0, MAX_FORMAT_NAME);
+
 /** Records a new backing file in an image's header; durable at once. */
 export function rewriteBacking(
   overlay: BlockNode,
   base: BlockNode | undefined,
   name: string | undefined,
+  format = base?.driver.name ?? '',
 ): void {
   const { image } = overlay;
   if (image === undefined || !overlay.driver.supportsBacking) return;
@@ -160,7 +168,7 @@ export function rewriteBacking(
   const backingName = base && (name ?? base.image?.path);
   image.header =
     base && backingName !== undefined
-      ? { clusterSizeBytes, backingName, backingFormat: base.driver.name }
+      ? { clusterSizeBytes, backingName, backingFormat: headerFormat(format) }
       : { clusterSizeBytes };
   image.save();
 }

@@ -122,7 +122,7 @@ function deviceInfo(
     drv: node.driver.name,
     ...(below && { backing_file: fileNameOf(below) }),
     encrypted: false,
-    write_threshold: node.writeThresholdBytes,
+    write_threshold: signed(node.writeThresholdBytes),
     file: fileNameOf(node),
     cache: { 'no-flush': false, direct: false, writeback: true },
   };
@@ -187,6 +187,10 @@ const NO_ZONES = {
   zone_append_operations: 0,
   zone_append_total_time_ns: 0,
 } as const;
+
+/** A number of 64 bits without a sign, told with one. */
+const signed = (value: number | bigint): number | bigint =>
+  typeof value === 'bigint' ? BigInt.asIntN(64, value) : value;
 
 const idleStats = (behaviour: Behaviour, writeHighestOffset: number): JsonObject => ({
   ...stats(behaviour, noCounters(), writeHighestOffset),

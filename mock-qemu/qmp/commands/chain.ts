@@ -22,7 +22,6 @@ import {
 } from './copy.ts';
 import {
   answerAfter,
-  type CommandContext,
   type CommandTable,
   choice,
   type Finish,
@@ -112,11 +111,11 @@ function startStream(
   const wasReadOnly = device.readOnly;
   if (wasReadOnly) makeWritable(vm, device);
   const reopens = wasReadOnly ? flaps.reopen : 0;
-  vm.flap(device, reopens, () => {
+  vm.flapBelow(device, reopens, 'with', () => {
     const filter = resultOf(() => openFilter(vm, 'copy-on-read', device, { args }));
     if (filter instanceof CommandError) {
       if (wasReadOnly) vm.graph.tryReopen(device, true);
-      vm.flap(device, reopens, () => finish(filter));
+      vm.flapBelow(device, reopens, 'with', () => finish(filter));
       return;
     }
     const task = new StreamTask({
@@ -205,7 +204,7 @@ function commitBase(vm: Vm, top: BlockNode, args: JsonObject): BlockNode {
   return chain.at(-1) ?? refuse('There is no backimg image');
 }
 
-function blockCommit({ vm }: CommandContext, args: JsonObject): undefined {
+const blockCommit: Handler = ({ vm }, args, finish) => {
   const device = commitDevice(vm, args);
   checkNotBlocked(device, 'commit-source');
   const top = commitTop(vm, device, args);
@@ -216,9 +215,23 @@ function blockCommit({ vm }: CommandContext, args: JsonObject): undefined {
   const active = top === device;
   if (active && backingName !== undefined) refuse("'backing-file' specified, but 'top' is the active layer");
   const onError = choice<ErrorPolicy>(args, 'on-error', 'report');
-  if (active) startActiveCommit(vm, { args, device, base, onError });
-  else startCommit(vm, { args, device, top, base, backingName, onError });
-  return undefined;
+  if (active) startActiveCommit(vm, { args, device, base, onError }, finish);
+  else startCommit(vm, { args, device, top, base, backingName, onError }, finish);
+  return LATER;
+};
+
+/** Makes a commit's base writable and starts the job; where that is refused, the base is as it was. */
+function startOverBase(vm: Vm, base: BlockNode, start: () => void, finish: Finish): void {
+  const reopens = base.readOnly ? vm.traits.flaps.reopen : 0;
+  const hold = (then: () => void) => vm.flapBelow(base, reopens, 'with', then);
+  hold(() => {
+    const unopened = resultOf(() => vm.graph.reopen(base, false));
+    const refused = unopened ?? resultOf(start);
+    if (refused && !unopened && reopens > 0) {
+      vm.graph.tryReopen(base, true);
+      hold(() => finish(refused));
+    } else finish(refused ?? {});
+  });
 }
 
 function startActiveCommit(
@@ -229,34 +242,28 @@ function startActiveCommit(
     readonly base: BlockNode;
     readonly onError: ErrorPolicy;
   },
+  finish: Finish,
 ): void {
   const { args, device, base, onError } = commit;
-  const wasReadOnly = base.readOnly;
-  vm.graph.reopen(base, false);
-  try {
-    startMirrorJob(
-      vm,
-      { args, defaultId: backendName(device), type: 'commit' },
-      {
-        source: device,
-        target: base,
-        sync: 'top',
-        commitBase: base,
-        baseWasReadOnly: wasReadOnly,
-        granularityBytes: base.image?.header.clusterSizeBytes ?? 65536,
-        bufSizeBytes: 16 << 20,
-        onSourceError: onError,
-        onTargetError: onError,
-        writeBlocking: false,
-        targetIsZero: true,
-        backing: 'leave',
-        replaces: undefined,
-      },
-    );
-  } catch (error) {
-    if (wasReadOnly) vm.graph.tryReopen(base, true);
-    throw error;
-  }
+  const baseWasReadOnly = base.readOnly;
+  const job = { args, defaultId: backendName(device), type: 'commit' } as const;
+  const start = () =>
+    startMirrorJob(vm, job, {
+      source: device,
+      target: base,
+      sync: 'top',
+      commitBase: base,
+      baseWasReadOnly,
+      granularityBytes: base.image?.header.clusterSizeBytes ?? 65536,
+      bufSizeBytes: 16 << 20,
+      onSourceError: onError,
+      onTargetError: onError,
+      writeBlocking: false,
+      targetIsZero: true,
+      backing: 'leave',
+      replaces: undefined,
+    });
+  startOverBase(vm, base, start, finish);
 }
 
 function startCommit(
@@ -269,6 +276,7 @@ function startCommit(
     readonly backingName: string | undefined;
     readonly onError: ErrorPolicy;
   },
+  finish: Finish,
 ): void {
   const { args, device, top, base, backingName, onError } = commit;
   const baseWasReadOnly = base.readOnly;
@@ -276,8 +284,7 @@ function startCommit(
   const nodes = [{ node: device, as: 'main node' }] as const;
   const defaultId = backendName(device);
   const job = createJob(vm, { args, defaultId, type: 'commit', task, nodes });
-  try {
-    vm.graph.reopen(base, false);
+  const start = () => {
     task.filter = appendFilter(vm, 'commit_top', top, { args });
     for (let node: BlockNode | undefined = top; node && node !== base; node = belowOf(node)) {
       useIntermediate(vm, job, node, base);
@@ -286,13 +293,14 @@ function startCommit(
     const { needs } = commitTargetRights(top, base);
     vm.jobs.addBackend(job, base, { needs: needs | READ, shares: READ | WRITE_UNCHANGED });
     vm.jobs.addBackend(job, top, NO_RIGHTS);
-  } catch (error) {
-    if (baseWasReadOnly) vm.graph.tryReopen(base, true);
-    vm.jobs.discard(job);
-    if (task.filter) vm.graph.removeFilter(task.filter);
-    throw error;
-  }
-  job.start();
+  };
+  startOverBase(vm, base, start, (outcome) => {
+    if (outcome instanceof CommandError) {
+      vm.jobs.discard(job);
+      if (task.filter) vm.graph.removeFilter(task.filter);
+    } else job.start();
+    finish(outcome);
+  });
 }
 
 /** Start commands of jobs on a chain. */

@@ -2,7 +2,7 @@
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
 import type { DirtyBitmap } from '../../core/graph/bitmap.ts';
-import { backingOf, belowOf, chainOf, skipFilters } from '../../core/graph/data.ts';
+import { backingOf, belowOf, chainOf, skipFilters, skipImplicit } from '../../core/graph/data.ts';
 import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
@@ -281,12 +281,15 @@ function openTargetFile(
   }
   if (!existing) {
     const sync = needText(args, 'sync');
+    // What is right below, be it a filter that somebody has put there.
+    const next = skipFilters(source).backing?.child;
     const onBacking = isMirror ? sync !== 'full' : sync === 'top';
-    const below = sync === 'none' ? skipFilters(source) : onBacking ? backingOf(source) : undefined;
+    const below = sync === 'none' ? skipImplicit(source) : onBacking && next ? skipImplicit(next) : undefined;
     createImageFile(vm, path, {
       driver,
       sizeBytes: source.lengthBytes,
       backing: below,
+      opensBacking: !isMirror && sync !== 'none',
     });
   }
   const name = text(args, 'node-name');

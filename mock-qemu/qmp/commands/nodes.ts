@@ -19,7 +19,8 @@ import { openNode } from '../../core/graph/open.ts';
 import { isRead } from '../../core/graph/permissions.ts';
 import type { ImageHeader } from '../../core/images.ts';
 import { CreateTask, checkMayEmpty, format } from '../../core/jobs/create.ts';
-import { rewriteBacking } from '../../core/jobs/stream.ts';
+import type { Job } from '../../core/jobs/job.ts';
+import { headerFormat, rewriteBacking } from '../../core/jobs/stream.ts';
 import { ALL, RESIZE } from '../../core/rights.ts';
 import type { Vm } from '../../core/vm.ts';
 import { checkUsable } from './bitmaps.ts';
@@ -27,6 +28,7 @@ import {
   answerAfter,
   type CommandContext,
   type CommandTable,
+  exactInteger,
   type Handler,
   integer,
   isObject,
@@ -142,7 +144,7 @@ function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefin
   return undefined;
 }
 
-function changeBackingFile({ vm }: CommandContext, args: JsonObject): undefined {
+const changeBackingFile: Handler = ({ vm }, args, finish) => {
   const device = vm.graph.find(needText(args, 'device'));
   if (!isRoot(device)) refuse('Need a root block node');
   const name = needText(args, 'image-node-name');
@@ -158,9 +160,21 @@ function changeBackingFile({ vm }: CommandContext, args: JsonObject): undefined 
   if (backingName.length > 1023) {
     refuse(`Could not change backing file to '${backingName}': Invalid argument`);
   }
-  rewriteBacking(node, node.backing?.child, backingName);
-  return undefined;
-}
+  // A read-only image is writable for that moment.
+  const reopens = node.readOnly ? 2 * vm.traits.flaps.reopen : 0;
+  const hold = (then: () => void) => vm.flapBelow(node, reopens, 'with', then);
+  return answerAfter(finish, hold, () => {
+    // Of what is below it is taken that it has the image's own format.
+    rewriteBacking(node, node.backing?.child, backingName, node.driver.name);
+    return undefined;
+  });
+};
+
+/** Formats that cannot be opened by a file's name alone, with what comes of trying. */
+const NEEDS_MORE: Readonly<Record<string, string>> = {
+  'copy-before-write': "Parameter 'target' is missing",
+  'copy-on-read': 'Block node is read-only',
+};
 
 const CREATABLE = new Set(['qcow2', 'raw', 'file', 'host_device']);
 
@@ -168,9 +182,15 @@ const CREATABLE = new Set(['qcow2', 'raw', 'file', 'host_device']);
 export function createImageFile(
   vm: Vm,
   path: string,
-  options: { readonly driver: string; readonly sizeBytes: number; readonly backing?: BlockNode | undefined },
+  options: {
+    readonly driver: string;
+    readonly sizeBytes: number;
+    readonly backing?: BlockNode | undefined;
+    /** Opens the backing file by its name and format, for a moment. */
+    readonly opensBacking?: boolean;
+  },
 ): void {
-  const { driver, sizeBytes, backing } = options;
+  const { driver, sizeBytes, backing, opensBacking } = options;
   try {
     if (!CREATABLE.has(driver)) refuse(`Format driver '${driver}' does not support image creation`);
     if (backing && driver === 'raw') refuse("Backing file not supported for file format 'raw'");
@@ -178,6 +198,8 @@ export function createImageFile(
     if (backingName === path) {
       refuse('Error: Trying to create an image with the same filename as the backing file');
     }
+    const unopened = opensBacking && backing ? NEEDS_MORE[backing.driver.name] : undefined;
+    if (unopened !== undefined) refuse(unopened);
     vm.options.print('stdout', formatting(path, options, backingName));
     checkMayEmpty(vm.images, path, vm.traits);
     format(vm.images.create(path), {
@@ -185,7 +207,8 @@ export function createImageFile(
       sizeBytes,
       header: {
         clusterSizeBytes: DEFAULT_CLUSTER_BYTES,
-        ...(backing && backingName !== undefined && { backingName, backingFormat: backing.driver.name }),
+        ...(backing &&
+          backingName !== undefined && { backingName, backingFormat: headerFormat(backing.driver.name) }),
       },
     });
   } catch (error) {
@@ -221,6 +244,10 @@ function formatting(
 
 /** One external snapshot, prepared: `commit` cannot fail. */
 export interface PreparedSnapshot {
+  /** What becomes read-only. */
+  readonly reopens: BlockNode;
+  /** Jobs of the overlay. */
+  readonly joined?: readonly Job[];
   commit(): void;
   abort(): void;
 }
@@ -236,9 +263,9 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   if (!overlay.driver.supportsBacking) refuse('The overlay does not support backing images');
   if (chainOf(node).includes(overlay))
     refuse(`Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`);
-  // Its own users are held still, too.
-  vm.flap(overlay, 1);
-  return appendSnapshot(vm, node, overlay);
+  // Its own users are held still, too, from when it lies on the node.
+  const joined = vm.jobsAbove(overlay);
+  return { ...appendSnapshot(vm, node, overlay), joined };
 }
 
 /** blockdev-snapshot-sync: creates the overlay's file as well. The file stays behind if the transaction fails. */
@@ -282,6 +309,7 @@ function appendSnapshot(vm: Vm, node: BlockNode, overlay: BlockNode): PreparedSn
     throw error;
   }
   return {
+    reopens: node,
     commit() {
       vm.graph.tryReopen(node, true);
       vm.reach('snapshot.after-graph-change');
@@ -342,7 +370,7 @@ function setActive({ vm }: CommandContext, args: JsonObject): undefined {
 function setWriteThreshold({ vm }: CommandContext, args: JsonObject): undefined {
   const name = needText(args, 'node-name');
   const node = vm.graph.nodes.get(name) ?? refuse(`Device '${name}' not found`);
-  const thresholdBytes = integer(args, 'write-threshold') ?? 0;
+  const thresholdBytes = exactInteger(args, 'write-threshold') ?? 0;
   node.writeThresholdBytes = thresholdBytes;
   node.onThreshold = (exceededBytes) => {
     node.writeThresholdBytes = 0;

@@ -24,6 +24,10 @@ import {
 
 /** An action that has done all that can fail. */
 interface Prepared {
+  /** What is made read-only when the action is committed: that holds jobs still. */
+  readonly reopens?: BlockNode;
+  /** Jobs that the action has brought under the node that it holds still. */
+  readonly joined?: readonly Job[];
   commit(): void;
   abort(): void;
 }
@@ -137,9 +141,7 @@ class Performance {
     const { vm } = this.#scope;
     const step = this.#steps[this.#prepared.length];
     if (!step) {
-      for (const each of this.#prepared) each.commit();
-      startDrained(vm, this.#scope.jobs);
-      this.#end(undefined);
+      this.#commit(0);
       return;
     }
     this.#try(() => {
@@ -148,11 +150,32 @@ class Performance {
       vm.drain(held, () => {
         this.#held.push(held);
         this.#try(() => {
-          this.#prepared.push(action.prepare(this.#scope, step.data, this.#context));
-          this.next();
+          const prepared = action.prepare(this.#scope, step.data, this.#context);
+          this.#prepared.push(prepared);
+          const { joined = [] } = prepared;
+          vm.drain(joined, () => {
+            this.#held.push(joined);
+            this.next();
+          });
         });
       });
     });
+  }
+
+  #commit(index: number): void {
+    const { vm, jobs } = this.#scope;
+    const prepared = this.#prepared[index];
+    if (!prepared) {
+      startDrained(vm, jobs);
+      this.#end(undefined);
+      return;
+    }
+    const commit = () => {
+      prepared.commit();
+      this.#commit(index + 1);
+    };
+    if (prepared.reopens) vm.flapBelow(prepared.reopens, vm.traits.flaps.reopen, 'with', commit);
+    else commit();
   }
 
   #actionOf({ type }: Step): Action {
