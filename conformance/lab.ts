@@ -39,6 +39,9 @@ const EXTRA_DISKS = {
   shared: { target: 'vds', image: 'shared', format: 'raw', extra: '<shareable/>' },
   /** An image that no disk uses yet. */
   more: { target: '', image: 'more' },
+  /** Another process serves it. */
+  served: { target: 'vdv', image: '', type: 'vhostuser' },
+  sd: { target: 'sdc', image: 'sd', bus: 'sd' },
   transient: { target: 'vdt', image: 'transient', extra: '<transient/>' },
 } as const;
 
@@ -89,6 +92,7 @@ export class Lab {
       'lab',
       UUID,
       diskXml('vda', path('top')) + diskXml('vdb', path('other')) + extra.join(''),
+      options.disks?.includes('served') ? "<memoryBacking><access mode='shared'/></memoryBacking>" : '',
     );
     if (!options.persistent && !options.inactive)
       return new Lab(world, await connection.createXML(xml), seen);
@@ -234,6 +238,7 @@ interface DiskChoice {
   readonly format?: string;
   readonly device?: string;
   readonly extra?: string;
+  readonly type?: string;
 }
 
 /** How each job is started, at a speed in bytes per second. */
@@ -302,8 +307,9 @@ async function makeData({ session }: World): Promise<void> {
 export function diskXml(
   target: string,
   path: string,
-  { bus = 'virtio', format = 'qcow2', device = 'disk', extra = '' }: Partial<DiskChoice> = {},
+  { bus = 'virtio', format = 'qcow2', device = 'disk', extra = '', type = 'file' }: Partial<DiskChoice> = {},
 ): string {
-  const source = path === '' ? '' : `<source file='${path}'/>`;
-  return `<disk type='file' device='${device}'><driver name='qemu' type='${format}'/>${source}<target dev='${target}' bus='${bus}'/>${extra}</disk>`;
+  const local = path === '' ? '' : `<source file='${path}'/>`;
+  const source = type === 'vhostuser' ? "<source type='unix' path='/none.sock'/>" : local;
+  return `<disk type='${type}' device='${device}'><driver name='qemu' type='${format}'/>${source}<target dev='${target}' bus='${bus}'/>${extra}</disk>`;
 }

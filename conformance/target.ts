@@ -77,6 +77,10 @@ export interface TargetCapabilities {
   readonly restart?: boolean;
   readonly copyTuning: boolean;
   readonly monotonicProgress: boolean;
+  /** Its machines are of the generations before block nodes: nothing can be reopened, and checkpoints have no bitmaps. */
+  readonly early?: boolean;
+  /** Its machines take any disk, on any bus: it has no devices for them. */
+  readonly anyDisk?: boolean;
 }
 
 /** The name of one thing that a contract can need. */

@@ -84,5 +84,5 @@ function all(element: Element, name: string): Element[] {
 }
 
 /** A small machine with some devices. */
-export const domainXml = (name: string, uuid: string, devices: string): string =>
-  `<domain type='qemu'><name>${name}</name><uuid>${uuid}</uuid><memory unit='MiB'>16</memory><os><type>hvm</type></os><devices>${devices}</devices></domain>`;
+export const domainXml = (name: string, uuid: string, devices: string, more = ''): string =>
+  `<domain type='qemu'><name>${name}</name><uuid>${uuid}</uuid><memory unit='MiB'>16</memory>${more}<os><type>hvm</type></os><devices>${devices}</devices></domain>`;

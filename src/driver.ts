@@ -42,6 +42,8 @@ export interface DiskSpec {
   readonly readonly: boolean;
   /** The chain, active image first; empty for a drive without medium. */
   readonly chain: readonly ImageRef[];
+  /** Another process serves it (vhost-user): it has no images. */
+  readonly vhostUser?: true;
   /** In force before the CPUs run; left out: none. */
   readonly limits?: DiskLimits;
 }
@@ -273,6 +275,8 @@ export interface Capabilities {
   readonly pivotNeedsPause?: boolean;
   /** The granularity and the buffer of a copy can be chosen. */
   readonly copyTuning: boolean;
+  /** false: a read-only disk cannot be copied, since what it would pivot to cannot be made read-only (before blockdev-reopen). */
+  readonly copiesReadOnly?: false;
   /** A copy's progress never goes back (it did before QEMU 2.3, when the guest wrote to what had been copied). */
   readonly monotonicProgress: boolean;
 }

@@ -63,6 +63,7 @@ function deviceArguments(disks: readonly DiskSpec[], dialect: Dialect): readonly
   return disks.flatMap((disk) => {
     const bus = BUSES[disk.bus];
     const device = bus?.[disk.device];
+    if (disk.vhostUser) throw served(disk);
     if (bus === undefined || device === undefined) throw unsupported(disk);
     const nth = used.get(bus) ?? 0;
     used.set(bus, nth + 1);
@@ -90,6 +91,7 @@ function deviceArguments(disks: readonly DiskSpec[], dialect: Dialect): readonly
 export function deviceOptions(disk: DiskSpec, drive: string | undefined): Readonly<Record<string, string>> {
   const bus = BUSES[disk.bus];
   const device = bus?.[disk.device];
+  if (disk.vhostUser) throw served(disk);
   if (bus === undefined || device === undefined) throw unsupported(disk);
   return {
     driver: device,
@@ -97,6 +99,13 @@ export function deviceOptions(disk: DiskSpec, drive: string | undefined): Readon
     ...(drive === undefined ? {} : { drive }),
     id: disk.alias,
   };
+}
+
+function served({ target }: DiskSpec): VirtError {
+  return new VirtError(
+    ErrorCode.CONFIG_UNSUPPORTED,
+    `disk '${target}' of type vhostuser is not driven here: use a file or a block device`,
+  );
 }
 
 function unsupported({ target, device, bus }: DiskSpec): VirtError {

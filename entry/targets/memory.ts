@@ -12,7 +12,11 @@ export function memoryTarget(): Target {
     id: 'memory',
     title: 'the driver in memory',
     runs: 30,
-    available: async () => ({ ok: true, version: hypervisor, capabilities }),
+    available: async () => ({
+      ok: true,
+      version: hypervisor,
+      capabilities: { ...capabilities, anyDisk: true },
+    }),
     open: async () => openMemory(),
   };
 }

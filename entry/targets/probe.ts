@@ -18,7 +18,7 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
       memoryBytes: 16 * 1024 * 1024,
       disks: [],
     });
-    const { hypervisor, version, ...capabilities } = machine.capabilities;
+    const { hypervisor, version, copiesReadOnly, ...capabilities } = machine.capabilities;
     const extras = machine.resizeDisk !== undefined && machine.snapshot !== undefined;
     const saves = machine.save !== undefined;
     const commands = await machine.monitorCommand('{"execute":"query-commands"}', false);
@@ -31,6 +31,7 @@ export async function probeDriver(driver: HypervisorDriver): Promise<Probed> {
         ...capabilities,
         extras,
         saves,
+        early: copiesReadOnly === false,
         qmp: true,
         qmpEndable: true,
         qmpRunning: true,

@@ -65,10 +65,11 @@ export function imageRef(image: ImageDescription): ImageRef {
 
 /** The driver's view of a disk that is about to be started. */
 export function diskSpec(disk: LiveDisk): DiskSpec {
-  const { bus, device, readonly, iotune } = disk.definition;
+  const { bus, device, readonly, iotune, vhostUser } = disk.definition;
   const { target, alias } = disk;
   const limits = isTuned(iotune) && { limits: iotune };
-  return { target, alias, bus, device, readonly, chain: disk.chain.map(imageRef), ...limits };
+  const served = vhostUser && { vhostUser };
+  return { target, alias, bus, device, readonly, chain: disk.chain.map(imageRef), ...limits, ...served };
 }
 
 /** The XML's view of a disk. */

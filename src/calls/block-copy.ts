@@ -64,7 +64,7 @@ export async function copyTo(
   params: BlockCopyParams,
   flags: number,
 ): Promise<void> {
-  if (!destination.path.startsWith('/')) {
+  if (!destination.isRemote && !destination.path.startsWith('/')) {
     throw new VirtError(ErrorCode.INVALID_ARG, 'absolute path must be used as block copy target');
   }
   checkCopyBandwidth(params.bandwidth ?? 0);
@@ -79,6 +79,10 @@ export async function copyTo(
       throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
     }
     checkTransience(record, flags);
+    if (disk.definition.readonly && running.machine.capabilities.copiesReadOnly === false) {
+      const detail = 'copy of read-only disks is not supported';
+      throw new VirtError(ErrorCode.OPERATION_UNSUPPORTED, detail);
+    }
     const choice = await choose(record, disk, destination, params, flags);
     await startJob(running.machine, running.jobs, planCopy(disk, choice));
   });
@@ -136,6 +140,7 @@ async function choose(
   // A bare <backingStore/> only says that nothing is below: libvirt takes it for no backing store at all.
   const explicitBacking = destination.backing.length > 0;
   checkShape(disk, destination, explicitBacking, shallow, reuse);
+  if (destination.isRemote) throw remote(destination, reuse);
   await checkDestination(volumes, disk, destination, reuse);
   if (!source) {
     throw new VirtError(ErrorCode.INTERNAL_ERROR, "failed to update capacity data for block node '(null)'");
@@ -185,6 +190,15 @@ function checkShape(
       `shallow copy of disk '${disk.target}' into a raw file is not possible`,
     );
   }
+}
+
+/** What is on another host cannot be looked at, and is not copied to here. */
+function remote({ format }: DestinationDefinition, reuse: boolean): VirtError {
+  const detail =
+    reuse && format === undefined
+      ? 'reused mirror destination format must be specified'
+      : "disk type 'network' is not supported; use one of file, block";
+  return new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
 }
 
 /** The format of an image that is reused without saying which it is: what QEMU would take it for. */

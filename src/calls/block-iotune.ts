@@ -163,10 +163,15 @@ function basis(disks: readonly DiskDefinition[], own: DiskDefinition, group: str
 
 function plannedLive({ disks }: RunningDomain, disk: LiveDisk, asked: Asked): IoTune {
   const { definition } = disk;
+  refuseServed(definition);
   const all = disks.map((other) => other.definition);
   const tune = settled(completed(asked, basis(all, definition, asked.group)), asked, definition.iotune);
   checkBursts(tune);
   return tune;
+}
+
+function refuseServed({ vhostUser }: DiskDefinition): void {
+  if (vhostUser) throw unsupported('a block I/O throttling is not supported for vhostuser disk');
 }
 
 function checkBursts({ values }: IoTune): void {
@@ -251,6 +256,7 @@ export async function getBlockIoTune(
 
 async function limitsInForce({ disks, machine }: RunningDomain, name: string): Promise<BlockIoTune> {
   const disk = requireDisk(disks, name);
+  refuseServed(disk.definition);
   if (!machine.diskLimits) throw noSupport('virDomainGetBlockIoTune');
   if (disk.chain.length === 0) {
     const detail = 'block_io_throttle inserted entry was not in expected format';

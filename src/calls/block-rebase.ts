@@ -42,6 +42,7 @@ export async function blockRebase(
     type: (flags & BlockRebaseFlags.COPY_DEV) === 0 ? 'file' : 'block',
     path: base,
     format: (flags & BlockRebaseFlags.COPY_RAW) === 0 ? undefined : 'raw',
+    isRemote: false,
     isPassed: false,
     backing: [],
     backingTerminated: false,

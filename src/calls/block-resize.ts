@@ -27,6 +27,10 @@ export async function blockResize(
     const running = record.requireRunning();
     const disk = diskOf(running.disks, name);
     const [image] = disk.chain;
+    if (disk.definition.vhostUser) {
+      const detail = 'block resize is not supported for vhostuser disk';
+      throw new VirtError(ErrorCode.OPERATION_UNSUPPORTED, detail);
+    }
     if (!image || disk.definition.readonly) {
       throw new VirtError(
         ErrorCode.OPERATION_UNSUPPORTED,

@@ -23,6 +23,10 @@ export async function setBlockThreshold(
   await record.locked('DomainSetBlockThreshold', async () => {
     const running = record.requireRunning();
     const { disk, image, byIndex } = find(running.disks, device);
+    if (disk.definition.vhostUser) {
+      const detail = 'setting device threshold is not supported for vhostuser disk';
+      throw new VirtError(ErrorCode.OPERATION_UNSUPPORTED, detail);
+    }
     guardDisk('threshold', disk.target, running.jobs.onDisk(disk));
     if (!image) {
       throw new VirtError(ErrorCode.INTERNAL_ERROR, "argument key 'node-name' must not have null value", {

@@ -74,6 +74,7 @@ export function requireDisk(disks: readonly LiveDisk[], name: string): LiveDisk 
 export function requireJobSupport(disk: LiveDisk): void {
   const { target, definition } = disk;
   if (definition.bus === 'sd') throw unsupportedJobs(`disk '${target}' using bus 'sd'`);
+  if (definition.vhostUser) throw unsupportedJobs(`vhostuser disk '${target}'`);
   if (definition.transient) throw unsupportedJobs(`transient disk '${target}'`);
 }
 

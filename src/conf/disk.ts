@@ -29,7 +29,9 @@ export interface DiskDefinition {
   readonly transient: boolean;
   /** startupPolicy='optional': the domain starts without a source that is not there. */
   readonly optional: boolean;
-  /** undefined: a drive without medium. */
+  /** Another process serves it (type='vhostuser'): there is no image to do anything with. */
+  readonly vhostUser: boolean;
+  /** undefined: a drive without medium, or a disk of another process. */
   readonly source: DiskSource | undefined;
   /** What `<backingStore>` says, top first. */
   readonly backing: readonly DiskSource[];
@@ -47,6 +49,8 @@ export interface DestinationDefinition {
   readonly path: string;
   /** undefined: take the source's, or probe when reusing. */
   readonly format: string | undefined;
+  /** It is on another host (type='network'), where nothing can be looked at; the path means nothing then. */
+  readonly isRemote: boolean;
   /** It is to be handed over as open descriptors: `<source fdgroup=>`. */
   readonly isPassed: boolean;
   readonly backing: readonly DiskSource[];
@@ -83,13 +87,14 @@ const unsupported = (detail: string): VirtError =>
  * @throws VirtError XML_ERROR, CONFIG_UNSUPPORTED, NO_SOURCE
  */
 export function diskFromXml(disk: XmlElement): DiskDefinition {
-  const type = storageTypeOf(disk);
+  const vhostUser = disk.attributes.type === 'vhostuser';
+  const type = vhostUser ? 'file' : storageTypeOf(disk);
   const device = oneOf(DEVICES, disk.attributes.device ?? 'disk', 'disk device');
   const targetElement = childOf(disk, 'target');
   const target = targetElement?.attributes.dev;
   if (!target) throw xmlError('disk is missing its target: add <target dev=.../>');
-  const path = sourcePathOf(childOf(disk, 'source'), type);
-  if (path === undefined && device === 'disk') {
+  const path = vhostUser ? undefined : sourcePathOf(childOf(disk, 'source'), type);
+  if (path === undefined && device === 'disk' && !vhostUser) {
     throw new VirtError(ErrorCode.NO_SOURCE, target, { domain: ErrorDomain.DOMAIN });
   }
   const format = formatOf(childOf(disk, 'driver')) ?? 'raw';
@@ -101,6 +106,7 @@ export function diskFromXml(disk: XmlElement): DiskDefinition {
     shareable: childOf(disk, 'shareable') !== undefined,
     transient: childOf(disk, 'transient') !== undefined,
     optional: childOf(disk, 'source')?.attributes.startupPolicy === 'optional',
+    vhostUser,
     source: path === undefined ? undefined : { type, path, format },
     iotune: ioTuneFromXml(disk),
     ...backingFromXml(childOf(disk, 'backingStore')),
@@ -115,9 +121,10 @@ export function diskFromXml(disk: XmlElement): DiskDefinition {
 export function destinationFromXml(text: string): DestinationDefinition {
   const disk = parseXml(text, 'disk_definition');
   requireRoot(disk, 'disk');
-  const type = storageTypeOf(disk);
-  const path = sourcePathOf(childOf(disk, 'source'), type);
-  if (path === undefined) {
+  const isRemote = disk.attributes.type === 'network';
+  const type = isRemote ? 'file' : storageTypeOf(disk);
+  const path = isRemote ? '' : sourcePathOf(childOf(disk, 'source'), type);
+  if (path === undefined || (isRemote && !childOf(disk, 'source'))) {
     throw new VirtError(ErrorCode.NO_SOURCE, 'missing source information for device', {
       domain: ErrorDomain.DOMAIN,
       bare: true,
@@ -125,7 +132,7 @@ export function destinationFromXml(text: string): DestinationDefinition {
   }
   const format = formatOf(childOf(disk, 'driver'));
   const isPassed = childOf(disk, 'source')?.attributes.fdgroup !== undefined;
-  return { type, path, format, isPassed, ...backingFromXml(childOf(disk, 'backingStore')) };
+  return { type, path, format, isRemote, isPassed, ...backingFromXml(childOf(disk, 'backingStore')) };
 }
 
 function storageTypeOf(disk: XmlElement): 'file' | 'block' {
@@ -257,6 +264,7 @@ export function followingDiskXml(written: XmlElement, chain: readonly DiskSource
 
 /** The `<disk>` with its medium taken out. */
 export function emptiedDiskXml(written: XmlElement): XmlElement {
+  if (written.attributes.type === 'vhostuser') return written;
   const kept = written.children.filter((child) => typeof child === 'string' || !MEDIUM.has(child.name));
   return { ...written, children: kept };
 }
@@ -284,7 +292,11 @@ function rebuilt(
   mirror: MirrorDescription | undefined,
   terminated = true,
 ): XmlElement {
-  const rest = written.children.filter((child) => typeof child !== 'string' && !REPLACED.has(child.name));
+  const isServed = written.attributes.type === 'vhostuser';
+  const rest = written.children.filter(
+    (child) =>
+      typeof child !== 'string' && (!REPLACED.has(child.name) || (isServed && child.name === 'source')),
+  );
   const [top, ...below] = chain;
   const driver = childOf(written, 'driver');
   const options = { name: 'qemu', ...driver?.attributes, ...(top && { type: top.format }) };

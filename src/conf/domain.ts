@@ -70,6 +70,7 @@ export function domainFromXml(text: string): DomainDefinition {
   const devices = childOf(root, 'devices');
   const disks = inDiskOrder(disksOf(devices));
   refuseTwins(disks);
+  refuseUnshared(root, disks);
   if (devices)
     devices.children = withDisks(
       devices,
@@ -128,6 +129,13 @@ export function refuseTwins(disks: readonly DiskDefinition[]): void {
     }
     seen.set(disk.target, disk);
   }
+}
+
+/** Whoever serves a disk from another process reads the guest's memory. */
+function refuseUnshared(root: XmlElement, disks: readonly DiskDefinition[]): void {
+  const access = childOf(childOf(root, 'memoryBacking'), 'access')?.attributes.mode;
+  if (access === 'shared' || !disks.some(({ vhostUser }) => vhostUser)) return;
+  throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, "'vhostuser' requires shared memory");
 }
 
 function memoryOf(memory: XmlElement | undefined): number {

@@ -8,6 +8,7 @@ import { callRows } from './refusals/calls.ts';
 import { checkpointRows } from './refusals/checkpoints.ts';
 import { commitRows } from './refusals/commits.ts';
 import { copyRows } from './refusals/copies.ts';
+import { elsewhereRows } from './refusals/elsewhere.ts';
 import { pullRows } from './refusals/pulls.ts';
 import { type RefusalRow, refusalContract } from './refusals/row.ts';
 import { tuneRows } from './refusals/tunes.ts';
@@ -21,6 +22,7 @@ export const refusalRows: readonly RefusalRow[] = [
   ...aroundRows,
   ...tuneRows,
   ...checkpointRows,
+  ...elsewhereRows,
 ].map((row) => ({ ...row, id: `api/refused/${row.id}` }));
 
 /** One contract per refusal. */

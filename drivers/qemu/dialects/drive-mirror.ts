@@ -57,6 +57,7 @@ export function createDriveMirrorDialect(switches: DriveMirrorSwitches): Dialect
       commit: true,
       activeCommit: switches.activeCommit,
       copyTuning: switches.copyTuning,
+      copiesReadOnly: false,
     },
     polling: { everyMs: 50, settledMs: 300, readyEvent: true },
     start: {

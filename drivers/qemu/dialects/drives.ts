@@ -160,7 +160,10 @@ function chains(): Query<ReadonlyMap<string, readonly string[]>> {
 
 /** What differs between dialects of drives. */
 export interface DriveParts extends Pick<Dialect, 'name' | 'conclude' | 'polling'> {
-  readonly capabilities: Pick<Dialect['capabilities'], 'commit' | 'activeCommit' | 'copyTuning'>;
+  readonly capabilities: Pick<
+    Dialect['capabilities'],
+    'commit' | 'activeCommit' | 'copyTuning' | 'copiesReadOnly'
+  >;
   readonly start: { readonly [K in JobRequest['kind']]: (job: JobView, request: never) => QmpCall };
   /** Whether BLOCK_IO_ERROR says that there was no space. */
   isNoSpace(data: QmpObject): boolean;

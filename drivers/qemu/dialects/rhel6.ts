@@ -62,7 +62,7 @@ function pivot({ key, request }: JobView): readonly Step[] {
 export function createRhel6Dialect(switches: Rhel6Switches): Dialect {
   return createDriveDialect({
     name: 'rhel6',
-    capabilities: { commit: switches.commit, activeCommit: false, copyTuning: false },
+    capabilities: { commit: switches.commit, activeCommit: false, copyTuning: false, copiesReadOnly: false },
     polling: { everyMs: POLL_MS, settledMs: SETTLED_MS, readyEvent: false },
     start: {
       copy: (job, request: CopyRequest) => startCopy(job, request),

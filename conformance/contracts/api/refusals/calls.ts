@@ -136,7 +136,7 @@ const whileBusy: readonly RefusalRow[] = CALLS.filter(({ starts }) => starts).fl
   ),
 );
 
-/** Disks on the bus `sd`, which are refused as well, are not in any machine that is driven here. */
+/** Disks on the bus `sd` and those of other processes are refused as well: see `elsewhere.ts`. */
 const unfit: readonly RefusalRow[] = CALLS.filter(({ starts, name }) => starts && name !== 'commit').map(
   ({ name, call, run }) => ({
     id: `${name}-of-transient-disk`,

@@ -29,6 +29,8 @@ export interface RefusalRow extends Answer {
   readonly options?: LabOptions;
   /** Besides what the call and the job need. */
   readonly needs?: readonly Capability[];
+  /** The call is refused for what it is asked about, ahead of whether the machine can do it. */
+  readonly onlyNeeds?: true;
   /** What goes on on vda. */
   readonly job?: LabJob;
   /** Brings the domain into the situation, with its job started. */
@@ -104,13 +106,15 @@ const SOURCE = 'libvirt 9.0 qemu_driver.c, qemu_domain.c, qemu_block.c: the chec
 
 /** The contract of one refusal. */
 export function refusalContract(row: RefusalRow): Contract {
-  const { id, call, options, needs = [], job, given, act, code, says } = row;
+  const { id, call, options, needs = [], onlyNeeds, job, given, act, code, says } = row;
   const words = typeof says === 'string' ? `: ${says}` : '';
   return example({
     id,
     title: `${call} is refused with code ${code}${words}`,
     source: SOURCE,
-    needs: [...new Set([...(CALL_NEEDS[call] ?? []), ...(job ? JOB_NEEDS[job] : []), ...needs])],
+    needs: [
+      ...new Set([...(onlyNeeds ? [] : (CALL_NEEDS[call] ?? [])), ...(job ? JOB_NEEDS[job] : []), ...needs]),
+    ],
     async check(world) {
       const lab = await Lab.start(world, options);
       if (job) await lab.startJob(job);
