@@ -4,6 +4,7 @@ import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
 import type { BlockNode } from './graph/node.ts';
 import { openNode, probeFormat } from './graph/open.ts';
+import type { Job } from './jobs/job.ts';
 import type { ErrorPolicy } from './jobs/policy.ts';
 import { deviceRights, driveRights } from './rights.ts';
 import { checkLimits, driveGroup, driveLimits, isLimited } from './throttle.ts';
@@ -76,6 +77,8 @@ export function addDevice(vm: Vm, options: Data): Device {
     backend.qomPath = `${path}${suffix ?? ''}`;
     takeDisk(vm, backend, options['share-rw'] === true || options['share-rw'] === 'on');
     setPolicies(backend, options);
+    // The new device's first read waits for a drained section to end, and the monitor with it.
+    if (backend.node && vm.isHeldBack(backend.node)) vm.hang();
   }
   const device: Device = { id, driver, path, backend, slot: freeSlot(vm) };
   vm.devices.push(device);
@@ -132,6 +135,14 @@ function takeDisk(vm: Vm, backend: BlockBackend, sharesWriting: boolean): void {
   }
 }
 
+/** Asks the jobs on drives whose devices are about to go to end: at once, their devices go later. */
+export function cancelUnpluggedJobs(vm: Vm): void {
+  for (const { backend } of [...vm.unplugging].sort((a, b) => a.slot - b.slot)) {
+    const job = backend && backend.name !== '' ? jobOf(vm, backend) : undefined;
+    if (job && !job.cancelRequested) vm.jobs.userCancel(job, false);
+  }
+}
+
 /** Completes every unplug that the guest, or the lack of one, has held up. */
 export function finishUnplug(vm: Vm): void {
   const devices = [...vm.unplugging].sort((a, b) => a.slot - b.slot);
@@ -149,15 +160,19 @@ export function finishUnplug(vm: Vm): void {
 
 /** Ends the jobs of a drive, softly: one that is READY is completed, without a pivot. */
 function endJobs(vm: Vm, backend: BlockBackend, then: () => void): void {
-  const nodes = new Set<BlockNode>();
-  for (let at = backend.node; at; at = at.filtered?.child) nodes.add(at);
-  const [job] = vm.movingJobs().filter(({ edges }) => edges.some(({ child }) => nodes.has(child)));
+  const job = jobOf(vm, backend);
   if (!job) {
     then();
     return;
   }
   vm.jobs.whenGone(job, () => endJobs(vm, backend, then));
-  vm.jobs.userCancel(job, false);
+  if (!job.cancelRequested) vm.jobs.userCancel(job, false);
+}
+
+function jobOf(vm: Vm, backend: BlockBackend): Job | undefined {
+  const nodes = new Set<BlockNode>();
+  for (let at = backend.node; at; at = at.filtered?.child) nodes.add(at);
+  return vm.movingJobs().find(({ edges }) => edges.some(({ child }) => nodes.has(child)));
 }
 
 function unplug(vm: Vm, device: Device): void {

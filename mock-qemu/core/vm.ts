@@ -106,6 +106,9 @@ export class Vm implements JobHost {
   readonly #speed: DeviceSpeed;
   #soon: (() => void)[] = [];
   #settling = false;
+  /** Drained sections that wait for a job to stand still. */
+  #draining = 0;
+  readonly #whenStill: (() => void)[] = [];
   readonly #startedNs: number;
   #stalledUntilNs = 0;
   name: string | undefined;
@@ -291,8 +294,12 @@ export class Vm implements JobHost {
    */
   drain(jobs: readonly Job[], then: () => void): void {
     let moving = 1;
+    this.#draining++;
     const stopped = () => {
-      if (--moving === 0) then();
+      if (--moving > 0) return;
+      then();
+      this.#draining--;
+      if (this.#draining === 0) for (const run of this.#whenStill.splice(0)) run();
     };
     for (const job of jobs) job.pause();
     for (const job of new Set(jobs)) {
@@ -302,6 +309,12 @@ export class Vm implements JobHost {
       job.onQuiescent = () => this.soon(stopped);
     }
     stopped();
+  }
+
+  /** Runs something when no drained section waits for a job any more: what a command does and says after it has drained. */
+  whenStill(run: () => void): void {
+    if (this.#draining === 0) run();
+    else this.#whenStill.push(run);
   }
 
   /** Holds every job still for a moment. */
@@ -337,11 +350,10 @@ export class Vm implements JobHost {
     });
   }
 
-  /** One drained section over several nodes. */
+  /** One drained section over several nodes and what they rest on. */
   flapTogether(nodes: readonly BlockNode[]): void {
-    const jobs = [...new Set(nodes.flatMap((node) => this.jobsAbove(node)))];
-    this.drain(jobs, () => undefined);
-    this.undrain(jobs);
+    const jobs = [...new Set(nodes.flatMap(treeOf).flatMap((node) => this.jobsAbove(node)))];
+    this.drain(jobs, () => this.undrain(jobs));
   }
 
   /** A drained section over one node alone: jobs that work above it flap once. */
@@ -539,6 +551,12 @@ export class Vm implements JobHost {
     for (const node of this.graph.nodes.values()) closeImage(node);
   }
 }
+
+/** A node and all that it rests on. */
+const treeOf = (node: BlockNode): BlockNode[] => [
+  node,
+  ...[node.filtered, node.file, node.backing].flatMap((edge) => (edge ? treeOf(edge.child) : [])),
+];
 
 const canBeHeld = ({ deferred, status }: Job): boolean =>
   !deferred && status !== 'concluded' && status !== 'created';

@@ -25,21 +25,29 @@ export interface Feature {
   readonly agreesOn: readonly string[];
 }
 
+const BOTH = ['qemu-7.2', 'qemu-10.0'] as const;
+
 /** All features. */
 export const FEATURES: readonly Feature[] = [
-  { name: 'errors', about: 'blkdebug, error policies, resume', steps: errorSteps, tame: tamed, agreesOn: [] },
-  { name: 'reopen', about: 'blockdev-reopen', steps: reopenSteps, agreesOn: [] },
+  {
+    name: 'errors',
+    about: 'blkdebug, error policies, resume',
+    steps: errorSteps,
+    tame: tamed,
+    agreesOn: BOTH,
+  },
+  { name: 'reopen', about: 'blockdev-reopen', steps: reopenSteps, agreesOn: BOTH },
   {
     name: 'change',
     about: 'block-job-change',
     steps: changeSteps,
     profiles: ['qemu-10.0'],
-    agreesOn: [],
+    agreesOn: ['qemu-10.0'],
   },
-  { name: 'devices', about: 'device_add, device_del, system_reset', steps: deviceSteps, agreesOn: [] },
-  { name: 'run-state', about: 'stop, cont, system_reset', steps: runStateSteps, agreesOn: [] },
+  { name: 'devices', about: 'device_add, device_del, system_reset', steps: deviceSteps, agreesOn: BOTH },
+  { name: 'run-state', about: 'stop, cont, system_reset', steps: runStateSteps, agreesOn: BOTH },
   { name: 'protocol', about: 'jobs on the nodes that formats lie on', steps: protocolSteps, agreesOn: [] },
-  { name: 'quorum', about: 'x-blockdev-change', steps: quorumSteps, agreesOn: [] },
+  { name: 'quorum', about: 'x-blockdev-change', steps: quorumSteps, agreesOn: BOTH },
 ];
 
 /** The word for no feature at all. */

@@ -1,5 +1,5 @@
 /** What the guest does to its machine: switch it off, reset it, panic. */
-import { finishUnplug } from '../devices.ts';
+import { cancelUnpluggedJobs, finishUnplug } from '../devices.ts';
 import type { ShutdownReason, Vm } from '../vm.ts';
 
 // Long enough for what was said last to leave before the process does.
@@ -58,8 +58,11 @@ export function reset(vm: Vm, reason: ResetReason): void {
   for (const device of vm.devices) {
     if (device.backend?.node) vm.flap(device.backend.node, vm.unplugging.has(device) ? 2 : 1);
   }
-  vm.emit('RESET', { guest: reason === 'guest-reset', reason });
-  if (!vm.running) vm.runState = 'prelaunch';
-  for (const { backend } of vm.unplugging) if (backend) backend.qdev = undefined;
-  vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
+  vm.whenStill(() => {
+    cancelUnpluggedJobs(vm);
+    vm.emit('RESET', { guest: reason === 'guest-reset', reason });
+    if (!vm.running) vm.runState = 'prelaunch';
+    for (const { backend } of vm.unplugging) if (backend) backend.qdev = undefined;
+    vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
+  });
 }

@@ -26,8 +26,8 @@ export interface MirrorOptions {
   readonly onSourceError: ErrorPolicy;
   readonly onTargetError: ErrorPolicy;
   readonly writeBlocking: boolean;
-  /** The target reads as zeroes, so only what is allocated needs copying. */
-  readonly targetIsZero: boolean;
+  /** The target reads as zeroes, or is made to first, so only what is allocated needs copying. */
+  readonly targetIsZero: boolean | 'made';
   readonly backing: MirrorBacking;
   /** The node that completion replaces; undefined: the source. */
   readonly replaces: string | undefined;

@@ -181,6 +181,8 @@ export class MirrorTask implements JobTask {
       this.#bitmap.force(0, sizeBytes);
       return;
     }
+    // All of it at once, and so free of what zeroes cost one by one.
+    if (targetIsZero === 'made') writeTo(this.options.target, 0, sizeBytes, 0);
     for (let offset = 0; offset < sizeBytes; ) {
       const { end, allocated } = allocatedAbove(source, base, offset, sizeBytes);
       if (allocated) this.#bitmap.force(offset, end);

@@ -159,7 +159,7 @@ function startMirror(
   how: {
     readonly source: BlockNode;
     readonly target: BlockNode;
-    readonly targetIsZero: boolean;
+    readonly targetIsZero: MirrorOptions['targetIsZero'];
     readonly backing: MirrorBacking;
   },
 ): undefined {
@@ -259,7 +259,7 @@ function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
   return startMirror(vm, args, {
     source,
     target,
-    targetIsZero: target.unmap || needText(args, 'sync') !== 'full',
+    targetIsZero: needText(args, 'sync') !== 'full' || (target.unmap && 'made'),
     backing: 'leave',
   });
 }

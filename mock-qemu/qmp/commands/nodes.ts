@@ -193,7 +193,7 @@ export function createImageFile(
   const { driver, sizeBytes, backing, opensBacking } = options;
   try {
     if (!CREATABLE.has(driver)) refuse(`Format driver '${driver}' does not support image creation`);
-    if (backing && driver === 'raw') refuse("Backing file not supported for file format 'raw'");
+    if (backing && driver !== 'qcow2') refuse(`Backing file not supported for file format '${driver}'`);
     const backingName = backing && fileNameOf(backing);
     if (backingName === path) {
       refuse('Error: Trying to create an image with the same filename as the backing file');

@@ -93,8 +93,23 @@ function backingOption(vm: Vm, node: BlockNode, option: Json | undefined): Reope
   if (option === undefined) return node.backing ? refuse(`backing is missing for '${node.name}'`) : {};
   const backing = option === null ? undefined : childOf(vm, node, 'backing', option);
   if (backing === node.backing?.child) return {};
+  checkNotFrozen(vm, node);
   if (backing) checkNoCycle(node, backing, 'backing');
   return { backing };
+}
+
+const FROZEN_ROLES: ReadonlySet<string> = new Set(['active node', 'intermediate node', 'base']);
+
+/** Streams and commits keep the links between their images as they are. */
+function checkNotFrozen(vm: Vm, node: BlockNode): void {
+  const below = node.backing?.child;
+  if (!below) return;
+  for (const { edges, type } of vm.jobs.jobs) {
+    if (type !== 'stream' && type !== 'commit') continue;
+    const frozen = edges.filter(({ role }) => FROZEN_ROLES.has(role)).map(({ child }) => child);
+    if (frozen.includes(node) && frozen.includes(below))
+      refuse(`Cannot change frozen 'backing' link from '${node.name}' to '${below.name}'`);
+  }
 }
 
 function checkNoCycle(node: BlockNode, child: BlockNode, role: ChildRole): void {
@@ -118,6 +133,8 @@ const blockdevReopen: Handler = ({ vm, profile }, args) => {
     if (throttle) joinGroup(vm, node, throttle);
     node.detectZeroes = detectZeroes;
     if (node.file) node.image = imageBelow(node);
+    // It looks again how long its file is.
+    node.knownLengthBytes = undefined;
   }
   return undefined;
 };
