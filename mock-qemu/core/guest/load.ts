@@ -65,6 +65,11 @@ export class GuestLoad {
     this.#lastNs = this.#startedNs;
   }
 
+  /** Where a guest that goes round writes next, within its hot set. */
+  get cursorBytes(): number {
+    return this.#cursor;
+  }
+
   /** How long one write takes, the way to a mirror's target included where the guest has to wait for that. */
   get writeLatencyNs(): number {
     const { blockBytes, startBytes } = this.options;

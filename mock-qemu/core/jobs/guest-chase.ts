@@ -5,6 +5,7 @@
 import type { Errno } from '../errno.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { copyRange } from '../graph/data.ts';
+import type { GuestLoad, LoadOptions } from '../guest/load.ts';
 import type { Effect } from './effects.ts';
 import type { Job } from './job.ts';
 import type { MirrorOptions } from './mirror-options.ts';
@@ -17,6 +18,8 @@ export class GuestChase {
   #nextOffset = 0;
   /** While the job follows its guest: until when that has been worked out. */
   #followedNs: number | undefined;
+  /** Since when it follows without a break. */
+  #beganNs = 0;
 
   constructor(options: MirrorOptions, bitmap: DirtyBitmap) {
     this.#options = options;
@@ -45,7 +48,8 @@ export class GuestChase {
 
   /** Runs after the guest for as long as nothing changes: nothing of that needs a timer. */
   *follow(job: Job): Generator<Effect, void, Errno | undefined> {
-    this.#followedNs = job.host.clock.now();
+    this.#beganNs = job.host.clock.now();
+    this.#followedNs = this.#beganNs;
     this.#bitmap.onMark = undefined;
     yield { type: 'idle', tickNs: SLICE_NS };
     job.host.catchUp();
@@ -65,14 +69,52 @@ export class GuestChase {
     if (job.pauseCount === 0 && copied < this.#options.granularityBytes) return;
     this.#followedNs = nowNs;
     if (copied === 0 || !load) return;
-    // In the long run a guest that is faster leaves this much undone, and never nothing.
-    const left =
-      rate < dirtied || !job.ready
-        ? load.options.hotBytes * (1 - rate / dirtied) + this.#options.granularityBytes
-        : 0;
-    this.#clean(left > 0 ? Math.min(copied, this.#bitmap.countBytes - left) : this.#bitmap.countBytes);
+    const gain = dirtied - rate;
+    if (gain > 0 && load.options.pattern === 'sequential' && this.#isOnlyHot(load.options)) {
+      const seconds = (nowNs - this.#beganNs) / 1e9;
+      this.#goRound(load, { rate, gain, seconds: seconds % (load.options.hotBytes / gain) });
+    } else {
+      // In the long run a guest that is faster leaves this much undone, and never nothing.
+      const left =
+        gain > 0 || !job.ready
+          ? load.options.hotBytes * (1 - rate / dirtied) + this.#options.granularityBytes
+          : 0;
+      this.#clean(left > 0 ? Math.min(copied, this.#bitmap.countBytes - left) : this.#bitmap.countBytes);
+    }
     job.offset += copied;
     job.len = job.offset + this.#bitmap.countBytes;
+  }
+
+  /** Whether all that is dirty is where the guest writes. */
+  #isOnlyHot({ startBytes, hotBytes }: LoadOptions): boolean {
+    const { ranges } = this.#bitmap;
+    const first = ranges.nextFrom(0);
+    return (first?.start ?? startBytes) >= startBytes && !ranges.nextFrom(startBytes + hotBytes);
+  }
+
+  /**
+   * A guest that goes round has overtaken the copy `seconds` ago, and so made all of it stale. What was copied since stays
+   * until the guest comes round to it, and is then eaten up from behind until the next time.
+   */
+  #goRound(
+    { options: { startBytes, hotBytes }, cursorBytes }: GuestLoad,
+    { rate, gain, seconds }: { readonly rate: number; readonly gain: number; readonly seconds: number },
+  ): void {
+    const { source, target, granularityBytes } = this.#options;
+    const whole = (bytes: number) => Math.floor(bytes / granularityBytes) * granularityBytes;
+    const fresh = whole(Math.min(rate * seconds, hotBytes - gain * seconds) - granularityBytes);
+    const behind = whole(gain * seconds);
+    this.#bitmap.force(startBytes, startBytes + hotBytes);
+    const end = (((whole(cursorBytes) - behind) % hotBytes) + hotBytes) % hotBytes;
+    for (const [from, to] of [
+      [Math.max(0, end - fresh), end],
+      [hotBytes - Math.max(0, fresh - end), hotBytes],
+    ] as const) {
+      if (from >= to) continue;
+      this.#bitmap.reset(startBytes + from, startBytes + to);
+      copyRange(source, target, startBytes + from, Math.min(startBytes + to, source.lengthBytes));
+    }
+    this.#nextOffset = startBytes + end;
   }
 
   /** Copies so much of what is dirty. */
