@@ -50,14 +50,15 @@ function withoutFlaps(lines: readonly string[]): readonly string[] {
   return kept;
 }
 
-/** Whether the last step copies to a node that an earlier one has made of no file. */
-function mirrorsToNull(steps: readonly Step[]): boolean {
+/** Whether the last step copies to or from a node that an earlier one has made of no file. */
+function mirrorsNull(steps: readonly Step[]): boolean {
   const { execute, arguments: args } = steps.at(-1) ?? { execute: '' };
   const made = steps.filter(
     ({ execute: added, arguments: options }) =>
       added === 'blockdev-add' && String(options?.driver).startsWith('null-'),
   );
-  return execute === 'blockdev-mirror' && made.some((step) => step.arguments?.['node-name'] === args?.target);
+  const names = made.map((step) => step.arguments?.['node-name']);
+  return execute === 'blockdev-mirror' && (names.includes(args?.target) || names.includes(args?.device));
 }
 
 /** The table. */
@@ -75,8 +76,8 @@ export const FREE_ORDERS: readonly FreeOrder[] = [
   },
   {
     name: 'null-mirror-ready',
-    why: 'a mirror of an empty image to a node without a file waits for no file: its first pass ends before or after its reply',
-    after: mirrorsToNull,
+    why: 'a mirror waits for no file on a side that has none: its first pass ends before or after its reply',
+    after: mirrorsNull,
     fix: startReplyLast(/"type":"mirror".*"BLOCK_JOB_READY"/),
   },
   {

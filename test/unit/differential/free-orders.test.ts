@@ -18,8 +18,9 @@ const isFree = (...steps: readonly Step[]): boolean => {
   return fixed(CREATED, REPLY, READY) === fixed(CREATED, READY, REPLY);
 };
 
-test('a mirror to a node without a file may be READY before its reply, no other may', () => {
+test('a mirror to or from a node without a file may be READY before its reply, no other may', () => {
   expect(isFree(add('null-co', 'n1'), mirror)).toBe(true);
+  expect(isFree(add('null-aio', 'copy'), mirror)).toBe(true);
   expect(isFree(add('null-co', 'n2'), mirror)).toBe(false);
   expect(isFree(add('raw', 'n1'), mirror)).toBe(false);
   expect(isFree(mirror, add('null-co', 'n1'))).toBe(false);

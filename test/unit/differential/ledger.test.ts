@@ -72,20 +72,44 @@ describe('the ledger', () => {
     );
   });
 
-  test('knows a copy of a qcow2 file seen raw by its node', () => {
-    const raw = {
-      execute: 'blockdev-add',
-      arguments: { driver: 'raw', 'node-name': 'n1', file: { driver: 'file', filename: '/D/copy.qcow2' } },
-    };
+  const addRaw = {
+    execute: 'blockdev-add',
+    arguments: { driver: 'raw', 'node-name': 'n1', file: { driver: 'file', filename: '/D/copy.qcow2' } },
+  };
+
+  /** The entry under which a difference of something other than a reply falls. */
+  function nameOf(
+    run: Script,
+    real: Partial<Transcript>,
+    simulated: Partial<Transcript>,
+  ): string | undefined {
+    const same = transcript(run);
+    const divergence = diverges(run, 'qemu-7.2', { ...same, ...real }, { ...same, ...simulated });
+    return divergence && entryFor(readLedger(), divergence)?.name;
+  }
+
+  test('knows a copy of a qcow2 file seen raw by its node, in files alone', () => {
     const copyOf = (device: string) =>
-      script(raw, { execute: 'drive-mirror', arguments: { 'job-id': 'j1', device } });
-    const name = (run: Script): string | undefined => {
-      const [first, second] = transcript(run).steps;
-      const other = { ...transcript(run), steps: [first, { ...second, heard: ['{"return":{"x":1}}'] }] };
-      const divergence = diverges(run, 'qemu-7.2', transcript(run), other as Transcript);
-      return divergence && entryFor(readLedger(), divergence)?.name;
-    };
-    expect(name(copyOf('n1'))).toBe('a copy of a qcow2 file that is seen raw');
-    expect(name(copyOf('top'))).toBeUndefined();
+      script(addRaw, { execute: 'drive-mirror', arguments: { 'job-id': 'j1', device } });
+    const files = (text: string) => ({ files: [{ name: 'new1.qcow2', text }] });
+    const byFile = (device: string) => nameOf(copyOf(device), files('a'), files('b'));
+    expect(byFile('n1')).toBe('a copy of a qcow2 file that is seen raw');
+    expect(byFile('top')).toBeUndefined();
+    expect(nameOf(copyOf('n1'), { graph: ['a'] }, { graph: ['b'] })).toBeUndefined();
+  });
+
+  test('knows reads of a qcow2 file seen raw by the pattern that is not found', () => {
+    const read = (node: string, what: string) =>
+      script(addRaw, {
+        execute: 'human-monitor-command',
+        arguments: { 'command-line': `qemu-io ${node} "${what} 0 64k"` },
+      });
+    const failed = { stdout: 'Pattern verification failed at offset 0, 65536 bytes\nread 65536/65536' };
+    const passed = { stdout: 'read 65536/65536' };
+    const name = 'reads of a qcow2 file that is seen raw';
+    expect(nameOf(read('n1', 'read -P 0'), failed, passed)).toBe(name);
+    expect(nameOf(read('top-file', 'read -P 0'), failed, passed)).toBe(name);
+    expect(nameOf(read('top', 'read -P 0'), failed, passed)).toBeUndefined();
+    expect(nameOf(read('n1', 'read -P 0'), passed, failed)).toBeUndefined();
   });
 });
