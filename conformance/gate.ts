@@ -68,9 +68,10 @@ function vanished({ contracts, deviations }: Baseline, { known }: GateContext): 
 
 function worse({ id, results }: ContractReport, { contracts }: Baseline, { against }: GateContext): string[] {
   const before = contracts[id] ?? {};
-  return Object.entries(results).flatMap(([target, { status, deviation }]) => {
+  return Object.entries(results).flatMap(([target, { status, deviation, isOutOfReach }]) => {
     const was = before[against ?? target];
-    const isWorse = was !== undefined && RANK[status] < RANK[was] && deviation === undefined;
+    const isPutUpWith = deviation !== undefined || isOutOfReach === true;
+    const isWorse = was !== undefined && RANK[status] < RANK[was] && !isPutUpWith;
     const where = against === undefined || against === target ? '' : ` on ${against}`;
     return isWorse ? [`${id} on ${target} got worse: it was ${was}${where}, it is ${status}`] : [];
   });

@@ -33,11 +33,21 @@ export interface ContractRun {
 
 /** Why a contract cannot be run on a target; undefined if it can. */
 export function skipReason(contract: Contract, availability: Availability): string | undefined {
-  if (!availability.ok) return availability.reason;
-  const missing = contract.needs.filter((need) => !availability.capabilities[need]);
-  return missing.length === 0
-    ? undefined
-    : `needs ${missing.join(', ')}, which ${availability.version} lacks`;
+  return skipOf(contract, availability)?.reason;
+}
+
+/** As {@link skipReason}, as a result has it. */
+export function skipOf(
+  contract: Contract,
+  availability: Availability,
+): (Pick<ContractResult, 'isOutOfReach'> & { readonly reason: string }) | undefined {
+  if (!availability.ok) return { reason: availability.reason };
+  const { capabilities, version, own } = availability;
+  const missing = contract.needs.filter((need) => !capabilities[need]);
+  if (missing.length === 0) return undefined;
+  const reason = `needs ${missing.join(', ')}, which ${version} lacks`;
+  const isOutOfReach = own !== undefined && missing.some((need) => !own.includes(need));
+  return isOutOfReach ? { reason, isOutOfReach } : { reason };
 }
 
 /** Runs one contract on one target, which must be available. */

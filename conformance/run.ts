@@ -2,7 +2,7 @@
 import type { Canary } from './canary.ts';
 import type { Contract } from './contract.ts';
 import { withEvidence } from './evidence.ts';
-import { isCaught, runContract, skipReason } from './judge.ts';
+import { isCaught, runContract, skipOf, skipReason } from './judge.ts';
 import {
   type CanaryReport,
   type ContractReport,
@@ -137,8 +137,8 @@ async function runColumn(
   return inParallel(contracts, width, async (contract, row) => {
     const already = known(row);
     if (already) return already;
-    const skip = skipReason(contract, availability);
-    if (skip !== undefined) return { status: 'skip', runs: 0, seed, ms: 0, reason: skip };
+    const skip = skipOf(contract, availability);
+    if (skip !== undefined) return { status: 'skip', runs: 0, seed, ms: 0, ...skip };
     const tell = () => {
       const { cases } = counter;
       onProgress?.({ target: target.id, contract: contract.id, done, total: contracts.length, cases });

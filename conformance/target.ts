@@ -201,7 +201,13 @@ export interface OpenOptions {
 
 /** Whether a target can be used here. */
 export type Availability =
-  | { readonly ok: true; readonly version: string; readonly capabilities: TargetCapabilities }
+  | {
+      readonly ok: true;
+      readonly version: string;
+      readonly capabilities: TargetCapabilities;
+      /** What the target itself is asked for; all of it when left out. To lack anything else is due to how it is met. */
+      readonly own?: readonly Capability[];
+    }
   | { readonly ok: false; readonly reason: string };
 
 /** What came of a contract on a target, as plain data. */

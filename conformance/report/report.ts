@@ -24,6 +24,8 @@ export interface ContractResult {
   readonly ms: number;
   /** Why it was skipped or how it failed, with the counterexample. */
   readonly reason?: string;
+  /** Skipped for how the target is met, not for what it is: a gate does not mind. */
+  readonly isOutOfReach?: true;
   /** Set for `fail`. */
   readonly failure?: FailureReport;
   /** Why this failure is put up with: an entry of the ledger of deviations. */

@@ -24,6 +24,9 @@ const NO_DOMAINS = {
   monotonicProgress: false,
 } as const;
 
+/** What is up to the server; the rest is up to who started it, or to there being only a socket. */
+const OWN = ['qmp', 'qmpJobChange', 'qmpActive', 'earlyQmp'] as const;
+
 /** Where a server is, and where it and this process can both put images. */
 export interface SocketOptions {
   readonly socket: string;
@@ -153,6 +156,7 @@ async function look(stream: SharedStream): Promise<Availability> {
       qmpUnnamed: (await ask('query-name')).name === undefined,
       qmpJobChange: JSON.stringify(await stream.execute('query-commands')).includes('"block-job-change"'),
     },
+    own: OWN,
   };
 }
 

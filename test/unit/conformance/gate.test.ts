@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest';
 import { type Baseline, holdAgainst, parseBaseline, updatedBaseline } from '../../../conformance/gate.ts';
+import type { Contract } from '../../../conformance/index.ts';
+import { skipOf } from '../../../conformance/judge.ts';
 import { mergeReports } from '../../../conformance/merge.ts';
 import type { ContractResult, Report } from '../../../conformance/report/report.ts';
 import { summarize } from '../../../conformance/report/report.ts';
+import type { Availability, Capability } from '../../../conformance/target.ts';
 
 type Status = ContractResult['status'];
 
@@ -51,6 +54,27 @@ describe('a run against its baseline', () => {
   ] as const)('fails on what is now %s', (status, finding) => {
     const held = holdAgainst(reportOf({ 'api/a': { sim: status } }), baseline, context);
     expect([held.summary.ok, held.gate]).toEqual([false, [finding]]);
+  });
+
+  test('does not mind what is skipped for how the target is met, not for what it is', () => {
+    const availability = { ok: true, version: 'a server', capabilities: {} } as Availability & { ok: true };
+    const needs = (...names: Capability[]) => ({ needs: names }) as unknown as Contract;
+    const skips = (contract: Contract, own?: readonly Capability[]) =>
+      skipOf(contract, own ? { ...availability, own } : availability);
+    const away = skips(needs('qmpJobChange', 'qmpDisks'), ['qmpJobChange']);
+    expect(away).toEqual({
+      reason: 'needs qmpJobChange, qmpDisks, which a server lacks',
+      isOutOfReach: true,
+    });
+    for (const missing of [skips(needs('qmpJobChange'), ['qmpJobChange']), skips(needs('qmpDisks'))])
+      expect(missing?.isOutOfReach).toBeUndefined();
+
+    const report = reportOf({ 'api/a': { sim: 'skip' } });
+    const contracts = report.contracts.map((line) => ({
+      ...line,
+      results: { sim: { status: 'skip', runs: 0, seed: 1, ms: 0, ...away } as const },
+    }));
+    expect(holdAgainst({ ...report, contracts }, baseline, context).gate).toEqual([]);
   });
 
   test('fails on a contract that vanished, but not on one that this part of the run leaves out', () => {
