@@ -43,6 +43,7 @@ const snapshotXml = (name: string, disk: string): string =>
     .map((target) => `<disk name='${target}' snapshot='${target === disk ? 'external' : 'no'}'/>`)
     .join('')}</disks></domainsnapshot>`;
 const BEFORE = 'before';
+const INSIDE = 'inside';
 const cdromXml = (lab: Lab, name: string): string =>
   diskXml('hda', lab.path(name), { bus: 'ide', format: 'raw', device: 'cdrom', extra: '<readonly/>' });
 
@@ -75,7 +76,7 @@ const REFUSED: readonly GuardRow[] = [
     call: 'migrateToURI',
     act: ({ domain }) => domain.migrateToURI('qemu:///x'),
     // What can be told of a domain's snapshots is told first.
-    ...both({ code: ErrorCode.OPERATION_INVALID, says: 'cannot migrate domain with 1 snapshots' }),
+    ...both({ code: ErrorCode.OPERATION_INVALID, says: 'cannot migrate domain with 2 snapshots' }),
   },
   {
     does: 'external snapshot of the disk',
@@ -150,6 +151,11 @@ const ALLOWED: readonly GuardRow[] = [
     call: 'coreDump',
     act: (lab) => lab.domain.coreDump(lab.path('core'), DUMP_MEMORY_ONLY),
     ...both({ code: ErrorCode.NO_SUPPORT, domain: ErrorDomain.DOMAIN, says: 'virDomainCoreDump' }),
+  },
+  {
+    does: 'delete an internal snapshot',
+    act: async ({ domain }) => (await domain.snapshotLookupByName(INSIDE)).delete(),
+    ...allowed,
   },
   {
     does: 'job on another disk',
@@ -255,6 +261,8 @@ const ALLOWED: readonly GuardRow[] = [
   },
   { does: 'resume', call: 'resume', act: ({ domain }) => domain.resume(), ...allowed },
   { does: 'reset', call: 'reset', act: ({ domain }) => domain.reset(), ...allowed },
+  // No guest here listens to its power button.
+  { does: 'shut down', call: 'shutdown', act: ({ domain }) => domain.shutdown(), ...allowed },
 ];
 
 /** Every operation. */
@@ -295,6 +303,7 @@ export const guardContracts: readonly Contract[] = PHASES.map(([job, column]) =>
     async check(world) {
       const lab = await Lab.start(world, { persistent: true, data: true, disks: ['cdrom', 'more'] });
       await lab.domain.snapshotCreateXML(snapshotXml(BEFORE, 'vdb'), DISK_ONLY);
+      await lab.domain.snapshotCreateXML(`<domainsnapshot><name>${INSIDE}</name></domainsnapshot>`);
       await lab.startJob(job);
       for (const row of REFUSED) await tryRow(lab, row, column, job);
       expectEqual(await lab.present(['new', 'saved', 'core']), [], 'files after the refusals');
