@@ -79,10 +79,6 @@ export async function copyTo(
       throw new VirtError(ErrorCode.CONFIG_UNSUPPORTED, detail);
     }
     checkTransience(record, flags);
-    if (disk.definition.readonly && running.machine.capabilities.copiesReadOnly === false) {
-      const detail = 'copy of read-only disks is not supported';
-      throw new VirtError(ErrorCode.OPERATION_UNSUPPORTED, detail);
-    }
     const choice = await choose(record, disk, destination, params, flags);
     await startJob(running.machine, running.jobs, planCopy(disk, choice));
   });
@@ -145,6 +141,10 @@ async function choose(
   if (!source) {
     throw new VirtError(ErrorCode.INTERNAL_ERROR, "failed to update capacity data for block node '(null)'");
   }
+  const { indexes, machine } = record.requireRunning();
+  if (disk.definition.readonly && machine.capabilities.copiesReadOnly === false) {
+    throw new VirtError(ErrorCode.OPERATION_UNSUPPORTED, 'copy of read-only disks is not supported');
+  }
   const format = destination.format ?? (reuse ? await probeFormat(volumes, destination.path) : source.format);
   if (disk.definition.shareable && format !== 'raw') {
     throw new VirtError(
@@ -157,7 +157,6 @@ async function choose(
     shallow && reuse
       ? await chainBelow(volumes, [image, ...destination.backing], destination.backingTerminated)
       : [image];
-  const indexes = record.requireRunning().indexes;
   const [numbered, ...numberedBacking] = indexes.number(chain);
   return {
     destination: numbered ?? { ...image, index: indexes.next() },
