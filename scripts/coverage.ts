@@ -143,7 +143,7 @@ export function coveragePage(lines: readonly Line[]): string {
     'that succeeds and does nothing, an event that is lost, a flag that is ignored. That break is a canary of the suite, so',
     '`npm run conformance:canaries` shows each of these contracts to be able to fail. A test fails when a row is uncovered or',
     'this page is out of date. The QMP names are what QEMU 7.2 and 10.0 say of themselves (`query-commands`,',
-    '`query-qmp-schema`), as far as they belong to block jobs, nodes and images; the calls are all that a domain and a snapshot',
+    '`query-qmp-schema`), as far as they belong to block jobs, nodes, images and the machine around them; the calls are all that',
     `a domain and a snapshot have. ${judged.length} of ${lines.length} rows are judged; the others say why not.`,
     '',
     ...table([
