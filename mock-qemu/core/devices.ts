@@ -3,7 +3,7 @@ import type { Data } from './data.ts';
 import { refuse } from './errors.ts';
 import type { BlockBackend } from './graph/backend.ts';
 import type { BlockNode } from './graph/node.ts';
-import { openNode, probeFormat } from './graph/open.ts';
+import { fileOptions, openNode, probeFormat } from './graph/open.ts';
 import type { Job } from './jobs/job.ts';
 import type { ErrorPolicy } from './jobs/policy.ts';
 import { deviceRights, driveRights } from './rights.ts';
@@ -40,7 +40,7 @@ export function addDrive(vm: Vm, options: Data): BlockBackend {
       ? undefined
       : openNode(vm, {
           driver: format ?? probeFormat(vm.images, path),
-          file: { driver: 'file', filename: path, ...rights },
+          file: { ...fileOptions(path), ...rights },
           ...rights,
           ...(nodeName !== undefined && { 'node-name': nodeName }),
         });

@@ -197,7 +197,7 @@ export function sharedAt(
 
 /** A backing name as its overlay means it: relative names start at the overlay's directory. */
 export function resolveBacking(overlayPath: string, name: string): string {
-  if (name.startsWith('/') || name.startsWith('json:')) return name;
+  if (/^(?:\/|json:|blkdebug:)/.test(name)) return name;
   const parts = overlayPath.split('/').slice(0, -1);
   for (const part of name.split('/')) {
     if (part === '..') parts.pop();

@@ -5,6 +5,9 @@
 import type { Data, Value } from '../data.ts';
 import { type Errno, errnoOf } from '../errno.ts';
 import { refuse } from '../errors.ts';
+import type { ImageStore } from '../images.ts';
+import { type DebugConfig, readDebugConfig } from './debug-config.ts';
+import { isDebugEvent } from './debug-events.ts';
 import type { BlockNode } from './node.ts';
 import { isZeroBelow, type Landed, Qcow2Io } from './qcow2-io.ts';
 
@@ -83,6 +86,8 @@ const stateRule = (rule: Data): StateRule => ({
   newState: number(rule.new_state, 0),
 });
 
+const NO_CONFIG: DebugConfig = { 'inject-error': [], 'set-state': [] };
+
 /** The rules of one blkdebug node and what has become of them. */
 export class DebugRules {
   /** What blockdev-add was given, for the node's file name. */
@@ -93,10 +98,14 @@ export class DebugRules {
   /** Rules whose event has come. */
   #active: InjectRule[] = [];
 
-  constructor(options: Data) {
+  /** @param images where the file with more rules is, if there is one; its rules come first */
+  constructor(options: Data, images: ImageStore) {
     this.options = options;
-    this.#inject = rulesOf(options, 'inject-error').map(injectRule);
-    this.#states = rulesOf(options, 'set-state').map(stateRule);
+    const path = options.config;
+    const file =
+      typeof path === 'string' && path !== '' ? readDebugConfig(images, path, isDebugEvent) : NO_CONFIG;
+    this.#inject = [...file['inject-error'], ...rulesOf(options, 'inject-error')].map(injectRule);
+    this.#states = [...file['set-state'], ...rulesOf(options, 'set-state')].map(stateRule);
   }
 
   /** The image is open: refuses what cannot be met, and begins. */

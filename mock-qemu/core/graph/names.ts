@@ -17,8 +17,21 @@ export function fileNameOf(node: BlockNode): string {
   const remote = remoteBelow(node);
   if (remote) return nbdName(remote);
   const path = imageBelow(node)?.path;
-  return path ?? nullName(node);
+  return path === undefined ? nullName(node) : `${debugPrefixes(node)}${path}`;
 }
+
+/** What stands before the path of an image that blkdebug nodes lie over, as far as that says all of them. */
+function debugPrefixes(node: BlockNode): string {
+  const below = (node.filtered ?? node.file)?.child;
+  const rest = below ? debugPrefixes(below) : '';
+  return node.debug ? `blkdebug:${node.debug.options.config ?? ''}:${rest}` : rest;
+}
+
+const SAID_BY_NAME = new Set(['driver', 'image', 'config']);
+
+/** Whether a blkdebug node has rules of its own, which no plain name can say. */
+const hasOwnRules = ({ debug }: BlockNode): boolean =>
+  Object.keys(debug?.options ?? {}).some((name) => !SAID_BY_NAME.has(name) && !OF_ANY_NODE.has(name));
 
 function remoteBelow(node: BlockNode): NbdConnection | undefined {
   let at = node;
@@ -34,7 +47,8 @@ function nullName({ driver, chosen }: BlockNode): string {
 }
 
 const needsOptions = (node: BlockNode): boolean =>
-  node.driver.kind === 'filter' ||
+  (node.driver.kind === 'filter' && (!node.debug || hasOwnRules(node))) ||
+  (node.filtered !== undefined && node.debug !== undefined && needsOptions(node.filtered.child)) ||
   (node.file !== undefined &&
     (needsOptions(node.file.child) || node.file.child.driver.kind !== 'protocol')) ||
   isBackingOverridden(node);

@@ -55,15 +55,26 @@ export function openFile(images: ImageStore, path: string): ImageFile {
 const detectZeroesOf = (value: Value | undefined): 'off' | 'on' | 'unmap' =>
   value === 'on' || value === 'unmap' ? value : 'off';
 
+const DEBUG_PREFIX = 'blkdebug:';
+
+/** `blkdebug:CONFIG:IMAGE`, of which the first may be empty. */
+function debugFileOptions(name: string): Data {
+  const [, config = '', image] = /^blkdebug:([^:]*):(.*)$/s.exec(name) ?? [];
+  if (image === undefined) refuse('blkdebug requires both config file and image path');
+  return { driver: 'blkdebug', ...(config !== '' && { config }), image: fileOptions(image) };
+}
+
 /** The options of what a file name names: a file of the host, or an export of another machine. */
 export function fileOptions(name: string): Data {
+  if (name.startsWith(DEBUG_PREFIX)) return debugFileOptions(name);
   const nbd = parseNbdName(name);
   if (!nbd) return { driver: 'file', filename: name };
   return { driver: 'nbd', server: { ...nbd.address }, export: nbd.exportName };
 }
 
 /** The format that probing finds: qcow2 has a magic, everything else is raw. */
-export const probeFormat = (images: ImageStore, path: string): string => openFile(images, path).format;
+export const probeFormat = (images: ImageStore, path: string): string =>
+  openFile(images, path.replace(/^(?:blkdebug:[^:]*:)+/, '')).format;
 
 /** Opens a node and all below it; on a refusal nothing of it stays open. */
 export function openNode(context: OpenContext, options: Data, hints: OpenHints = {}): BlockNode {
@@ -101,7 +112,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
       detectZeroes: detectZeroesOf(options['detect-zeroes']),
     });
     if (driver === DRIVERS.blkdebug) {
-      const debug = new DebugRules(options);
+      const debug = new DebugRules(options, context.images);
       graph.adopt(node, 'filtered', openChild(context, options.image, below));
       debug.begin();
       node.debug = debug;
@@ -239,7 +250,7 @@ export function attachHeaderBacking(context: OpenContext, node: BlockNode): void
   const path = backingPath(image.path, named);
   try {
     const format = image.header.backingFormat ?? probeFormat(context.images, path);
-    const file = { driver: 'file', filename: path, 'read-only': true };
+    const file = { ...fileOptions(path), 'read-only': true };
     const backing = openNode(context, { driver: format, file }, backingHints(node));
     context.graph.adopt(node, 'backing', backing);
   } catch (error) {

@@ -193,6 +193,7 @@ export function createImageFile(
   const { driver, sizeBytes, backing, opensBacking } = options;
   try {
     if (!CREATABLE.has(driver)) refuse(`Format driver '${driver}' does not support image creation`);
+    if (path.startsWith('blkdebug:')) refuse("Protocol driver 'blkdebug' does not support image creation");
     if (backing && driver !== 'qcow2') refuse(`Backing file not supported for file format '${driver}'`);
     const backingName = backing && fileNameOf(backing);
     if (backingName === path) {

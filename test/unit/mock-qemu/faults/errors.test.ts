@@ -95,6 +95,80 @@ describe('blkdebug', () => {
   });
 });
 
+/** What QEMU 7.2 and 10.0 said of such files. */
+describe('rules in a file', () => {
+  const withConfig = (text: string): Bench => {
+    const bench = new Bench();
+    bench.addTarget();
+    const bytes = new TextEncoder().encode(text);
+    const file = bench.store.create('/img/rules.conf');
+    file.virtualSizeBytes = bytes.length;
+    for (const [at, byte] of bytes.entries()) file.extents.set(at, at + 1, byte);
+    return bench;
+  };
+  const add = (bench: Bench, options: JsonObject = {}): unknown =>
+    bench.run('blockdev-add', {
+      driver: 'blkdebug',
+      'node-name': 'd',
+      config: '/img/rules.conf',
+      image: 't',
+      ...options,
+    });
+
+  test('count before those of the command, and comments, blank lines and states are read', () => {
+    const bench = withConfig(
+      '# a comment\n\n[inject-error]\nevent = "none"\niotype = "write"\nerrno = "28"\nsector = "0x8"\nonce = "on"\n' +
+        '[set-state "s"]\nevent = "pwritev"\nstate = "1"\nnew_state = "2"\n',
+    );
+    const rules = inject({ event: 'pwritev', state: 2, iotype: 'write', errno: 5 });
+    expect(add(bench, rules)).toEqual({});
+    const outcomes = ['write 0 512', 'write 4k 512'].map((command) => fails(bench, command));
+    expect(outcomes).toEqual([false, true]);
+    expect(bench.printed).toContain('write failed: Input/output error');
+  });
+
+  test.each([
+    ['[foo]\nevent = "none"\n', "There is no option group 'foo'"],
+    ['[inject-error]\nevent none\n', 'invalid parameter value: '],
+    ['event = "none"\n', 'no group defined'],
+    ['[inject-error]\n  \n', 'parse error'],
+    ['[inject-error]\nerrno = "5"\n', 'Missing event name for rule'],
+    ['[inject-error]\nevent = "foo"\n', 'invalid parameter value: foo'],
+    ['[inject-error]\nevent = "none"\niotype = "foo"\n', 'invalid parameter value: foo'],
+    ['[inject-error]\nevent = "none"\nerrno = "x"\n', "Parameter 'errno' expects a number"],
+    ['[inject-error]\nevent = "none"\nonce = "maybe"\n', "Parameter 'once' expects 'on' or 'off'"],
+    ['[inject-error]\nevent = "none"\nbogus = "1"\n', "Invalid parameter 'bogus'"],
+    [
+      '[inject-error "a"]\nevent = "none"\n[inject-error "a"]\nevent = "none"\n',
+      "Duplicate ID 'a' for inject-error",
+    ],
+    ['[set-state]\nevent = "none"\nonce = "on"\n', "Invalid parameter 'once'"],
+    ['[inject-error]\n event="none"\n', 'Invalid parameter \'event="none"\''],
+    ['[inject-error]\nevent = none\n', 'invalid parameter value: '],
+  ])('%j is refused', (text, complaint) => {
+    expect(add(withConfig(text))).toBe(complaint);
+  });
+
+  test('a file that is not there, and names that say file and image', () => {
+    const bench = withConfig('');
+    expect(add(bench, { config: '/img/nope' })).toBe(
+      'Could not read blkdebug config file: No such file or directory',
+    );
+    expect(add(bench)).toEqual({});
+    const nodes = bench.run('query-named-block-nodes') as readonly JsonObject[];
+    expect(nodes.find((node) => node['node-name'] === 'd')).toMatchObject({
+      file: 'blkdebug:/img/rules.conf:/img/t',
+    });
+    bench.run('blockdev-del', { 'node-name': 'd' });
+    const mirrorTo = (target: string): unknown =>
+      bench.run('drive-mirror', { device: TOP, target, sync: 'full', mode: 'existing', format: 'qcow2' });
+    expect(mirrorTo('blkdebug:/img/t')).toBe('blkdebug requires both config file and image path');
+    expect(mirrorTo('blkdebug:/img/nope:/img/t')).toBe(
+      'Could not read blkdebug config file: No such file or directory',
+    );
+  });
+});
+
 describe('a mirror whose target always fails', () => {
   // As on QEMU 7.2: requests of at most 1 MiB are in flight, one for each stretch of zeroes; each fails for itself.
   const errors = Array.from({ length: 5 }, () => 'BLOCK_JOB_ERROR');
