@@ -132,6 +132,8 @@ function watchedFile(node: BlockNode): BlockNode | undefined {
 /** Copies what a reader of `from` sees into `to`. */
 export function copyRange(from: BlockNode, to: BlockNode, start: number, end: number): void {
   noteRead(from, start, end);
+  // It is one request, however often its content changes.
+  tellThreshold(to, end);
   for (let offset = start; offset < end; ) {
     const span = readAt(from, offset, end);
     writeTo(to, offset, span.end, span.tag);

@@ -37,9 +37,10 @@ const file: BlockDriver = {
   // Sectors count whole.
   lengthBytes(node) {
     const image = imageOf(node);
-    // What others do to a file goes unnoticed.
-    const bytes = image.format === 'raw' ? node.knownBytes : undefined;
-    return Math.ceil((bytes ?? fileSizeBytes(image, unflushedBytes(node))) / 512) * 512;
+    const bytes = fileSizeBytes(image, unflushedBytes(node));
+    const { knownBytes = bytes } = node;
+    // What others do to a file goes unnoticed; what is formatted where it is does not get shorter.
+    return Math.ceil((image.format === 'raw' ? knownBytes : Math.max(knownBytes, bytes)) / 512) * 512;
   },
   at(node, offset, limit) {
     const span = imageOf(node).extents.at(offset, limit);

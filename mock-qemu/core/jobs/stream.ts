@@ -6,6 +6,7 @@ import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
 import type { ErrorPolicy } from './policy.ts';
+import { releaseBackends } from './transaction.ts';
 import { nextWork } from './walk.ts';
 
 /** A stream's parameters. */
@@ -128,10 +129,11 @@ export class StreamTask implements JobTask {
     return undefined;
   }
 
-  clean(host: JobHost): void {
+  clean(host: JobHost, job?: Job): void {
     const { filter, top, wasReadOnly } = this.options;
     const { flaps } = host.traits;
     if (filter.filterState !== 'stopped') host.graph.removeFilter(filter);
+    if (job) releaseBackends(job);
     if (!this.#prepared) host.flap(top, this.#ran ? flaps.streamAbort : flaps.streamUndo);
     if (!wasReadOnly) return;
     host.graph.tryReopen(top, true);

@@ -110,9 +110,14 @@ export function releaseNodes(job: Job): void {
   for (const edge of job.edges.splice(0)) job.host.graph.letGo(edge);
 }
 
-/** Gives back the backends through which a job reads or writes a node; it still holds the node. */
-export function releaseBackends(job: Job, node: BlockNode): void {
-  const given = job.edges.filter(({ parent, child }) => parent.kind === 'job-backend' && child === node);
+/**
+ * Gives back the backends through which a job reads or writes; it still holds the nodes.
+ * @param node only those of this node
+ */
+export function releaseBackends(job: Job, node?: BlockNode): void {
+  const given = job.edges.filter(
+    ({ parent, child }) => parent.kind === 'job-backend' && (node === undefined || child === node),
+  );
   for (const edge of given) {
     job.edges.splice(job.edges.indexOf(edge), 1);
     job.host.graph.letGo(edge);
