@@ -8,7 +8,7 @@ import { ProcessGone, performFault } from './faults/perform.ts';
 import type { Fault } from './faults/plan.ts';
 import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
-import { earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
+import { debugError, earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
 import { holdsOn } from './graph/data.ts';
 import { BlockGraph, closeImage } from './graph/graph.ts';
@@ -219,6 +219,10 @@ export class Vm implements JobHost {
     const error = this.faultError(effect) ?? lateDebugError(node, effect) ?? lost;
     if (error !== undefined || op !== 'write') return error;
     return lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined;
+  }
+
+  statusError(node: BlockNode, offset: number, bytes: number): Errno | undefined {
+    return hasDebugBelow(node) ? debugError(node, { op: 'block-status', offset, bytes }) : undefined;
   }
 
   mayFail(source: BlockNode, target: BlockNode): boolean {

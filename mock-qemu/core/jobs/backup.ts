@@ -78,7 +78,15 @@ export class BackupTask implements JobTask {
       return undefined;
     }
     // Looking for what is allocated takes a moment.
-    if (sync === 'top') yield { type: 'settle' };
+    if (sync === 'top') {
+      yield { type: 'settle' };
+      const code = this.#lookError(job);
+      if (code !== undefined) {
+        // Nothing has been left out of the disk yet.
+        job.len = this.#sizeBytes;
+        return { code };
+      }
+    }
     for (;;) {
       yield { type: 'pause-point' };
       if (job.cancelled) break;
@@ -202,6 +210,18 @@ export class BackupTask implements JobTask {
     if (sync === 'full' || sync === 'none') this.#copyBitmap.force(0, this.#sizeBytes);
     else if (sync === 'top') this.#markAllocated(source);
     else for (const { start, end } of bitmap?.ranges.extents ?? []) this.#copyBitmap.force(start, end);
+  }
+
+  /** The error that it meets to find out what is allocated. */
+  #lookError({ host }: Job): Errno | undefined {
+    const { source } = this.options;
+    for (let offset = 0; offset < this.#sizeBytes; ) {
+      const { end } = allocatedAbove(source, backingOf(source), offset, this.#sizeBytes);
+      const error = host.statusError(source, offset, end - offset);
+      if (error !== undefined) return error;
+      offset = end;
+    }
+    return undefined;
   }
 
   #markAllocated(source: BlockNode): void {

@@ -110,7 +110,8 @@ export class MirrorTask implements JobTask {
       const failure = sizeMismatch(job.host.traits);
       if (failure) return failure;
     }
-    this.#markInitial(sizeBytes);
+    const unknown = this.#markInitial(job, sizeBytes);
+    if (unknown) return unknown;
     // Looking for what is allocated takes a moment.
     if (this.options.sync !== 'none') {
       yield { type: 'settle' };
@@ -173,21 +174,25 @@ export class MirrorTask implements JobTask {
     return true;
   }
 
-  #markInitial(sizeBytes: number): void {
+  /** Marks what is to be copied; the answer is why that cannot be found out. */
+  #markInitial(job: Job, sizeBytes: number): JobFailure | undefined {
     const { source, sync, commitBase, targetIsZero } = this.options;
-    if (sync === 'none') return;
+    if (sync === 'none') return undefined;
     const base = commitBase ?? (sync === 'top' ? backingOf(source) : undefined);
     if (base === undefined && !targetIsZero) {
       this.#bitmap.force(0, sizeBytes);
-      return;
+      return undefined;
     }
     // All of it at once, and so free of what zeroes cost one by one.
     if (targetIsZero === 'made') writeTo(this.options.target, 0, sizeBytes, 0);
     for (let offset = 0; offset < sizeBytes; ) {
       const { end, allocated } = allocatedAbove(source, base, offset, sizeBytes);
+      const code = job.host.statusError(source, offset, end - offset);
+      if (code !== undefined) return { code };
       if (allocated) this.#bitmap.force(offset, end);
       offset = end;
     }
+    return undefined;
   }
 
   /** Copies one contiguous dirty stretch of at most buf-size, then sleeps off what that cost. */
