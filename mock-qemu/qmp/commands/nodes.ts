@@ -266,7 +266,12 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
     refuse(`Making '${node.name}' a backing child of '${overlay.name}' would create a cycle`);
   // Its own users are held still, too, from when it lies on the node.
   const joined = vm.jobsAbove(overlay);
-  return { ...appendSnapshot(vm, node, overlay), joined };
+  try {
+    return { ...appendSnapshot(vm, node, overlay), joined };
+  } catch (error) {
+    vm.flap(overlay, 1);
+    throw error;
+  }
 }
 
 /** blockdev-snapshot-sync: creates the overlay's file as well. The file stays behind if the transaction fails. */
