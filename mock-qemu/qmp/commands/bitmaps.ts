@@ -71,13 +71,32 @@ function drop(node: BlockNode, bitmap: DirtyBitmap): void {
   node.bitmaps.splice(node.bitmaps.indexOf(bitmap), 1);
 }
 
-const remove: BitmapAction = (vm, data) => {
+/** Removes a bitmap in two steps: until the second one it is there, and in use. */
+export function prepareRemoval(
+  vm: Vm,
+  data: JsonObject,
+): { readonly commit: () => void; readonly abort: () => void } {
   const { node, bitmap } = find(vm, data);
   checkUsable(bitmap, 'inconsistent');
-  drop(node, bitmap);
+  bitmap.busy = true;
   // Not taken back with the rest of a transaction: the image has it again when the node is closed.
   if (bitmap.persistent) forgetBitmap(node, bitmap.name);
-  return () => node.bitmaps.push(bitmap);
+  const letGo = () => {
+    bitmap.busy = false;
+  };
+  return {
+    commit() {
+      letGo();
+      drop(node, bitmap);
+    },
+    abort: letGo,
+  };
+}
+
+const remove: BitmapAction = (vm, data) => {
+  const { commit, abort } = prepareRemoval(vm, data);
+  commit();
+  return abort;
 };
 
 const clear: BitmapAction = (vm, data) => {

@@ -6,7 +6,7 @@ import type { Job } from '../../core/jobs/job.ts';
 import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
-import { type BitmapAction, bitmapActions } from './bitmaps.ts';
+import { type BitmapAction, bitmapActions, prepareRemoval } from './bitmaps.ts';
 import { backupTarget, createBackup, startDrained } from './copy.ts';
 import { prepareMirror, syncOf } from './early-copy.ts';
 import { byDeviceOrNode, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
@@ -103,6 +103,7 @@ const ACTIONS: Readonly<Record<string, Action>> = {
   ...Object.fromEntries(
     Object.entries(bitmapActions).map(([name, action]) => [name, bitmapAction(action)] as const),
   ),
+  'block-dirty-bitmap-remove': { prepare: ({ vm }, data) => prepareRemoval(vm, data) },
 };
 
 const isJob = (type: string): boolean => type === 'blockdev-backup' || type === 'drive-backup';
