@@ -53,6 +53,8 @@ export const lifecycleCommands: CommandTable = {
     if (vm.runState === 'shutdown' || vm.runState === 'guest-panicked') {
       refuse('Resetting the Virtual Machine is required');
     }
+    // Jobs that stopped at an error stay paused, but what stopped them is forgotten.
+    for (const job of vm.jobs.jobs) job.ioStatus = 'ok';
     if (vm.runState === 'inmigrate') vm.runsAfterMigration = true;
     else {
       activateAll(vm);
