@@ -1,3 +1,4 @@
+import { join } from 'node:path';
 import { defineConfig } from 'vitest/config';
 
 // `unit` needs nothing but Node; `qemu` needs a real QEMU, `browser` Debian's Chromium, `package` the built package,
@@ -8,7 +9,15 @@ export default defineConfig({
     maxWorkers: '100%',
     projects: [
       // Modules keep no state of their own, so the files of a worker can share them.
-      { test: { name: 'unit', include: ['test/unit/**/*.test.ts'], isolate: false } },
+      {
+        test: {
+          name: 'unit',
+          include: ['test/unit/**/*.test.ts'],
+          isolate: false,
+          // Many tests start a program: what one has compiled the next one need not.
+          env: { NODE_COMPILE_CACHE: join(import.meta.dirname, 'node_modules/.cache/compiled') },
+        },
+      },
       { test: { name: 'recovery', include: ['test/recovery/**/*.test.ts'], testTimeout: 120_000 } },
       // They import the package by its name, as others do: build it first.
       { test: { name: 'examples', include: ['examples/**/*.test.ts'] } },
