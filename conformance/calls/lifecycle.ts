@@ -191,18 +191,18 @@ export function dieInPivot(disk: number, effects: number): Call {
 
 /** The machine lives, so the pivot either happened or the job is as it was. */
 async function learn(plain: Plain, rig: Rig, disk: PlainDisk): Promise<void> {
+  const { target, job } = disk;
+  let lives = false;
   await rig.until('the end of what was asked before', async () => {
-    const xml = await (await rig.domain()).getXMLDesc();
-    return !xml.includes("ready='pivot'");
+    const domain = await rig.domain();
+    const mirror = rig.disksOf(await domain.getXMLDesc()).get(target)?.mirror;
+    lives = (await domain.getBlockJobInfo(target)) !== null;
+    // A job that is over is without a mirror first, and gone when its images are closed and its end has been told.
+    return mirror?.ready !== 'pivot' && lives === (mirror !== undefined);
   });
   await rig.sleep(QUIET_MS);
-  const { target, job } = disk;
-  const info = await (await rig.domain()).getBlockJobInfo(target);
-  if (info) {
-    if (job) job.end = undefined;
-    return;
-  }
-  plain.finish(disk, 'completed');
+  if (!lives) plain.finish(disk, 'completed');
+  else if (job) job.end = undefined;
 }
 
 /** Waits until nothing more comes of what was before. */

@@ -310,7 +310,12 @@ export class Vm implements JobHost {
       job.letThrough();
       if (job.quiescent) continue;
       moving++;
-      job.onQuiescent = () => this.soon(stopped);
+      // Another section may wait for it already.
+      const { onQuiescent: earlier } = job;
+      job.onQuiescent = () => {
+        earlier?.();
+        this.soon(stopped);
+      };
     }
     stopped();
   }

@@ -200,7 +200,10 @@ export class Job {
   resume(): void {
     assert(this.pauseCount > 0, `job ${this.id} is not paused`);
     this.pauseCount--;
-    if (this.pauseCount === 0) this.poke();
+    if (this.pauseCount > 0) return;
+    // A drained section that is over before it stood still waits for it no more.
+    this.#tellQuiescent();
+    this.poke();
   }
 
   /** Gets a waiting job's attention: sleep ends, a pause that nobody wants any more ends. */
