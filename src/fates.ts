@@ -23,13 +23,6 @@ export async function adoptResult(record: DomainRecord, entry: JobEntry): Promis
   await unlinkLeft(record, leaving);
 }
 
-/** Before the journal forgets them: whoever comes after a crash finds them again. */
-export const unlinkLeft = (record: DomainRecord, leaving: readonly LeavingImage[]): Promise<void> =>
-  deleteImages(
-    record,
-    leaving.filter(({ unlinks }) => unlinks).map(({ image }) => image),
-  );
-
 /** Whether the chain that the headers describe is this one. */
 export async function headersSay(
   { services }: DomainRecord,
@@ -46,12 +39,15 @@ export async function headersSay(
   }
 }
 
-/** libvirt leaves behind, with a warning in its log, what it cannot unlink; only local files are unlinked. */
-export async function deleteImages(record: DomainRecord, images: readonly ImageDescription[]): Promise<void> {
-  for (const { type, path } of images) {
-    if (type !== 'file') continue;
+/**
+ * Unlinks those that are to go, before the journal forgets them: whoever comes after a crash finds them again. libvirt
+ * leaves behind, with a warning in its log, what it cannot unlink; only local files are unlinked.
+ */
+export async function unlinkLeft(record: DomainRecord, leaving: readonly LeavingImage[]): Promise<void> {
+  for (const { image, unlinks } of leaving) {
+    if (!unlinks || image.type !== 'file') continue;
     try {
-      await record.services.driver.volumes.remove(path);
+      await record.services.driver.volumes.remove(image.path);
     } catch (error) {
       if (!isVirtError(error)) throw error;
     }

@@ -9,7 +9,7 @@ import { type DomainDefinition, withDiskElements } from './conf/domain.ts';
 import type { XmlElement } from './conf/xml.ts';
 import type { GoneReason, Machine, MachineSpec } from './driver.ts';
 import { ErrorCode, isVirtError, VirtError } from './errors.ts';
-import { deleteImages, tellCutOff } from './fates.ts';
+import { tellCutOff, unlinkLeft } from './fates.ts';
 import { DomainState, EventId, LifecycleEvent } from './flags.ts';
 import type { DomainRecord } from './record.ts';
 import { publicType, RunningDomain, type RunningObserver, type StateAndReason } from './running.ts';
@@ -295,7 +295,7 @@ export function observe(record: DomainRecord): RunningObserver {
       events.emit(EventId.BLOCK_THRESHOLD, { domain, device, path, threshold, excess }),
     leavingImages: (job, chain) =>
       isRecorded(record.checkpoints, job.disk.target) ? carryOn(record, job, chain) : undefined,
-    deleteImages: (images) => deleteImages(record, images),
+    unlinkLeft: (leaving) => unlinkLeft(record, leaving),
     shuttingDown: () => emitLifecycle(record, LifecycleEvent.SHUTDOWN, SHUTDOWN_GUEST),
     gone(gone) {
       const reason: EndReason = record.endingAs ?? gone;

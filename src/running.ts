@@ -55,8 +55,8 @@ export interface RunningObserver {
    * goes on elsewhere. undefined: there is nothing to it.
    */
   leavingImages(job: JobRecord, chain: readonly ImageDescription[]): Promise<void> | undefined;
-  /** Unlinks files that a finished job has made superfluous. */
-  deleteImages(images: readonly ImageDescription[]): Promise<void>;
+  /** Unlinks the files among them that a finished job has made superfluous. */
+  unlinkLeft(leaving: readonly LeavingImage[]): Promise<void>;
   shuttingDown(): void;
   gone(reason: GoneReason): void;
   reset(): void;
@@ -178,8 +178,7 @@ export class RunningDomain {
   /** Images are off the list only when all is done: whoever comes after a crash does it once more. */
   async #letGo(leaving: readonly LeavingImage[]): Promise<void> {
     await this.release(leaving.map(({ image }) => image));
-    const unlinked = leaving.filter(({ unlinks }) => unlinks).map(({ image }) => image);
-    if (unlinked.length > 0) await this.#parts.observer.deleteImages(unlinked);
+    if (leaving.some(({ unlinks }) => unlinks)) await this.#parts.observer.unlinkLeft(leaving);
     this.#leaving = this.#leaving.filter((image) => !leaving.includes(image));
   }
 

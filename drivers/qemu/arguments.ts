@@ -61,10 +61,7 @@ export function machineArguments(
 function deviceArguments(disks: readonly DiskSpec[], dialect: Dialect): readonly string[] {
   const used = new Map<Bus, number>();
   return disks.flatMap((disk) => {
-    const bus = BUSES[disk.bus];
-    const device = bus?.[disk.device];
-    if (disk.vhostUser) throw served(disk);
-    if (bus === undefined || device === undefined) throw unsupported(disk);
+    const { bus, device } = placeOf(disk);
     const nth = used.get(bus) ?? 0;
     used.set(bus, nth + 1);
     const drive = dialect.driveName(disk);
@@ -89,16 +86,22 @@ function deviceArguments(disks: readonly DiskSpec[], dialect: Dialect): readonly
  * @param drive the node or drive that it shows; undefined for an empty drive
  */
 export function deviceOptions(disk: DiskSpec, drive: string | undefined): Readonly<Record<string, string>> {
-  const bus = BUSES[disk.bus];
-  const device = bus?.[disk.device];
-  if (disk.vhostUser) throw served(disk);
-  if (bus === undefined || device === undefined) throw unsupported(disk);
+  const { bus, device } = placeOf(disk);
   return {
     driver: device,
     ...(bus.slot === undefined ? {} : { bus: bus.slot(0) }),
     ...(drive === undefined ? {} : { drive }),
     id: disk.alias,
   };
+}
+
+/** The bus that a disk is on, and the device that shows it there. @throws VirtError CONFIG_UNSUPPORTED if there is none */
+function placeOf(disk: DiskSpec): { readonly bus: Bus; readonly device: string } {
+  const bus = BUSES[disk.bus];
+  const device = bus?.[disk.device];
+  if (disk.vhostUser) throw served(disk);
+  if (bus === undefined || device === undefined) throw unsupported(disk);
+  return { bus, device };
 }
 
 function served({ target }: DiskSpec): VirtError {

@@ -141,9 +141,7 @@ export const isOnAll = (vm: Vm, name: string, devices?: readonly string[]): bool
 const ABSENT_TEXT = 'does not exist in one or more devices';
 
 function flapAll(vm: Vm): void {
-  const jobs = vm.jobsOnAnyNode();
-  vm.drain(jobs, () => undefined);
-  vm.undrain(jobs);
+  vm.flapNow(vm.jobsOnAnyNode());
 }
 
 /** Snapshots all disks and the machine's state; one of the same name is replaced or an error. */

@@ -367,7 +367,11 @@ export class Vm implements JobHost {
 
   /** A drained section over one node alone: jobs that work above it flap once. */
   flapOver(node: BlockNode): void {
-    const jobs = [...new Set(this.#jobsMet(node, true))];
+    this.flapNow([...new Set(this.#jobsMet(node, true))]);
+  }
+
+  /** One drained section that is over at once: jobs that are busy do not notice. */
+  flapNow(jobs: readonly Job[]): void {
     this.drain(jobs, () => undefined);
     this.undrain(jobs);
   }

@@ -294,12 +294,9 @@ export function checkpointNames(
   const entry = above === undefined ? undefined : requireCheckpoint(record, above);
   record.requireKnown();
   const all = inOrder(record);
-  const wanted = all.filter(({ parent, definition }) => {
-    if (entry) {
-      const own = record.checkpoints.byName(definition.name);
-      return (flags & ROOTS) === 0 ? parent === entry : own !== entry && checkpoints.isAbove(entry, own);
-    }
-    return (flags & ROOTS) === 0 || parent === undefined;
+  const wanted = all.filter((each) => {
+    if ((flags & ROOTS) === 0) return entry === undefined || each.parent === entry;
+    return entry ? each !== entry && checkpoints.isAbove(entry, each) : each.parent === undefined;
   });
   return wanted
     .filter((each) => {

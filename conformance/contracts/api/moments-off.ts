@@ -10,22 +10,16 @@ import { type Contract, example } from '../../contract.ts';
 import { expect, expectEqual } from '../../expect.ts';
 import { Lab, type LabOptions } from '../../lab.ts';
 import type { Capability } from '../../target.ts';
+import { expectWritten, take, write } from './moment-steps.ts';
 import { expectAnswer } from './refusals/row.ts';
 
 const { DISK_ONLY, HALT, REDEFINE, LIVE } = SnapshotCreateFlags;
 const { RUNNING, PAUSED } = SnapshotRevertFlags;
-const LENGTH = 65_536;
 const OFF: LabOptions = { inactive: true };
 const RUNS: LabOptions = { persistent: true };
 
-const take = ({ domain }: Lab, name: string, flags = 0, more = '') =>
-  domain.snapshotCreateXML(`<domainsnapshot><name>${name}</name>${more}</domainsnapshot>`, flags);
-
 const memoryXml = (lab: Lab, name: string): string =>
   `<memory snapshot='external' file='${lab.path(name)}'/>`;
-
-const write = (lab: Lab, byte: number) =>
-  lab.world.session.guest('lab', 'vda').write({ offsetBytes: 0, lengthBytes: LENGTH, byte });
 
 /** What the domain does once, from its start to its end. */
 async function once(lab: Lab, run: () => Promise<unknown>): Promise<void> {
@@ -78,8 +72,7 @@ const CLAIMS: readonly Claim[] = [
       expectEqual(await told(lab, lab.domain.revertToSnapshot(first)), ['life 0 3'], 'events of the revert');
       expectEqual(await lab.domain.getState(), { state: 5, reason: 2 }, 'state and reason');
       expectEqual((await lab.domain.snapshotCurrent()).name, 'first', 'current snapshot');
-      const [run] = await lab.world.session.contents(lab.path('top'));
-      expectEqual(run, { offsetBytes: 0, lengthBytes: LENGTH, byte: 1 }, 'what is on the disk');
+      await expectWritten(lab, 1);
     },
   },
   {
@@ -162,8 +155,7 @@ const CLAIMS: readonly Claim[] = [
         'overlays that are left',
       );
       expectEqual(lab.domain.isActive(), false, 'whether it runs');
-      const [run] = await lab.world.session.contents(lab.path('top'));
-      expectEqual(run, { offsetBytes: 0, lengthBytes: LENGTH, byte: 1 }, 'what is on the disk');
+      await expectWritten(lab, 1);
     },
   },
   {

@@ -3,17 +3,11 @@ import { ErrorCode, ErrorDomain, SnapshotCreateFlags, SnapshotDeleteFlags } from
 import { type Contract, example } from '../../contract.ts';
 import { expect, expectEqual } from '../../expect.ts';
 import { Lab } from '../../lab.ts';
+import { expectWritten, take, write } from './moment-steps.ts';
 import { expectAnswer } from './refusals/row.ts';
 
 const { REDEFINE, CURRENT } = SnapshotCreateFlags;
 const SEEN = 'seen on libvirt 9.0 with QEMU 7.2';
-const LENGTH = 65_536;
-
-const take = (lab: Lab, name: string) =>
-  lab.domain.snapshotCreateXML(`<domainsnapshot><name>${name}</name></domainsnapshot>`);
-
-const write = (lab: Lab, byte: number) =>
-  lab.world.session.guest('lab', 'vda').write({ offsetBytes: 0, lengthBytes: LENGTH, byte });
 
 interface Moment {
   readonly id: string;
@@ -60,8 +54,7 @@ const MOMENTS: readonly Moment[] = [
       expectEqual(await lab.domain.getState(), { state: 1, reason: 4 }, 'state and reason');
       expectEqual((await lab.domain.snapshotCurrent()).name, 'first', 'current snapshot');
       await lab.domain.destroy();
-      const [run] = await lab.world.session.contents(lab.path('top'));
-      expectEqual(run, { offsetBytes: 0, lengthBytes: LENGTH, byte: 1 }, 'what is on the disk');
+      await expectWritten(lab, 1);
     },
   },
   {

@@ -3,7 +3,7 @@ import type { BitmapChange, BitmapRef, BitmapReport, ImageRef } from '../../../s
 import { numberOf, objectsOf, optionalText } from '../errors.ts';
 import { isQmpObject, type QmpObject, type QmpValue } from '../qmp-json.ts';
 import type { Step } from './dialect.ts';
-import { formatNode, formatOptions } from './nodes.ts';
+import { formatNode, formatOptions, transaction } from './nodes.ts';
 
 /** Marks what the guest writes to an image from a pivot to it on, as libvirt does. */
 export const ACTIVE_WRITES = 'libvirt-tmp-activewrite';
@@ -31,9 +31,9 @@ function actionOf(change: BitmapChange): QmpObject {
   }
 }
 
-const transaction = (actions: readonly QmpObject[]): Step => ({
+const together = (changes: readonly BitmapChange[]): Step => ({
   do: 'call',
-  call: { execute: 'transaction', arguments: { actions } },
+  call: transaction(changes.map(actionOf)),
 });
 
 /** An image that is below another one is open for reading, and has to be reopened around a change of what it holds. */
@@ -57,7 +57,7 @@ export function changeBitmaps(changes: readonly BitmapChange[]): readonly Step[]
   const around = [...backings.values()];
   return [
     ...around.map((each): Step => ({ do: 'call', call: reopen(each, false), undo: reopen(each, true) })),
-    transaction(changes.map(actionOf)),
+    together(changes),
     ...around.map((each): Step => ({ do: 'call', call: reopen(each, true) })),
   ];
 }
@@ -112,5 +112,5 @@ export function carryOver(
     return has(into.index, name) ? [merge] : [{ do: 'add', bitmap }, merge];
   });
   const drop: BitmapChange = { do: 'remove', bitmap: { image: into, name: ACTIVE_WRITES } };
-  return [transaction([...changes, drop].map(actionOf))];
+  return [together([...changes, drop])];
 }

@@ -12,7 +12,15 @@ import type { QmpEventMessage } from '../qmp-client.ts';
 import { isQmpObject, member, type QmpCall, type QmpObject } from '../qmp-json.ts';
 import { beginOn, changeBitmaps } from './bitmaps.ts';
 import type { DialectExtras, Geometry, Query, Step, ThresholdSignal } from './dialect.ts';
-import { formatNode, formatOptions, formatSteps, openNode, storageNode, storageOptions } from './nodes.ts';
+import {
+  formatNode,
+  formatOptions,
+  formatSteps,
+  openNode,
+  storageNode,
+  storageOptions,
+  transaction,
+} from './nodes.ts';
 
 type KindOf = (image: ImageRef) => 'file' | 'block';
 
@@ -62,7 +70,7 @@ function snapshot(
   ]);
   return [
     ...overlays.flatMap((spec) => openOverlay(spec, geometryOf(spec.active), kindOf)),
-    call('transaction', { actions }),
+    { do: 'call', call: transaction(actions) },
   ];
 }
 

@@ -45,6 +45,7 @@ import {
   recordsBacking,
   storageNode,
   storageOptions,
+  transaction,
 } from './nodes.ts';
 
 /** What differs inside the era. */
@@ -120,10 +121,6 @@ const START: { readonly [K in JobRequest['kind']]: Start<Extract<JobRequest, { k
   copy: startCopy,
 };
 
-function transaction(type: string, data: QmpObject): QmpCall {
-  return { execute: 'transaction', arguments: { actions: [{ type, data }] } };
-}
-
 /** The image that the disk uses after a pivot; undefined for jobs that have none. */
 function pivotImage({ request }: JobView): ImageRef | undefined {
   if (request.kind === 'copy') return request.target.image;
@@ -135,7 +132,10 @@ function attach({ target, isOpen }: JobView): readonly Step[] {
   const top = target?.backing[0];
   if (target === undefined || top === undefined || isOpen(top)) return [];
   const data = { node: formatNode(top), overlay: formatNode(target.image) };
-  return [...openChain(target.backing), { do: 'call', call: transaction('blockdev-snapshot', data) }];
+  return [
+    ...openChain(target.backing),
+    { do: 'call', call: transaction([{ type: 'blockdev-snapshot', data }]) },
+  ];
 }
 
 /** Steps that open a chain of files for reading, from the bottom up. */
@@ -166,7 +166,13 @@ function conclude(job: JobView, how: 'pivot' | 'abort'): readonly Step[] {
   const mark: readonly Step[] =
     bitmap === undefined
       ? []
-      : [{ do: 'call', call: transaction('block-dirty-bitmap-add', bitmap), tolerated: true }];
+      : [
+          {
+            do: 'call',
+            call: transaction([{ type: 'block-dirty-bitmap-add', data: bitmap }]),
+            tolerated: true,
+          },
+        ];
   return [...mark, { do: 'call', call: { execute: 'job-complete', arguments: { id: job.key } } }];
 }
 
@@ -178,7 +184,7 @@ function settle(job: JobView, asked: 'pivot' | 'abort' | undefined): readonly St
   const image = pivotImage(job);
   const data = image && { node: formatNode(image), name: ACTIVE_WRITES };
   const unmark: Partial<Record<string, QmpCall>> = {
-    pivot: data && transaction('block-dirty-bitmap-remove', data),
+    pivot: data && transaction([{ type: 'block-dirty-bitmap-remove', data }]),
     // A pivot that was refused may have left the bitmap on the base, which lives on; a copy's destination does not.
     abort:
       job.request.kind === 'active-commit'

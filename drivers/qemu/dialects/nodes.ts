@@ -1,7 +1,13 @@
 /** Block nodes as libvirt names and configures them: one for the file, one for the format, two names per image. */
 import type { ImageRef } from '../../../src/driver.ts';
-import { member, type QmpObject } from '../qmp-json.ts';
+import { member, type QmpCall, type QmpObject } from '../qmp-json.ts';
 import type { Geometry, Step } from './dialect.ts';
+
+/** Changes of the graph and of bitmaps of which all happen or none (QAPI transaction). */
+export const transaction = (actions: readonly QmpObject[]): QmpCall => ({
+  execute: 'transaction',
+  arguments: { actions },
+});
 
 /** Formats that record a backing file: their nodes always say what is below them, if only `null`. */
 const BACKED_FORMATS: ReadonlySet<string> = new Set(['qcow', 'qcow2', 'qed', 'vmdk']);
