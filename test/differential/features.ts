@@ -1,5 +1,6 @@
 /** What random scripts may contain beyond the commands of every script, by name. */
 import type fc from 'fast-check';
+import { busySteps } from './generate-busy.ts';
 import { errorSteps, tamed } from './generate-errors.ts';
 import {
   changeSteps,
@@ -47,6 +48,7 @@ export const FEATURES: readonly Feature[] = [
   { name: 'devices', about: 'device_add, device_del, system_reset', steps: deviceSteps, agreesOn: BOTH },
   { name: 'run-state', about: 'stop, cont, system_reset', steps: runStateSteps, agreesOn: BOTH },
   { name: 'protocol', about: 'jobs on the nodes that formats lie on', steps: protocolSteps, agreesOn: [] },
+  { name: 'busy', about: 'many jobs at once', steps: busySteps, agreesOn: [] },
   { name: 'quorum', about: 'x-blockdev-change', steps: quorumSteps, agreesOn: BOTH },
 ];
 
