@@ -342,9 +342,7 @@ export class Vm implements JobHost {
 
   /** As {@link flap}, but of the jobs on what the node rests on, alone or `with` those above it. */
   flapBelow(node: BlockNode, times: number, how: 'alone' | 'with' = 'alone', then?: () => void): void {
-    const jobs = () =>
-      how === 'with' ? [...this.jobsAbove(node), ...this.#jobsBelow(node)] : this.#jobsBelow(node);
-    this.#flap(this.traits.drainsAreGlobal ? () => this.jobsOnAnyNode() : jobs, times, then);
+    this.#flap(() => this.jobsAround(node, how), times, then);
   }
 
   #flap(held: () => readonly Job[], times: number, then: () => void = () => undefined): void {
@@ -357,12 +355,6 @@ export class Vm implements JobHost {
       this.undrain(jobs);
       this.#flap(held, times - 1, then);
     });
-  }
-
-  /** One drained section over several nodes and what they rest on. */
-  flapTogether(nodes: readonly BlockNode[]): void {
-    const jobs = [...new Set(nodes.flatMap(treeOf).flatMap((node) => this.jobsAbove(node)))];
-    this.drain(jobs, () => this.undrain(jobs));
   }
 
   /** A drained section over one node alone: jobs that work above it flap once. */
@@ -393,6 +385,18 @@ export class Vm implements JobHost {
    */
   jobsAbove(node: BlockNode): Job[] {
     return this.traits.drainsAreGlobal ? this.jobsOnAnyNode() : this.#jobsMet(node, true);
+  }
+
+  /** Jobs that a drained section on a node and on all that it rests on interrupts, `with` those above the node or not. */
+  jobsAround(node: BlockNode, how: 'alone' | 'with' = 'with'): Job[] {
+    if (this.traits.drainsAreGlobal) return this.jobsOnAnyNode();
+    return how === 'with' ? [...this.#jobsMet(node, true), ...this.#jobsBelow(node)] : this.#jobsBelow(node);
+  }
+
+  /** As {@link jobsAround}, of a child of a node, which joins or leaves the section of its parent. */
+  jobsAroundChild(child: BlockNode, parent: BlockNode): Job[] {
+    if (this.traits.drainsAreGlobal) return [];
+    return [...this.#jobsMet(child, true, new Set([parent])), ...this.#jobsBelow(child)];
   }
 
   /** Jobs that are held when every node is: oldest node first, as often as they are met. */
@@ -564,12 +568,6 @@ export class Vm implements JobHost {
     for (const node of this.graph.nodes.values()) closeImage(node);
   }
 }
-
-/** A node and all that it rests on. */
-const treeOf = (node: BlockNode): BlockNode[] => [
-  node,
-  ...[node.filtered, node.file, node.backing].flatMap((edge) => (edge ? treeOf(edge.child) : [])),
-];
 
 const canBeHeld = ({ deferred, status }: Job): boolean =>
   !deferred && status !== 'concluded' && status !== 'created';

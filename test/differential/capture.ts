@@ -28,6 +28,7 @@ export const GOLDEN_FAMILIES = [
   'errors',
   'drawn',
   'activity',
+  'drains',
 ] as const;
 /** One of {@link GOLDEN_FAMILIES}. */
 export type GoldenFamily = (typeof GOLDEN_FAMILIES)[number];

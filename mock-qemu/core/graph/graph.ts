@@ -165,12 +165,13 @@ export class BlockGraph {
 
   /** Changes a node between read-only and read-write, its file node with it; refused as above. */
   reopen(node: BlockNode, readOnly: boolean): void {
-    if (node.readOnly !== readOnly) this.reopenAll([{ node, readOnly }]);
+    if (node.readOnly === readOnly) return;
+    flushNode(node);
+    this.reopenAll([{ node, readOnly }]);
   }
 
-  /** Gives nodes other children, and makes them read-only or not: all of it or, where it is refused as above, nothing. */
+  /** Gives nodes, flushed before, other children, and makes them read-only or not: all of it or, if refused, nothing. */
   reopenAll(changes: readonly Reopening[]): void {
-    for (const { node } of changes) flushNode(node);
     const undo: (() => void)[] = [];
     const toReadOnly = new Set<BlockNode>();
     const toReadWrite: BlockNode[] = [];
@@ -385,10 +386,12 @@ function reachableFrom(node: BlockNode, into = new Set<BlockNode>()): Set<BlockN
   return into;
 }
 
-/** A node, and the file that was opened along with it and follows it. */
+/** A node, and what was opened along with it, down to its file, and follows it; what came in between later does not. */
 function nodesOfFile(node: BlockNode): BlockNode[] {
-  const below = node.file?.child;
-  return below && !below.monitorOwned ? [node, below] : [node];
+  const below = (node.filtered ?? node.file)?.child;
+  if (!below || below.monitorOwned) return [node];
+  const follows = below.driver.kind === 'protocol' || below.debug || below.throttle;
+  return follows ? [node, ...nodesOfFile(below)] : [node];
 }
 
 /** Closes a node's file, if it has one, without writing anything. */

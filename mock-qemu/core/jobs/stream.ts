@@ -1,6 +1,6 @@
 /** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
 import type { Errno } from '../errno.ts';
-import { allocatedAbove, backingOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
+import { allocatedAbove, backingOf, belowOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
@@ -13,8 +13,8 @@ import { nextWork } from './walk.ts';
 export interface StreamOptions {
   /** What is filled. */
   readonly top: BlockNode;
-  /** What stays below it; undefined: nothing. */
-  readonly base: BlockNode | undefined;
+  /** The lowest node whose data is pulled; what lies below it when the job ends, stays there. */
+  readonly bottom: BlockNode;
   /** What the header names as backing file afterwards; undefined: the base's own name. */
   readonly backingName: string | undefined;
   /** The copy-on-read filter. */
@@ -35,8 +35,14 @@ export class StreamTask implements JobTask {
     this.options = options;
   }
 
+  /** What stays below the image. A reopening of the bottom may exchange it under way. */
+  get #base(): BlockNode | undefined {
+    return belowOf(this.options.bottom);
+  }
+
   *run(job: Job): JobRun {
-    const { top, base, filter } = this.options;
+    const { top, filter } = this.options;
+    const base = this.#base;
     const image = skipFilters(top);
     image.hasRefcounts = true;
     this.#ran = true;
@@ -49,7 +55,7 @@ export class StreamTask implements JobTask {
     for (let offset = 0; offset < sizeBytes && !job.cancelled; ) {
       yield { type: 'sleep', ns: delayNs };
       if (job.cancelled) break;
-      const work = nextWork(offset, sizeBytes, (at, limit) => needsCopy(image, base, at, limit));
+      const work = nextWork(offset, sizeBytes, (at, limit) => needsCopy(image, this.#base, at, limit));
       delayNs = 0;
       if (work.copy) {
         const error = yield* this.#populate(image, offset, work.end);
@@ -73,7 +79,7 @@ export class StreamTask implements JobTask {
   #copyOnRead(image: BlockNode, start: number, end: number): void {
     const cluster = image.image?.header.clusterSizeBytes ?? 1;
     for (let offset = start; offset < end; ) {
-      const { end: until, copy } = needsCopy(image, this.options.base, offset, end);
+      const { end: until, copy } = needsCopy(image, this.#base, offset, end);
       if (copy) {
         const from = Math.floor(offset / cluster) * cluster;
         populate(image, from, Math.min(Math.ceil(until / cluster) * cluster, image.lengthBytes));
@@ -104,7 +110,7 @@ export class StreamTask implements JobTask {
   }
 
   prepare(job: Job): JobFailure | undefined {
-    const { top, base, filter, backingName } = this.options;
+    const { top, filter, backingName } = this.options;
     const { graph } = job.host;
     this.#prepared = true;
     const { flaps } = job.host.traits;
@@ -116,6 +122,7 @@ export class StreamTask implements JobTask {
     const image = skipFilters(top);
     const below = image.backing;
     if (below === undefined) return undefined;
+    const base = this.#base;
     const keep = base && skipFilters(base);
     if (backingOf(image) !== keep) {
       graph.letGo(below);

@@ -120,7 +120,7 @@ function startStream(
     }
     const task = new StreamTask({
       top: device,
-      base,
+      bottom: [...nodesDownTo(device, base)].at(-1) ?? device,
       backingName: text(args, 'backing-file'),
       filter,
       onError: choice<ErrorPolicy>(args, 'on-error', 'report'),
@@ -139,7 +139,7 @@ function startStream(
 }
 
 function createStreamJob(vm: Vm, args: JsonObject, task: StreamTask): Job {
-  const { top, base, filter } = task.options;
+  const { top, bottom, filter } = task.options;
   const shares = READ | WRITE_UNCHANGED;
   const nodes = [{ node: filter, as: 'main node' }] as const;
   // The filter is above: the device's backend, if it has one, holds that.
@@ -148,6 +148,7 @@ function createStreamJob(vm: Vm, args: JsonObject, task: StreamTask): Job {
     vm.jobs.addBackend(job, filter, { needs: READ, shares: shares | WRITE });
     vm.jobs.use(job, { node: top, as: 'active node', rights: { needs: 0, shares: shares | WRITE } });
     // Every block is read only once, so nobody may write below.
+    const base = belowOf(bottom);
     for (let node = belowOf(top); node && node !== base; node = belowOf(node)) {
       vm.jobs.use(job, { node, as: 'intermediate node', rights: { needs: 0, shares } });
     }

@@ -1,12 +1,25 @@
 /** blockdev-reopen: gives nodes that are open other options, all of them or none. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
-import { refuse } from '../../core/errors.ts';
-import { chainOf, skipFilters } from '../../core/graph/data.ts';
+import { CommandError, refuse } from '../../core/errors.ts';
+import { chainOf, flushNode, skipFilters } from '../../core/graph/data.ts';
 import type { Reopening } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
 import { imageBelow, joinGroup } from '../../core/graph/open.ts';
+import type { Job } from '../../core/jobs/job.ts';
 import type { Vm } from '../../core/vm.ts';
-import { type CommandTable, flag, type Handler, isObject, needText, objects, text } from './table.ts';
+import {
+  type CommandContext,
+  type CommandTable,
+  type Finish,
+  flag,
+  type Handler,
+  isObject,
+  LATER,
+  needText,
+  objects,
+  resultOf,
+  text,
+} from './table.ts';
 
 /** What becomes of a node, all but its rights checked. */
 interface Change extends Reopening {
@@ -17,29 +30,6 @@ interface Change extends Reopening {
 }
 
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
-
-/** Nodes with the options that they are to have; a node that is named twice gets what either says, the last one first. */
-function queueOf(
-  vm: Vm,
-  list: readonly JsonObject[],
-  holdsTwice: boolean,
-): ReadonlyMap<BlockNode, JsonObject> {
-  const queue = new Map<BlockNode, JsonObject>();
-  const twice: BlockNode[] = [];
-  try {
-    for (const options of list) {
-      const name = text(options, 'node-name') ?? refuse('node-name not specified');
-      const node = vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
-      if (queue.has(node)) twice.push(node);
-      queue.set(node, { ...queue.get(node), ...options });
-    }
-  } finally {
-    // Nodes stay drained from the moment they are found until all is done.
-    vm.flapTogether([...queue.keys()]);
-    if (holdsTwice) for (const node of twice) vm.holdForGood(node);
-  }
-  return queue;
-}
 
 /** Checks new options of one node; what they leave out goes back to its default. */
 function prepare(vm: Vm, node: BlockNode, options: JsonObject): Change {
@@ -89,23 +79,37 @@ function fileOf(vm: Vm, node: BlockNode, option: Json | undefined): Reopening['c
   return { file };
 }
 
+const headerBacking = (node: BlockNode): string | undefined =>
+  node.driver.supportsBacking ? node.image?.header.backingName : undefined;
+
 function backingOption(vm: Vm, node: BlockNode, option: Json | undefined): Reopening['children'] {
-  if (option === undefined) return node.backing ? refuse(`backing is missing for '${node.name}'`) : {};
+  if (option === undefined) {
+    // Also where only its header names one.
+    const has = node.backing !== undefined || headerBacking(node) !== undefined;
+    return has ? refuse(`backing is missing for '${node.name}'`) : {};
+  }
   const backing = option === null ? undefined : childOf(vm, node, 'backing', option);
   if (backing === node.backing?.child) return {};
-  checkNotFrozen(vm, node);
   if (backing) checkNoCycle(node, backing, 'backing');
+  checkNotFrozen(vm, node);
   return { backing };
 }
 
-const FROZEN_ROLES: ReadonlySet<string> = new Set(['active node', 'intermediate node', 'base']);
+/** Parts of a chain that a job works through; the source and the target of a commit of the active image among them. */
+const FROZEN_ROLES: ReadonlySet<string> = new Set([
+  'active node',
+  'source',
+  'intermediate node',
+  'base',
+  'target',
+]);
 
 /** Streams and commits keep the links between their images as they are. */
 function checkNotFrozen(vm: Vm, node: BlockNode): void {
   const below = node.backing?.child;
   if (!below) return;
   for (const { edges, type } of vm.jobs.jobs) {
-    if (type !== 'stream' && type !== 'commit') continue;
+    if (type === 'backup') continue;
     const frozen = edges.filter(({ role }) => FROZEN_ROLES.has(role)).map(({ child }) => child);
     if (frozen.includes(node) && frozen.includes(below))
       refuse(`Cannot change frozen 'backing' link from '${node.name}' to '${below.name}'`);
@@ -118,25 +122,99 @@ function checkNoCycle(node: BlockNode, child: BlockNode, role: ChildRole): void 
   }
 }
 
-const blockdevReopen: Handler = ({ vm, profile }, args) => {
+/** One reopening on its way: all nodes are held still from the moment they are found until all is done. */
+class Reopen {
+  readonly #vm: Vm;
+  readonly #list: readonly JsonObject[];
+  readonly #finish: Finish;
+  readonly #holdsTwice: boolean;
+  /** What each node that was named is to have; one that is named twice gets what either says, the last one first. */
+  readonly #queue = new Map<BlockNode, JsonObject>();
+  readonly #changes: Change[] = [];
+  /** Jobs that are held, by the section that holds them, the last section last. */
+  readonly #held: (readonly Job[])[] = [];
+  readonly #twice: BlockNode[] = [];
+
+  constructor({ vm, profile }: CommandContext, list: readonly JsonObject[], finish: Finish) {
+    this.#vm = vm;
+    this.#list = list;
+    this.#finish = finish;
+    this.#holdsTwice = profile.bugs.reopenTwiceStaysHeld;
+  }
+
+  /** Finds the nodes and holds them, then goes on with the first one. */
+  start(index = 0): void {
+    const options = this.#list[index];
+    if (!options) {
+      for (const node of this.#queue.keys()) flushNode(node);
+      this.#prepare([...this.#queue], 0);
+      return;
+    }
+    this.#try(() => {
+      const name = text(options, 'node-name') ?? refuse('node-name not specified');
+      const node = this.#vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
+      if (this.#queue.has(node)) this.#twice.push(node);
+      this.#queue.set(node, { ...this.#queue.get(node), ...options });
+      this.#hold(this.#vm.jobsAround(node), () => this.start(index + 1));
+    });
+  }
+
+  /** Checks what is asked of one node. Children come into its section, and leave it, as they are exchanged. */
+  #prepare(queue: readonly (readonly [BlockNode, JsonObject])[], index: number): void {
+    const next = queue[index];
+    if (!next) {
+      this.#try(() => this.#end(this.#commit()));
+      return;
+    }
+    this.#try(() => {
+      const [node, options] = next;
+      const change = prepare(this.#vm, node, options);
+      this.#changes.push(change);
+      const joined = Object.values(change.children ?? {}).flatMap((child) =>
+        child ? this.#vm.jobsAroundChild(child, node) : [],
+      );
+      this.#hold(joined, () => this.#prepare(queue, index + 1));
+    });
+  }
+
+  #commit(): undefined {
+    this.#vm.graph.reopenAll(this.#changes);
+    for (const { node, unmap, detectZeroes, throttle } of this.#changes) {
+      node.unmap = unmap;
+      if (throttle) joinGroup(this.#vm, node, throttle);
+      node.detectZeroes = detectZeroes;
+      if (node.file) node.image = imageBelow(node);
+      // It looks again how long its file is.
+      node.knownLengthBytes = undefined;
+    }
+  }
+
+  #hold(jobs: readonly Job[], then: () => void): void {
+    this.#held.push(jobs);
+    this.#vm.drain(jobs, then);
+  }
+
+  #try(run: () => void): void {
+    const refused = resultOf(run);
+    if (refused instanceof CommandError) this.#end(refused);
+  }
+
+  #end(outcome: CommandError | undefined): void {
+    for (const jobs of this.#held.toReversed()) this.#vm.undrain(jobs);
+    if (this.#holdsTwice) for (const node of this.#twice) this.#vm.holdForGood(node);
+    this.#finish(outcome ?? {});
+  }
+}
+
+const blockdevReopen: Handler = (context, args, finish) => {
+  const { vm, profile } = context;
   const list = objects(args.options);
   if (list.length === 0 && profile.bugs.emptyReopenAborts) {
     vm.options.print('stderr', "bdrv_reopen_multiple: Assertion `bs_queue != NULL' failed.\n");
     vm.die(null, 'SIGABRT');
   }
-  const changes = [...queueOf(vm, list, profile.bugs.reopenTwiceStaysHeld)].map(([node, options]) =>
-    prepare(vm, node, options),
-  );
-  vm.graph.reopenAll(changes);
-  for (const { node, unmap, detectZeroes, throttle } of changes) {
-    node.unmap = unmap;
-    if (throttle) joinGroup(vm, node, throttle);
-    node.detectZeroes = detectZeroes;
-    if (node.file) node.image = imageBelow(node);
-    // It looks again how long its file is.
-    node.knownLengthBytes = undefined;
-  }
-  return undefined;
+  new Reopen(context, list, finish).start();
+  return LATER;
 };
 
 /** The command. */
