@@ -27,6 +27,7 @@ export const GOLDEN_FAMILIES = [
   'rights',
   'errors',
   'drawn',
+  'backups',
   'activity',
   'drains',
 ] as const;

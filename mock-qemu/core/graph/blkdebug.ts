@@ -278,6 +278,12 @@ export function metImmediately(node: BlockNode): boolean {
   return below !== undefined && metImmediately(below);
 }
 
+/** Whether the first format below has its tables for a stretch in memory, as far as anybody looks after that. */
+export function knowsTables(node: BlockNode, offset: number, bytes: number): boolean {
+  const below = throughNode(node);
+  return below ? knowsTables(below, offset, bytes) : (node.io?.knows(offset, bytes) ?? false);
+}
+
 /** What a node passes its requests on to as they are. */
 const throughNode = (node: BlockNode): BlockNode | undefined =>
   (node.filtered ?? (node.driver.supportsBacking ? undefined : node.file))?.child;

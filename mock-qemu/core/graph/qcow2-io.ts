@@ -106,6 +106,15 @@ export class Qcow2Io {
     return this.#file.askBacking('block-status', offset, this.#endOfRun(offset, offset + bytes) - offset);
   }
 
+  /** Whether the tables for a stretch are in memory: then its entries change without any request to the file. */
+  knows(offset: number, bytes: number): boolean {
+    for (let at = this.#clusterOf(offset); at <= this.#clusterOf(offset + bytes - 1); ) {
+      if (!this.#tables.has(at)) return false;
+      at += this.#tables.clustersOfSlice(at);
+    }
+    return true;
+  }
+
   /** What the last write has written; forgotten when told. */
   takeLanded(): readonly Landed[] {
     const landed = this.#landed;

@@ -119,6 +119,11 @@ export class Qcow2Tables {
     return entries - (cluster % entries);
   }
 
+  /** Whether the slice of a cluster is in memory. */
+  has(cluster: number): boolean {
+    return this.#slices.has(this.#sliceOf(cluster));
+  }
+
   /** What the tables say of a guest cluster; its slice has been loaded. */
   state(cluster: number): ClusterState {
     return this.#clusters.get(cluster) ?? UNALLOCATED;

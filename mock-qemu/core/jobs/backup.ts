@@ -1,13 +1,12 @@
 /** blockdev-backup: copies a node as it was when the job started. */
 import type { Errno } from '../errno.ts';
-import { ABSENT } from '../extents.ts';
 import { abdicate, DirtyBitmap, freezeBitmap, reclaim } from '../graph/bitmap.ts';
-import { allocatedAbove, backingOf, copyRange, flushNode, skipFilters } from '../graph/data.ts';
+import { allocatedAbove, backingOf, flushNode, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
-import type { Effect, JobFailure, JobRun } from './effects.ts';
+import { BlockCopy } from './block-copy.ts';
+import type { JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
-import { isZero, requestsOf } from './mirror-copy.ts';
 import type { ErrorPolicy } from './policy.ts';
 
 /** QAPI MirrorSyncMode, as a backup takes it. */
@@ -28,14 +27,13 @@ export interface BackupOptions {
   readonly compress: boolean;
   /** The most that is copied at once, in whole clusters; 0: no limit but the job's own. */
   readonly maxChunkBytes: number;
+  /** How many requests there may be at a time. */
+  readonly maxWorkers: number;
   readonly onSourceError: ErrorPolicy;
   readonly onTargetError: ErrorPolicy;
 }
 
-const CHUNK_BYTES = 1 << 20;
 const CLUSTER_BYTES = 64 << 10;
-/** A backup's requests at a time. */
-const MOST_REQUESTS = 64;
 
 /** One running backup. */
 export class BackupTask implements JobTask {
@@ -47,10 +45,7 @@ export class BackupTask implements JobTask {
   readonly #doneBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
   readonly #sizeBytes: number;
   #succeeded = false;
-  /** The end of the last cluster that the target refused in this round; 0: it has refused none. */
-  #refusedTo = 0;
-  /** How many requests more are made once one is refused. */
-  #mayStart = MOST_REQUESTS;
+  readonly #copy: BlockCopy;
   /** This job, once it runs. */
   #job: Job | undefined;
 
@@ -58,6 +53,7 @@ export class BackupTask implements JobTask {
     this.options = options;
     this.#sizeBytes = options.source.lengthBytes;
     this.#markInitial();
+    this.#copy = new BlockCopy({ ...options, left: this.#copyBitmap });
     options.filter.hooks = { beforeWrite: (start, end) => this.#saveOld(start, end) };
     if (options.bitmap) freezeBitmap(options.source.bitmaps, options.bitmap);
     const accessBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
@@ -69,146 +65,68 @@ export class BackupTask implements JobTask {
   *run(job: Job): JobRun {
     const { sync } = this.options;
     this.#job = job;
-    skipFilters(this.options.source).hasRefcounts = true;
+    // Of a `top` nothing has been left out of the disk yet.
+    job.len = sync === 'top' ? this.#sizeBytes : this.#left.coveredBytes;
     // With a bitmap there is nothing to look for: an empty one ends the job at once.
-    if (job.host.traits.idleJobsYield && sync !== 'bitmap') yield { type: 'settle' };
-    job.len = this.#left.coveredBytes;
+    if (job.host.traits.idleJobsYield && sync !== 'bitmap' && !job.cancelled) yield { type: 'settle' };
     if (sync === 'none') {
       while (!job.cancelled) yield { type: 'idle', tickNs: 1 };
       return undefined;
     }
-    // Looking for what is allocated takes a moment.
     if (sync === 'top') {
-      yield { type: 'settle' };
-      const code = this.#lookError(job);
-      if (code !== undefined) {
-        // Nothing has been left out of the disk yet.
-        job.len = this.#sizeBytes;
-        return { code };
-      }
+      const failed = yield* this.#leaveOut(job);
+      if (failed || job.cancelled) return failed;
     }
-    for (;;) {
-      yield { type: 'pause-point' };
-      if (job.cancelled) break;
-      const next = this.#mayStart > 0 ? this.#left.nextFrom(this.#refusedTo) : undefined;
-      if (next === undefined && this.#refusedTo > 0) {
-        const failed = this.#endRound(job);
-        if (failed) return failed;
-        continue;
-      }
-      if (next === undefined) break;
-      const start = Math.max(next.start, this.#refusedTo);
-      const most = Math.min(next.end, start + this.#chunkBytes);
-      const { end, kind } = this.#task(start, most);
-      const isFree = this.#takesNoTime(job, start, end);
-      const failed = yield* this.#copy(job, { start, end, kind, isFree });
-      if (failed === 'retry') continue;
-      if (failed) return failed;
-      // Zeroes do not wait any more: the table that refused a cluster is in memory.
-      if (this.#refusedTo > 0 && kind === 'write') this.#mayStart--;
-      job.offset = job.len - this.#left.coveredBytes;
-      const delayNs = job.limit.delayNs(job.host.clock.now(), end - start);
-      if (this.#left.count > 0 && !(isFree && delayNs === 0)) yield { type: 'sleep', ns: delayNs };
-    }
-    if (!job.cancelled) job.host.reach('backup.copied');
+    return yield* this.#copyAll(job);
+  }
+
+  /** Leaves out what is not allocated, which takes a moment to find out. */
+  *#leaveOut(job: Job): JobRun {
+    if (job.cancelled) return undefined;
+    skipFilters(this.options.source).hasRefcounts = true;
+    yield { type: 'settle' };
+    const code = this.#lookError(job);
+    if (code !== undefined) return { code };
+    this.#markAllocated();
+    job.len = this.#left.coveredBytes;
     return undefined;
   }
 
-  /** How much is copied at once, and how: zeroes and data are different requests. */
-  #task(start: number, most: number): { readonly end: number; readonly kind: 'write' | 'zero' } {
-    const [first] = requestsOf(this.options.source, { start, end: most }, CLUSTER_BYTES, most - start);
-    return first ?? { end: most, kind: 'write' };
-  }
-
-  get #chunkBytes(): number {
-    const { compress, maxChunkBytes } = this.options;
-    if (compress) return CLUSTER_BYTES;
-    if (maxChunkBytes === 0) return CHUNK_BYTES;
-    const clusters = Math.max(1, Math.floor(maxChunkBytes / CLUSTER_BYTES));
-    return Math.min(CHUNK_BYTES, clusters * CLUSTER_BYTES);
-  }
-
-  *#copy(
-    job: Job,
-    stretch: {
-      readonly start: number;
-      readonly end: number;
-      readonly kind: 'write' | 'zero';
-      readonly isFree: boolean;
-    },
-  ): Generator<Effect, undefined | 'retry' | JobFailure, Errno | undefined> {
-    const { source, target, onSourceError, onTargetError } = this.options;
-    const { start, end, kind, isFree } = stretch;
-    if (isFree) {
-      this.#move(start, end);
-      return undefined;
+  /** Calls again and again; a call that somebody has stopped goes on as a new one. */
+  *#copyAll(job: Job): JobRun {
+    const { onSourceError, onTargetError } = this.options;
+    for (;;) {
+      const failure = yield* this.#copy.call(job);
+      if (job.cancelled) return undefined;
+      if (failure) {
+        const { operation, code } = failure;
+        const policy = operation === 'read' ? onSourceError : onTargetError;
+        const action = job.handleError(policy, operation, code);
+        if (action === 'report') return { code };
+        // Whatever ends this pause, a new call has begun before anybody looks.
+        if (action === 'stop') yield { type: 'pause-point' };
+        continue;
+      }
+      yield { type: 'pause-point' };
+      if (job.cancelled) return undefined;
+      if (this.#left.count === 0) break;
     }
-    const at = { type: 'io', offset: start, bytes: end - start } as const;
-    const reads = kind === 'write';
-    const read = reads ? yield { ...at, at: 'backup.source-read', op: 'read', node: source } : undefined;
-    if (read === undefined && reads && this.#overwrites(start, end)) {
-      this.#refusedTo = end;
-      return undefined;
-    }
-    const error = read ?? (yield { ...at, at: 'backup.target-write', op: kind, node: target });
-    if (error === undefined) {
-      this.#move(start, end);
-      return undefined;
-    }
-    const operation = read === undefined ? 'write' : 'read';
-    const policy = read === undefined ? onTargetError : onSourceError;
-    return job.handleError(policy, operation, error) === 'report' ? { code: error } : 'retry';
-  }
-
-  /** Whether a compressed cluster would take the place of one: the format refuses that. */
-  #overwrites(start: number, end: number): boolean {
-    const { compress, target } = this.options;
-    if (!compress) return false;
-    const image = skipFilters(target);
-    for (let offset = start; offset < end; ) {
-      const span = image.driver.at(image, offset, end);
-      if (span.tag !== ABSENT && span.tag !== 0) return true;
-      offset = span.end;
-    }
-    return false;
-  }
-
-  /** All that was under way beside a refused cluster is done: now the error counts. */
-  #endRound(job: Job): JobFailure | undefined {
-    this.#refusedTo = 0;
-    this.#mayStart = MOST_REQUESTS;
-    const action = job.handleError(this.options.onTargetError, 'write', 'EIO');
-    return action === 'report' ? { code: 'EIO' } : undefined;
-  }
-
-  /** Zeroes of a format that has its tables in memory by now are written without waiting for any file. */
-  #takesNoTime(job: Job, start: number, end: number): boolean {
-    const { source, target } = this.options;
-    const hasTables = (skipFilters(target).pending?.count ?? 0) > 0;
-    return hasTables && isZero(source, start, end) && !job.host.mayFail(source, target);
-  }
-
-  /** Copies what is left of a range. */
-  #move(start: number, end: number): void {
-    for (let left = this.#left.nextFrom(start); left && left.start < end; left = this.#left.nextFrom(start)) {
-      const from = Math.max(start, left.start);
-      const to = Math.min(end, left.end);
-      copyRange(this.options.source, this.options.target, from, Math.min(to, this.#sizeBytes));
-      this.#left.clear(from, to);
-    }
+    job.host.reach('backup.copied');
+    return undefined;
   }
 
   #saveOld(start: number, end: number): void {
     const from = Math.floor(start / CLUSTER_BYTES) * CLUSTER_BYTES;
-    this.#move(from, Math.ceil(end / CLUSTER_BYTES) * CLUSTER_BYTES);
+    const copied = this.#copy.saveOld(from, Math.ceil(end / CLUSTER_BYTES) * CLUSTER_BYTES);
     this.#doneBitmap.force(start, end);
-    if (this.#job) this.#job.offset = this.#job.len - this.#left.coveredBytes;
+    if (!this.#job) return;
+    this.#job.offset += copied;
+    this.#job.len = this.#job.offset + this.#copy.remainingBytes;
   }
 
   #markInitial(): void {
-    const { sync, source, bitmap } = this.options;
-    if (sync === 'full' || sync === 'none') this.#copyBitmap.force(0, this.#sizeBytes);
-    else if (sync === 'top') this.#markAllocated(source);
+    const { sync, bitmap } = this.options;
+    if (sync !== 'bitmap') this.#copyBitmap.force(0, this.#sizeBytes);
     else for (const { start, end } of bitmap?.ranges.extents ?? []) this.#copyBitmap.force(start, end);
   }
 
@@ -224,12 +142,21 @@ export class BackupTask implements JobTask {
     return undefined;
   }
 
-  #markAllocated(source: BlockNode): void {
+  /** Of what is left, only clusters stay that are allocated in part at least. */
+  #markAllocated(): void {
+    const { source } = this.options;
+    const wanted = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES });
     for (let offset = 0; offset < this.#sizeBytes; ) {
       const { end, allocated } = allocatedAbove(source, backingOf(source), offset, this.#sizeBytes);
-      if (allocated) this.#copyBitmap.force(offset, end);
+      if (allocated) wanted.force(offset, end);
       offset = end;
     }
+    let from = 0;
+    for (const { start, end } of wanted.ranges.extents) {
+      this.#left.clear(from, start);
+      from = end;
+    }
+    this.#left.clear(from, Number.POSITIVE_INFINITY);
   }
 
   stage(): 'backup' {

@@ -250,14 +250,30 @@ export class Job {
     this.cancelled ||= hard;
   }
 
-  /** Ends the generator where it stands: the process is going away. */
+  /** Ends the job where it stands, or at least lets it notice that it is over: the process is going away. */
   abandon(): void {
     const wasPaused = this.#wait === 'paused';
     this.#stopWaiting();
     if (this.#run === undefined || this.deferred) return;
-    if (wasPaused) this.transition(this.status === 'standby' ? 'ready' : 'running');
-    this.#run.return(undefined);
+    if (!wasPaused) this.#run.return(undefined);
+    else {
+      this.transition(this.status === 'standby' ? 'ready' : 'running');
+      if (this.cancelled) this.#runOut();
+      else this.#run.return(undefined);
+    }
     this.#end(undefined);
+  }
+
+  /** Does, without any time, what a job that is cancelled does before it ends. */
+  #runOut(): void {
+    let value: Errno | undefined;
+    for (;;) {
+      const step = (this.#run as JobRun).next(value);
+      if (step.done) return;
+      const { value: effect } = step;
+      const checked = effect.type === 'io' && !effect.unchecked;
+      value = checked ? this.host.ioError(effect) : undefined;
+    }
   }
 
   /** Applies an error policy to an I/O error: says so, stops if wanted. */

@@ -1,4 +1,5 @@
 /** How jobs end: alone or as a group, by themselves or by hand. */
+import { holdsOn } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Job } from './job.ts';
 
@@ -101,11 +102,12 @@ export class JobTransaction {
   }
 }
 
-/** Gives back every node that a job held and blocked. */
+/** Gives back every node that a job held and blocked; what held the nodes does not hold the job any more. */
 export function releaseNodes(job: Job): void {
-  for (const edge of job.edges) {
-    const index = edge.child.blockers.indexOf(job.blocker);
-    if (index >= 0) edge.child.blockers.splice(index, 1);
+  for (const { child, parent } of job.edges) {
+    const index = child.blockers.indexOf(job.blocker);
+    if (index >= 0) child.blockers.splice(index, 1);
+    if (parent.kind === 'job') job.pauseCount = Math.max(0, job.pauseCount - holdsOn(child));
   }
   for (const edge of job.edges.splice(0)) job.host.graph.letGo(edge);
 }

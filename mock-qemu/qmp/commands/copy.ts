@@ -32,6 +32,7 @@ import {
 } from './table.ts';
 
 const DEFAULT_BUF_BYTES = 16 << 20;
+const DEFAULT_WORKERS = 64;
 const MIN_GRANULARITY = 512;
 const MAX_GRANULARITY = 64 << 20;
 
@@ -381,6 +382,7 @@ export function createBackup(
     bitmap,
     compress: flag(args, 'compress') ?? false,
     maxChunkBytes: integer(perfOf(args), 'max-chunk') ?? 0,
+    maxWorkers: integer(perfOf(args), 'max-workers') ?? DEFAULT_WORKERS,
     bitmapMode: (bitmapMode ?? 'on-success') as 'on-success' | 'never' | 'always',
     onSourceError: choice<ErrorPolicy>(args, 'on-source-error', 'report'),
     onTargetError: choice<ErrorPolicy>(args, 'on-target-error', 'report'),
@@ -403,7 +405,7 @@ const perfOf = (args: JsonObject): JsonObject => (isObject(args['x-perf']) ? arg
 
 function checkPerf(args: JsonObject): void {
   const perf = perfOf(args);
-  const workers = integer(perf, 'max-workers') ?? 64;
+  const workers = integer(perf, 'max-workers') ?? DEFAULT_WORKERS;
   if (workers < 1 || workers > 2_147_483_647) refuse('max-workers must be between 1 and 2147483647');
   if ((integer(perf, 'max-chunk') ?? 0) < 0) {
     refuse('max-chunk must be zero (which means no limit) or positive');

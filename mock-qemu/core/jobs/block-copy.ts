@@ -1,0 +1,288 @@
+/**
+ * What a backup copies with: requests side by side, as many as there are workers. A call goes over all that is left; it is
+ * over when everything is copied, when a request has failed, or when somebody wants the job's attention. Whatever is under
+ * way by then is done first.
+ */
+import type { Errno } from '../errno.ts';
+import { ABSENT } from '../extents.ts';
+import type { DirtyBitmap } from '../graph/bitmap.ts';
+import { knowsTables, metImmediately } from '../graph/blkdebug.ts';
+import { chainOf, copyRange, skipFilters } from '../graph/data.ts';
+import type { BlockNode } from '../graph/node.ts';
+import type { Effect } from './effects.ts';
+import type { IoEffect } from './host.ts';
+import type { Job } from './job.ts';
+import { isZero, requestsOf } from './mirror-copy.ts';
+
+/** What is copied, and how. */
+export interface BlockCopyOptions {
+  readonly source: BlockNode;
+  readonly target: BlockNode;
+  /** What is still to be copied and not under way. */
+  readonly left: DirtyBitmap;
+  /** Compressed clusters are copied one by one. */
+  readonly compress: boolean;
+  /** The most that is copied at once, in whole clusters; 0: no limit but the job's own. */
+  readonly maxChunkBytes: number;
+  /** How many requests there may be at a time. */
+  readonly maxWorkers: number;
+}
+
+/** Why a call failed. */
+export interface CopyFailure {
+  readonly operation: 'read' | 'write';
+  readonly code: Errno;
+}
+
+type Step<T = void> = Generator<Effect, T, Errno | undefined>;
+
+/** One request. */
+interface Task {
+  readonly start: number;
+  readonly end: number;
+  readonly kind: 'write' | 'zero';
+  /** An error that it has met before anything was read or written. */
+  early: CopyFailure | undefined;
+  /** The target does not take it: it fails when the next one is done. */
+  refused: boolean;
+  /** Somebody was about to write there: what was there has been copied. */
+  saved: boolean;
+}
+
+/** One pass over what is left. */
+interface Call {
+  /** Others have had a turn since it began: only then somebody can have asked for its end. */
+  yielded: boolean;
+  failure: CopyFailure | undefined;
+}
+
+const CHUNK_BYTES = 1 << 20;
+const CLUSTER_BYTES = 64 << 10;
+
+/** The copying itself. */
+export class BlockCopy {
+  readonly #options: BlockCopyOptions;
+  #inFlight: Task[] = [];
+  /** The table that refused a cluster is in memory by now. */
+  #hasTables = false;
+
+  constructor(options: BlockCopyOptions) {
+    this.#options = options;
+  }
+
+  /** How much is left, under way or not. */
+  get remainingBytes(): number {
+    return this.#inFlight.reduce((sum, { start, end }) => sum + end - start, this.#options.left.countBytes);
+  }
+
+  /** Copies all that is left, or as much as it may; the answer is why it failed, if it did. */
+  *call(job: Job): Step<CopyFailure | undefined> {
+    const call: Call = { yielded: false, failure: undefined };
+    for (let offset = 0; !this.#stops(job, call); ) {
+      const task = this.#next(offset);
+      if (task === undefined) break;
+      this.#take(task);
+      if (this.#readsTables(task.start)) yield* this.#yield(call, { type: 'settle' });
+      const { clock } = job.host;
+      const heldUntilNs = clock.now() + job.limit.delayNs(clock.now(), 0);
+      if (heldUntilNs > clock.now()) {
+        this.#giveBack(task);
+        yield* this.#finishAll(job, call);
+        yield* this.#yield(call, { type: 'sleep', ns: Math.max(0, heldUntilNs - clock.now()) });
+        continue;
+      }
+      job.limit.delayNs(clock.now(), task.end - task.start);
+      offset = task.end;
+      if (this.#inFlight.length > this.#options.maxWorkers) yield* this.#finishOne(job, call, task);
+      if (call.failure) this.#giveBack(task);
+      else this.#issue(job, call, task);
+    }
+    yield* this.#finishAll(job, call);
+    return call.failure;
+  }
+
+  /** Somebody is about to write to a range: what is there is copied first. */
+  saveOld(start: number, end: number): number {
+    const { source, target } = this.#options;
+    for (const task of this.#inFlight) {
+      if (task.saved || task.end <= start || task.start >= end) continue;
+      task.saved = true;
+      copyRange(source, target, task.start, Math.min(task.end, source.lengthBytes));
+    }
+    const { ranges } = this.#options.left;
+    let copied = 0;
+    for (let left = ranges.nextFrom(start); left && left.start < end; left = ranges.nextFrom(start)) {
+      const [from, to] = [Math.max(start, left.start), Math.min(end, left.end)];
+      copyRange(source, target, from, Math.min(to, source.lengthBytes));
+      ranges.clear(from, to);
+      copied += to - from;
+    }
+    return copied;
+  }
+
+  /** A call looks up only after it has let others run: before that nobody can have asked for anything. */
+  #stops(job: Job, { yielded, failure }: Call): boolean {
+    return failure !== undefined || (yielded && (job.cancelled || job.pauseCount > 0));
+  }
+
+  *#yield(call: Call, effect: Effect): Step<Errno | undefined> {
+    call.yielded = true;
+    return yield effect;
+  }
+
+  /** The next request: zeroes and data are different ones. */
+  #next(offset: number): Task | undefined {
+    const { source, left } = this.#options;
+    const dirty = left.ranges.nextFrom(offset);
+    if (dirty === undefined) return undefined;
+    const start = Math.max(dirty.start, offset);
+    const most = Math.min(dirty.end, start + this.#chunkBytes);
+    const [first] = requestsOf(source, { start, end: most }, CLUSTER_BYTES, most - start);
+    const { end, kind } = first ?? { end: most, kind: 'write' };
+    return { start, end, kind, early: undefined, refused: false, saved: false };
+  }
+
+  get #chunkBytes(): number {
+    const { compress, maxChunkBytes } = this.#options;
+    if (compress) return CLUSTER_BYTES;
+    if (maxChunkBytes === 0) return CHUNK_BYTES;
+    const clusters = Math.max(1, Math.floor(maxChunkBytes / CLUSTER_BYTES));
+    return Math.min(CHUNK_BYTES, clusters * CLUSTER_BYTES);
+  }
+
+  #take(task: Task): void {
+    this.#options.left.ranges.clear(task.start, task.end);
+    this.#inFlight.push(task);
+  }
+
+  #drop(task: Task): void {
+    this.#inFlight.splice(this.#inFlight.indexOf(task), 1);
+  }
+
+  #giveBack(task: Task): void {
+    this.#drop(task);
+    this.#options.left.force(task.start, task.end);
+  }
+
+  /** Whether a format has to read its tables before it can tell what lies at an offset. */
+  #readsTables(offset: number): boolean {
+    let reads = false;
+    for (const image of chainOf(this.#options.source)) {
+      if (image.driver.supportsBacking) {
+        reads ||= !image.hasRefcounts;
+        image.hasRefcounts = true;
+      }
+      if (image.driver.at(image, offset, offset + 1).tag !== ABSENT) break;
+    }
+    return reads;
+  }
+
+  #issue(job: Job, call: Call, task: Task): void {
+    const { kind } = task;
+    const first = kind === 'zero' ? this.#write(task) : this.#read(task);
+    const early = job.host.earlyError(first);
+    if (early === undefined) {
+      if (this.#takesNoTime(job, task)) this.#end(job, call, task, job.host.lateError(first));
+      return;
+    }
+    task.early = { operation: kind === 'zero' ? 'write' : 'read', code: early };
+    if (metImmediately(first.node)) this.#fail(call, task, task.early);
+  }
+
+  /** Zeroes of a format that has its tables in memory by now are written without waiting for any file. */
+  #takesNoTime(job: Job, { kind, start, end }: Task): boolean {
+    const { source, target } = this.#options;
+    if (kind !== 'zero' || !isZero(source, start, end)) return false;
+    if (job.host.mayFail(source, target)) return knowsTables(target, start, end - start);
+    return this.#hasTables || (skipFilters(target).pending?.count ?? 0) > 0;
+  }
+
+  *#finishAll(job: Job, call: Call): Step {
+    while (this.#inFlight.length > 0) yield* this.#finishOne(job, call);
+  }
+
+  /** Lets one request end: those first that fail at once, then those that need not be read. */
+  *#finishOne(job: Job, call: Call, except?: Task): Step {
+    call.yielded = true;
+    const tasks = this.#inFlight.filter((task) => task !== except);
+    const task =
+      tasks.find(({ early }) => early) ?? tasks.find(({ kind }) => kind === 'zero') ?? this.#readable(tasks);
+    if (task === undefined) return;
+    const failure = task.early ?? (yield* this.#carryOut(job, task));
+    if (task.early) yield { type: 'turn' };
+    if (failure) this.#fail(call, task, failure);
+    else this.#done(job, task);
+  }
+
+  #end(job: Job, call: Call, task: Task, code: Errno | undefined): void {
+    if (code === undefined) this.#done(job, task);
+    else this.#fail(call, task, { operation: 'write', code });
+  }
+
+  /** The next request for data. One that is refused takes a little longer than one that is not. */
+  #readable(tasks: readonly Task[]): Task | undefined {
+    const [first, second] = tasks;
+    if (first === undefined || second === undefined || first.refused) return first;
+    first.refused = this.#overwrites(first);
+    this.#hasTables ||= first.refused;
+    return first.refused ? second : first;
+  }
+
+  *#carryOut(job: Job, task: Task): Step<CopyFailure | undefined> {
+    const { host } = job;
+    const [read, write] = [this.#read(task), this.#write(task)];
+    if (task.kind === 'write') {
+      yield read;
+      const code = host.lateError(read);
+      if (code !== undefined) return { operation: 'read', code };
+      if (this.#overwrites(task)) return { operation: 'write', code: 'EIO' };
+      const early = host.earlyError(write);
+      if (early !== undefined) {
+        yield { type: 'turn' };
+        return { operation: 'write', code: early };
+      }
+    }
+    yield write;
+    const code = host.lateError(write);
+    return code === undefined ? undefined : { operation: 'write', code };
+  }
+
+  #read({ start, end }: Task): IoEffect {
+    const { source } = this.#options;
+    const at = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
+    return { ...at, at: 'backup.source-read', op: 'read', node: source };
+  }
+
+  #write({ start, end, kind }: Task): IoEffect {
+    const { target } = this.#options;
+    const at = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
+    return { ...at, at: 'backup.target-write', op: kind, node: target };
+  }
+
+  /** Whether a compressed cluster would take the place of one: the format refuses that. */
+  #overwrites({ start, end }: Task): boolean {
+    const { compress, target } = this.#options;
+    if (!compress) return false;
+    const image = skipFilters(target);
+    for (let offset = start; offset < end; ) {
+      const span = image.driver.at(image, offset, end);
+      if (span.tag !== ABSENT && span.tag !== 0) return true;
+      offset = span.end;
+    }
+    return false;
+  }
+
+  #fail(call: Call, task: Task, failure: CopyFailure): void {
+    call.failure ??= failure;
+    this.#giveBack(task);
+  }
+
+  #done(job: Job, task: Task): void {
+    const { source, target } = this.#options;
+    const { start, end } = task;
+    this.#drop(task);
+    if (!task.saved) copyRange(source, target, start, Math.min(end, source.lengthBytes));
+    job.offset += end - start;
+    job.len = job.offset + this.remainingBytes;
+  }
+}
