@@ -30,6 +30,7 @@ export const GOLDEN_FAMILIES = [
   'backups',
   'activity',
   'drains',
+  'reopening',
 ] as const;
 /** One of {@link GOLDEN_FAMILIES}. */
 export type GoldenFamily = (typeof GOLDEN_FAMILIES)[number];

@@ -386,12 +386,10 @@ function reachableFrom(node: BlockNode, into = new Set<BlockNode>()): Set<BlockN
   return into;
 }
 
-/** A node, and what was opened along with it, down to its file, and follows it; what came in between later does not. */
+/** A node, and what its own storage was opened as along with it, which follows it. */
 function nodesOfFile(node: BlockNode): BlockNode[] {
-  const below = (node.filtered ?? node.file)?.child;
-  if (!below || below.monitorOwned) return [node];
-  const follows = below.driver.kind === 'protocol' || below.debug || below.throttle;
-  return follows ? [node, ...nodesOfFile(below)] : [node];
+  const below = (node.file ?? node.filtered)?.child;
+  return below?.inherits ? [node, ...nodesOfFile(below)] : [node];
 }
 
 /** Closes a node's file, if it has one, without writing anything. */

@@ -98,6 +98,8 @@ export class BlockNode {
   active: boolean;
   /** Made by blockdev-add: only blockdev-del lets it go. */
   monitorOwned: boolean;
+  /** Opened along with what lies on it, whose options it takes over. */
+  inherits = false;
   /** A filter that its job inserted unasked: hidden from query-block. */
   readonly implicit: boolean;
   /** force-share: reads without caring who else writes. */

@@ -127,6 +127,7 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     throw error;
   }
   node.monitorOwned = hints.monitorOwned ?? false;
+  node.inherits = hints.isChild ?? false;
   return node;
 }
 

@@ -92,6 +92,9 @@ function backingOption(vm: Vm, node: BlockNode, option: Json | undefined): Reope
   if (backing === node.backing?.child) return {};
   if (backing) checkNoCycle(node, backing, 'backing');
   checkNotFrozen(vm, node);
+  if (!node.driver.supportsBacking) {
+    refuse(`Driver '${node.driver.name}' of node '${node.name}' does not support backing files`);
+  }
   return { backing };
 }
 
