@@ -98,7 +98,7 @@ async function bench(argv: readonly string[]): Promise<number> {
   const figures: Figure[] = [];
   for (const each of chosen) {
     process.stderr.write(`${each.name}...\n`);
-    figures.push(...(await (each.isolated ? isolated(each, context) : each.run(context))));
+    figures.push(...(await (each.isolated ? isolated(each, context) : (await each.load())(context))));
   }
   process.stdout.write(`${renderFigures(figures)}\n`);
   if (json !== undefined) await writeFile(json, `${JSON.stringify({ figures }, null, 2)}\n`);

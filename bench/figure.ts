@@ -20,12 +20,16 @@ export interface BenchContext {
   readonly emulator: string | undefined;
 }
 
+/** Measures one thing. */
+export type Measure = (context: BenchContext) => Promise<readonly Figure[]>;
+
 /** One thing to measure. */
 export interface BenchCase {
   readonly name: string;
   /** It gets a process of its own, so that time and memory are its alone. */
   readonly isolated?: boolean;
-  run(context: BenchContext): Promise<readonly Figure[]>;
+  /** Loads what measures it: what one case needs is not in the memory of the others. */
+  load(): Promise<Measure>;
 }
 
 /** A goal of an upper bound. */

@@ -5,4 +5,5 @@ import { cases } from './cases/index.ts';
 const [name, emulator] = process.argv.slice(2);
 const found = cases.find((candidate) => candidate.name === name);
 assert(found, `there is a case ${name}`);
-process.stdout.write(JSON.stringify(await found.run({ emulator })));
+const measure = await found.load();
+process.stdout.write(JSON.stringify(await measure({ emulator })));

@@ -1,9 +1,11 @@
 /** Everything that is measured, in the order of the report. */
 import type { BenchCase } from '../figure.ts';
-import { hour } from './hour.ts';
-import { pivot } from './pivot.ts';
-import { tebibyte } from './tebibyte.ts';
-import { thousand } from './thousand.ts';
-import { greeting, roundTrip } from './wire.ts';
 
-export const cases: readonly BenchCase[] = [pivot, roundTrip, greeting, tebibyte, hour, thousand];
+export const cases: readonly BenchCase[] = [
+  { name: 'pivot', isolated: true, load: async () => (await import('./pivot.ts')).pivot },
+  { name: 'round-trip', load: async () => (await import('./wire.ts')).roundTrip },
+  { name: 'greeting', load: async () => (await import('./wire.ts')).greeting },
+  { name: 'tebibyte', isolated: true, load: async () => (await import('./tebibyte.ts')).tebibyte },
+  { name: 'hour', isolated: true, load: async () => (await import('./hour.ts')).hour },
+  { name: 'thousand', isolated: true, load: async () => (await import('./thousand.ts')).thousand },
+];

@@ -4,7 +4,7 @@ import { World } from '../../conformance/world.ts';
 import { qemuTarget } from '../../entry/targets/qemu.ts';
 import { simTarget } from '../../entry/targets/sim.ts';
 import { BlockJobAbortFlags, BlockJobStatus } from '../../src/index.ts';
-import type { BenchCase } from '../figure.ts';
+import type { Measure } from '../figure.ts';
 
 const KIB = 1024;
 const MIB = 1024 * KIB;
@@ -55,34 +55,30 @@ async function casesMs(target: Target, cases: number): Promise<number> {
 }
 
 /** How many whole cases fit into a second. */
-export const pivot: BenchCase = {
-  name: 'pivot',
-  isolated: true,
-  async run({ emulator }) {
-    const sim = simTarget();
-    const real = emulator === undefined ? undefined : await qemuTarget(emulator);
-    await casesMs(sim, WARM_UP);
-    let [simMs, realMs] = [0, 0];
-    for (let round = 0; round < ROUNDS; round++) {
-      if (real) realMs += await casesMs(real, REAL_CASES);
-      simMs += await casesMs(sim, SIM_CASES);
-    }
-    await real?.close?.();
-    const simulated = (ROUNDS * SIM_CASES * 1000) / simMs;
-    const compared = real && (ROUNDS * REAL_CASES * 1000) / realMs;
-    const ratio = compared && simulated / compared;
-    return [
-      {
-        id: 'pivots-per-second',
-        title: 'whole copy-and-pivot cases',
-        unit: '1/s',
-        simulated,
-        ...(compared !== undefined && { real: compared }),
-        ...(ratio !== undefined && {
-          goal: { text: `>= ${RATIO} for one real (${Math.round(ratio)})`, met: ratio >= RATIO },
-        }),
-        note: 'two images with 32 MiB of data, start, writes, blockCopy, READY, pivot, end; one at a time, one thread',
-      },
-    ];
-  },
+export const pivot: Measure = async ({ emulator }) => {
+  const sim = simTarget();
+  const real = emulator === undefined ? undefined : await qemuTarget(emulator);
+  await casesMs(sim, WARM_UP);
+  let [simMs, realMs] = [0, 0];
+  for (let round = 0; round < ROUNDS; round++) {
+    if (real) realMs += await casesMs(real, REAL_CASES);
+    simMs += await casesMs(sim, SIM_CASES);
+  }
+  await real?.close?.();
+  const simulated = (ROUNDS * SIM_CASES * 1000) / simMs;
+  const compared = real && (ROUNDS * REAL_CASES * 1000) / realMs;
+  const ratio = compared && simulated / compared;
+  return [
+    {
+      id: 'pivots-per-second',
+      title: 'whole copy-and-pivot cases',
+      unit: '1/s',
+      simulated,
+      ...(compared !== undefined && { real: compared }),
+      ...(ratio !== undefined && {
+        goal: { text: `>= ${RATIO} for one real (${Math.round(ratio)})`, met: ratio >= RATIO },
+      }),
+      note: 'two images with 32 MiB of data, start, writes, blockCopy, READY, pivot, end; one at a time, one thread',
+    },
+  ];
 };

@@ -1,5 +1,5 @@
 /** A fully written disk of 1 TiB: its copy must cost what its extents cost. */
-import { type BenchCase, below, type Figure } from '../figure.ts';
+import { below, type Figure, type Measure } from '../figure.ts';
 import { BenchMachine, type DiskShape } from '../machine.ts';
 import { MemoryMeter } from '../memory.ts';
 
@@ -28,46 +28,42 @@ const shapeTitle = ({ sizeBytes, extents }: DiskShape): string =>
   `mirror ${sizeBytes / TIB} TiB in ${extents.toLocaleString('en')} extent${extents === 1 ? '' : 's'}`;
 
 /** Time and memory of a mirror of 1 TiB. */
-export const tebibyte: BenchCase = {
-  name: 'tebibyte',
-  isolated: true,
-  async run() {
-    const memory = new MemoryMeter();
-    const ms = mirrorMs({ sizeBytes: TIB, extents: 1 });
-    const [peakMiB, grownMiB] = [memory.peakMiB, memory.grownMiB];
-    const first: Figure[] = [
-      {
-        id: 'tebibyte-ms',
-        title: 'mirror 1 TiB, fully written',
-        unit: 'ms',
-        simulated: ms,
-        goal: below(ms, MAX_MS, 'ms'),
-        note: 'from blockdev-mirror to BLOCK_JOB_COMPLETED, real time, in a cold process',
-      },
-      {
-        id: 'tebibyte-peak-mib',
-        title: 'its memory: peak of the process',
-        unit: 'MiB',
-        simulated: peakMiB,
-        goal: below(peakMiB, MAX_MIB, 'MiB'),
-        note: 'peak resident set of the whole process, Node included',
-      },
-      {
-        id: 'tebibyte-grown-mib',
-        title: 'its memory: above the bare process',
-        unit: 'MiB',
-        simulated: grownMiB,
-        note: 'that peak minus what was resident with all code loaded and nothing simulated',
-      },
-    ];
-    return [
-      ...first,
-      ...SHAPES.map((shape) => ({
-        id: `mirror-${shape.sizeBytes / TIB}-tib-${shape.extents}-extents-ms`,
-        title: shapeTitle(shape),
-        unit: 'ms',
-        simulated: mirrorMs(shape),
-      })),
-    ];
-  },
+export const tebibyte: Measure = async () => {
+  const memory = new MemoryMeter();
+  const ms = mirrorMs({ sizeBytes: TIB, extents: 1 });
+  const [peakMiB, grownMiB] = [memory.peakMiB, memory.grownMiB];
+  const first: Figure[] = [
+    {
+      id: 'tebibyte-ms',
+      title: 'mirror 1 TiB, fully written',
+      unit: 'ms',
+      simulated: ms,
+      goal: below(ms, MAX_MS, 'ms'),
+      note: 'from blockdev-mirror to BLOCK_JOB_COMPLETED, real time, in a cold process',
+    },
+    {
+      id: 'tebibyte-peak-mib',
+      title: 'its memory: peak of the process',
+      unit: 'MiB',
+      simulated: peakMiB,
+      goal: below(peakMiB, MAX_MIB, 'MiB'),
+      note: 'peak resident set of the whole process, Node included',
+    },
+    {
+      id: 'tebibyte-grown-mib',
+      title: 'its memory: above the bare process',
+      unit: 'MiB',
+      simulated: grownMiB,
+      note: 'that peak minus what was resident with all code loaded and nothing simulated',
+    },
+  ];
+  return [
+    ...first,
+    ...SHAPES.map((shape) => ({
+      id: `mirror-${shape.sizeBytes / TIB}-tib-${shape.extents}-extents-ms`,
+      title: shapeTitle(shape),
+      unit: 'ms',
+      simulated: mirrorMs(shape),
+    })),
+  ];
 };

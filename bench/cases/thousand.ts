@@ -6,7 +6,7 @@ import { DEFAULT_PROFILE } from '../../mock-qemu/profiles/index.ts';
 import { createWorld } from '../../mock-qemu/shells/world.ts';
 import { openConnection } from '../../src/index.ts';
 import { assert } from '../../src/util/assert.ts';
-import { type BenchCase, below } from '../figure.ts';
+import { below, type Measure } from '../figure.ts';
 import { MemoryMeter } from '../memory.ts';
 
 const MACHINES = 1000;
@@ -32,47 +32,43 @@ const copyXml = (number: number): string =>
   `<disk type='file'><driver type='qcow2'/><source file='/images/${number}.copy'/></disk>`;
 
 /** Memory of a thousand machines that mirror at once. */
-export const thousand: BenchCase = {
-  name: 'thousand',
-  isolated: true,
-  async run() {
-    const memory = new MemoryMeter();
-    const world = createWorld({ seed: 1 });
-    const driver = createQemuDriver({ host: createMockHost(world, DEFAULT_PROFILE) });
-    const connection = openConnection({ uri: 'mock:///embed', driver });
-    for (let number = 0; number < MACHINES; number++) {
-      const path = `/images/${number}.qcow2`;
-      const writes = [{ offsetBytes: 0, lengthBytes: CAPACITY_BYTES, byte: 1 }];
-      createStoreImage(world.store, { path, format: 'qcow2', capacityBytes: CAPACITY_BYTES, writes });
-      const domain = await connection.createXML(domainXml(number));
-      await domain.blockCopy('vda', copyXml(number), { bandwidth: SPEED_MIB * MIB });
-    }
-    const infos = await Promise.all(
-      (await connection.listAllDomains()).map((domain) => domain.getBlockJobInfo('vda')),
-    );
-    assert(
-      infos.every((info) => info !== null && info.cur < info.end),
-      'all copies are under way',
-    );
-    const [peakMiB, grownMiB] = [memory.peakMiB, memory.grownMiB];
-    await connection.close();
-    world.close();
-    return [
-      {
-        id: 'thousand-peak-mib',
-        title: '1,000 VMs mirroring at once: peak of the process',
-        unit: 'MiB',
-        simulated: peakMiB,
-        goal: below(peakMiB, MAX_MIB, 'MiB'),
-        note: 'domains of one connection through libvirt calls, driver and QMP; peak resident set, Node included',
-      },
-      {
-        id: 'thousand-kib-per-vm',
-        title: 'memory per VM',
-        unit: 'KiB',
-        simulated: (grownMiB * KIB) / MACHINES,
-        note: 'that peak above the bare process, by 1,000',
-      },
-    ];
-  },
+export const thousand: Measure = async () => {
+  const memory = new MemoryMeter();
+  const world = createWorld({ seed: 1 });
+  const driver = createQemuDriver({ host: createMockHost(world, DEFAULT_PROFILE) });
+  const connection = openConnection({ uri: 'mock:///embed', driver });
+  for (let number = 0; number < MACHINES; number++) {
+    const path = `/images/${number}.qcow2`;
+    const writes = [{ offsetBytes: 0, lengthBytes: CAPACITY_BYTES, byte: 1 }];
+    createStoreImage(world.store, { path, format: 'qcow2', capacityBytes: CAPACITY_BYTES, writes });
+    const domain = await connection.createXML(domainXml(number));
+    await domain.blockCopy('vda', copyXml(number), { bandwidth: SPEED_MIB * MIB });
+  }
+  const infos = await Promise.all(
+    (await connection.listAllDomains()).map((domain) => domain.getBlockJobInfo('vda')),
+  );
+  assert(
+    infos.every((info) => info !== null && info.cur < info.end),
+    'all copies are under way',
+  );
+  const [peakMiB, grownMiB] = [memory.peakMiB, memory.grownMiB];
+  await connection.close();
+  world.close();
+  return [
+    {
+      id: 'thousand-peak-mib',
+      title: '1,000 VMs mirroring at once: peak of the process',
+      unit: 'MiB',
+      simulated: peakMiB,
+      goal: below(peakMiB, MAX_MIB, 'MiB'),
+      note: 'domains of one connection through libvirt calls, driver and QMP; peak resident set, Node included',
+    },
+    {
+      id: 'thousand-kib-per-vm',
+      title: 'memory per VM',
+      unit: 'KiB',
+      simulated: (grownMiB * KIB) / MACHINES,
+      note: 'that peak above the bare process, by 1,000',
+    },
+  ];
 };

@@ -6,7 +6,7 @@ import { connect, type Socket } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { type BenchCase, percentile } from '../figure.ts';
+import { type Measure, percentile } from '../figure.ts';
 
 const STARTS = 10;
 const WARM_UP = 500;
@@ -120,58 +120,52 @@ const programs = (emulator: string | undefined): Program[] =>
   emulator === undefined ? [mockQemu] : [mockQemu, [emulator]];
 
 /** How long it takes from spawn(2) to the greeting. */
-export const greeting: BenchCase = {
-  name: 'greeting',
-  async run({ emulator }) {
-    const [simulated = [], real] = await inTurns(programs(emulator), STARTS, async (program) => [
-      await greetingMs(program),
-    ]);
-    return [
-      {
-        id: 'greeting-ms',
-        title: 'from spawn to greeting, median',
-        unit: 'ms',
-        simulated: percentile(simulated, 0.5),
-        ...(real && { real: percentile(real, 0.5) }),
-        note: 'the start of Node itself included',
-      },
-    ];
-  },
+export const greeting: Measure = async ({ emulator }) => {
+  const [simulated = [], real] = await inTurns(programs(emulator), STARTS, async (program) => [
+    await greetingMs(program),
+  ]);
+  return [
+    {
+      id: 'greeting-ms',
+      title: 'from spawn to greeting, median',
+      unit: 'ms',
+      simulated: percentile(simulated, 0.5),
+      ...(real && { real: percentile(real, 0.5) }),
+      note: 'the start of Node itself included',
+    },
+  ];
 };
 
 /** How long query-status takes over a unix socket. */
-export const roundTrip: BenchCase = {
-  name: 'round-trip',
-  async run({ emulator }) {
-    const served: Served[] = [];
-    try {
-      for (const program of programs(emulator)) served.push(await Served.start(program));
-      for (const each of served) {
-        await each.negotiate();
-        await roundTrips(each, WARM_UP);
-      }
-      const perBatch = ROUND_TRIPS / BATCHES;
-      const [simulated = [], real] = await inTurns(served, BATCHES, (each) => roundTrips(each, perBatch));
-      return (
-        [
-          ['p50', 0.5],
-          ['p99', 0.99],
-        ] as const
-      ).map(([name, share]) => {
-        const value = percentile(simulated, share);
-        const compared = real && percentile(real, share);
-        return {
-          id: `round-trip-${name}-us`,
-          title: `QMP round trip over a unix socket, ${name}`,
-          unit: 'µs',
-          simulated: value,
-          ...(compared !== undefined && { real: compared }),
-          ...(compared !== undefined &&
-            name === 'p50' && { goal: { text: '<= real', met: value <= compared } }),
-        };
-      });
-    } finally {
-      await Promise.all(served.map((each) => each.stop()));
+export const roundTrip: Measure = async ({ emulator }) => {
+  const served: Served[] = [];
+  try {
+    for (const program of programs(emulator)) served.push(await Served.start(program));
+    for (const each of served) {
+      await each.negotiate();
+      await roundTrips(each, WARM_UP);
     }
-  },
+    const perBatch = ROUND_TRIPS / BATCHES;
+    const [simulated = [], real] = await inTurns(served, BATCHES, (each) => roundTrips(each, perBatch));
+    return (
+      [
+        ['p50', 0.5],
+        ['p99', 0.99],
+      ] as const
+    ).map(([name, share]) => {
+      const value = percentile(simulated, share);
+      const compared = real && percentile(real, share);
+      return {
+        id: `round-trip-${name}-us`,
+        title: `QMP round trip over a unix socket, ${name}`,
+        unit: 'µs',
+        simulated: value,
+        ...(compared !== undefined && { real: compared }),
+        ...(compared !== undefined &&
+          name === 'p50' && { goal: { text: '<= real', met: value <= compared } }),
+      };
+    });
+  } finally {
+    await Promise.all(served.map((each) => each.stop()));
+  }
 };
