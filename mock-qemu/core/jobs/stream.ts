@@ -1,6 +1,7 @@
 /** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
 import type { Errno } from '../errno.ts';
 import { allocatedAbove, backingOf, belowOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
+import { fileNameOf } from '../graph/names.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
@@ -174,7 +175,7 @@ export function rewriteBacking(
   if (image === undefined || !overlay.driver.supportsBacking) return;
   flushNode(overlay);
   const { clusterSizeBytes } = image.header;
-  const backingName = base && (name ?? base.image?.path);
+  const backingName = base && (name ?? fileNameOf(base));
   image.header =
     base && backingName !== undefined
       ? { clusterSizeBytes, backingName, backingFormat: headerFormat(format) }

@@ -124,8 +124,8 @@ export function createOverFilter(vm: Vm, job: FilterJob, equip: (job: Job) => vo
     equip(created);
     return created;
   } catch (error) {
-    job.task.clean?.(vm);
     if (created) vm.jobs.discard(created);
+    job.task.clean?.(vm);
     throw error;
   }
 }
