@@ -140,6 +140,11 @@ export class Job {
     return this.#wait === 'paused' || this.deferred || this.#run === undefined;
   }
 
+  /** Whether a request of the job's is under way. */
+  get asks(): boolean {
+    return this.#wait === 'io' || this.#wait === 'settle';
+  }
+
   /** Changes state and says so. */
   transition(to: JobStatus): void {
     if (this.status === to) return;

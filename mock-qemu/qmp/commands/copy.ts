@@ -265,13 +265,17 @@ function blockdevMirror({ vm }: CommandContext, args: JsonObject): undefined {
   });
 }
 
-/** Opens, and unless it exists creates, the file that drive-mirror and drive-backup write to. */
-function openTargetFile(
-  vm: Vm,
-  source: BlockNode,
-  args: JsonObject,
-  kind: 'drive-mirror' | 'drive-backup',
-): BlockNode {
+type DriveCopy = 'drive-mirror' | 'drive-backup';
+
+/** The file that drive-mirror and drive-backup write to, which is there by now. */
+interface TargetFile {
+  /** It was made with so many requests that others get on with theirs meanwhile. */
+  readonly tookLong: boolean;
+  open(): BlockNode;
+}
+
+/** Creates, unless it exists, the file that drive-mirror and drive-backup write to. */
+function targetFile(vm: Vm, source: BlockNode, args: JsonObject, kind: DriveCopy): TargetFile {
   const isMirror = kind === 'drive-mirror';
   const path = needText(args, 'target');
   const existing = text(args, 'mode') === 'existing';
@@ -280,23 +284,34 @@ function openTargetFile(
   if (!Object.hasOwn(DRIVERS, driver)) {
     refuse(existing ? `Unknown driver '${driver}'` : `Unknown file format '${driver}'`);
   }
+  let tookLong = false;
   if (!existing) {
     const sync = needText(args, 'sync');
     // What is right below, be it a filter that somebody has put there.
     const next = skipFilters(source).backing?.child;
     const onBacking = isMirror ? sync !== 'full' : sync === 'top';
     const below = sync === 'none' ? skipImplicit(source) : onBacking && next ? skipImplicit(next) : undefined;
-    createImageFile(vm, path, {
+    tookLong = createImageFile(vm, path, {
       driver,
       sizeBytes: source.lengthBytes,
       backing: below,
       opensBacking: !isMirror && sync !== 'none',
     });
   }
+  return { tookLong, open: () => openTargetFile(vm, source, args, { kind, driver }) };
+}
+
+function openTargetFile(
+  vm: Vm,
+  source: BlockNode,
+  args: JsonObject,
+  { kind, driver }: { readonly kind: DriveCopy; readonly driver: string },
+): BlockNode {
+  const isMirror = kind === 'drive-mirror';
   const name = text(args, 'node-name');
   return openNode(vm, {
     driver,
-    file: fileOptions(path),
+    file: fileOptions(needText(args, 'target')),
     // Zeroes cost a mirror nothing where its target may unmap, and that is as its source.
     discard: isMirror && !skipFilters(source).unmap ? 'ignore' : 'unmap',
     // A mirror opens the chain below only when it ends; a backup of everything to come lies on its source.
@@ -313,7 +328,7 @@ function driveMirror({ vm }: CommandContext, args: JsonObject): undefined {
   if (text(args, 'replaces') !== undefined && text(args, 'node-name') === undefined) {
     refuse('a node-name must be provided when replacing a named node of the graph');
   }
-  const target = openTargetFile(vm, source, args, 'drive-mirror');
+  const target = targetFile(vm, source, args, 'drive-mirror').open();
   const existing = text(args, 'mode') === 'existing';
   try {
     return startMirror(vm, args, {
@@ -412,13 +427,17 @@ function checkPerf(args: JsonObject): void {
   }
 }
 
-/** The target of a backup: a node, or a file that is opened now. */
-export function backupTarget(vm: Vm, args: JsonObject, kind: 'blockdev-backup' | 'drive-backup'): BlockNode {
-  if (kind === 'blockdev-backup') return vm.graph.find(needText(args, 'target'));
+/** The target of a drive-backup: a file that exists now, to be opened when others have got on with their work. */
+export function backupFile(vm: Vm, args: JsonObject): TargetFile {
   const source = vm.graph.find(needText(args, 'device'));
   // Before a file is made for nothing.
   checkNotBlocked(source, 'backup-source');
-  const target = openTargetFile(vm, source, args, 'drive-backup');
+  const { tookLong, open } = targetFile(vm, source, args, 'drive-backup');
+  return { tookLong, open: () => laidOnSource(vm, source, args, open()) };
+}
+
+/** A backup of everything to come reads the rest from its source. */
+function laidOnSource(vm: Vm, source: BlockNode, args: JsonObject, target: BlockNode): BlockNode {
   if (text(args, 'sync') !== 'none') return target;
   try {
     if (!target.driver.supportsBacking) {

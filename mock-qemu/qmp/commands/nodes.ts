@@ -178,7 +178,10 @@ const NEEDS_MORE: Readonly<Record<string, string>> = {
 
 const CREATABLE = new Set(['qcow2', 'raw', 'file', 'host_device']);
 
-/** Makes an overlay of a file: blockdev-snapshot-sync's and drive-mirror's way to create images. */
+/**
+ * Makes an overlay of a file: blockdev-snapshot-sync's and drive-mirror's way to create images.
+ * @returns whether it is made of so many requests that others get on with theirs meanwhile
+ */
 export function createImageFile(
   vm: Vm,
   path: string,
@@ -189,7 +192,7 @@ export function createImageFile(
     /** Opens the backing file by its name and format, for a moment. */
     readonly opensBacking?: boolean;
   },
-): void {
+): boolean {
   const { driver, sizeBytes, backing, opensBacking } = options;
   try {
     if (!CREATABLE.has(driver)) refuse(`Format driver '${driver}' does not support image creation`);
@@ -212,6 +215,7 @@ export function createImageFile(
           backingName !== undefined && { backingName, backingFormat: headerFormat(backing.driver.name) }),
       },
     });
+    return driver === 'qcow2';
   } catch (error) {
     if (error instanceof HostError) {
       refuse(`Could not create '${path}': ${strerror(error.code)}`, 'GenericError', {
@@ -274,8 +278,11 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   }
 }
 
-/** blockdev-snapshot-sync: creates the overlay's file as well. The file stays behind if the transaction fails. */
-export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot {
+/**
+ * blockdev-snapshot-sync: creates the overlay's file as well. The file stays behind if the transaction fails.
+ * @returns the snapshot, or what prepares it once others have got on with their work
+ */
+export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot | (() => PreparedSnapshot) {
   const node = byDeviceOrNode(vm, data);
   checkSnapshotSource(node);
   const path = needText(data, 'snapshot-file');
@@ -283,19 +290,16 @@ export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot 
   const name = text(data, 'snapshot-node-name');
   if (text(data, 'node-name') !== undefined && name === undefined) refuse('New overlay node-name missing');
   if (name !== undefined && vm.graph.nodes.has(name)) refuse('New overlay node-name already in use');
-  if (text(data, 'mode') !== 'existing') {
-    if (driver === 'raw') refuse("Backing file not supported for file format 'raw'");
-    createImageFile(vm, path, { driver, sizeBytes: node.lengthBytes, backing: node });
-  }
-  vm.reach('snapshot.created');
-  const file = { driver: 'file', filename: path };
-  const overlay = openNode(vm, {
-    driver,
-    file,
-    backing: null,
-    ...(name !== undefined && { 'node-name': name }),
-  });
-  return appendSnapshot(vm, node, overlay);
+  const append = (): PreparedSnapshot => {
+    vm.reach('snapshot.created');
+    const file = { driver: 'file', filename: path };
+    const named = name !== undefined && { 'node-name': name };
+    return appendSnapshot(vm, node, openNode(vm, { driver, file, backing: null, ...named }));
+  };
+  if (text(data, 'mode') === 'existing') return append();
+  if (driver === 'raw') refuse("Backing file not supported for file format 'raw'");
+  const takesLong = createImageFile(vm, path, { driver, sizeBytes: node.lengthBytes, backing: node });
+  return takesLong ? append : append();
 }
 
 function checkSnapshotSource(node: BlockNode): void {

@@ -7,7 +7,7 @@ import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
 import { type BitmapAction, bitmapActions, prepareRemoval } from './bitmaps.ts';
-import { backupTarget, createBackup, startDrained } from './copy.ts';
+import { backupFile, createBackup, startDrained } from './copy.ts';
 import { prepareMirror, syncOf } from './early-copy.ts';
 import { byDeviceOrNode, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
 import { prepareInternalSnapshot, rootOf } from './snapshots.ts';
@@ -45,31 +45,47 @@ interface Scope {
 interface Action {
   /** The node that the action holds still while it works, if it does; refuses when there is no such node. */
   readonly holds?: (vm: Vm, data: JsonObject) => BlockNode;
-  readonly prepare: (scope: Scope, data: JsonObject, context: CommandContext) => Prepared;
+  /** Where making an image lets others get on with their work, the answer is what comes after that. */
+  readonly prepare: (scope: Scope, data: JsonObject, context: CommandContext) => Prepared | (() => Prepared);
 }
 
 const nothing = (): void => undefined;
 
-const backupAction = (kind: 'blockdev-backup' | 'drive-backup'): Action => ({
+type BackupKind = 'blockdev-backup' | 'drive-backup';
+
+const backupAction = (kind: BackupKind): Action => ({
   holds(vm, data) {
     const source = vm.graph.find(needText(data, 'device'));
     if (kind === 'blockdev-backup') vm.graph.find(needText(data, 'target'));
     return source;
   },
-  prepare({ vm, group, jobs }, data) {
-    const target = backupTarget(vm, data, kind);
-    try {
-      const job = createBackup(vm, data, target, kind, group);
-      jobs.push(job);
-      return {
-        commit: nothing,
-        abort: () => job.transaction?.drop(job),
-      };
-    } finally {
-      vm.graph.collect(target);
-    }
+  prepare(scope, data) {
+    const { vm } = scope;
+    if (kind === 'blockdev-backup')
+      return prepareBackup(scope, data, kind, vm.graph.find(needText(data, 'target')));
+    const { tookLong, open } = backupFile(vm, data);
+    const prepare = () => prepareBackup(scope, data, kind, open());
+    return tookLong ? prepare : prepare();
   },
 });
+
+function prepareBackup(
+  { vm, group, jobs }: Scope,
+  data: JsonObject,
+  kind: BackupKind,
+  target: BlockNode,
+): Prepared {
+  try {
+    const job = createBackup(vm, data, target, kind, group);
+    jobs.push(job);
+    return {
+      commit: nothing,
+      abort: () => job.transaction?.drop(job),
+    };
+  } finally {
+    vm.graph.collect(target);
+  }
+}
 
 /** A mirror starts with the transaction's commit, so that all its images stand at one instant. */
 const mirrorAction: Action = {
@@ -152,14 +168,19 @@ class Performance {
         this.#held.push(held);
         this.#try(() => {
           const prepared = action.prepare(this.#scope, step.data, this.#context);
-          this.#prepared.push(prepared);
-          const { joined = [] } = prepared;
-          vm.drain(joined, () => {
-            this.#held.push(joined);
-            this.next();
-          });
+          if (typeof prepared === 'object') this.#hasPrepared(prepared);
+          else vm.letOthersWork(() => this.#try(() => this.#hasPrepared(prepared())));
         });
       });
+    });
+  }
+
+  #hasPrepared(prepared: Prepared): void {
+    this.#prepared.push(prepared);
+    const { joined = [] } = prepared;
+    this.#scope.vm.drain(joined, () => {
+      this.#held.push(joined);
+      this.next();
     });
   }
 
