@@ -205,7 +205,7 @@ const filter = (name: string): BlockDriver => ({
   name,
   kind: 'filter',
   supportsBacking: false,
-  lengthBytes: (node) => childOf(node.filtered).lengthBytes,
+  lengthBytes: (node) => node.knownLengthBytes ?? childOf(node.filtered).lengthBytes,
   at(node, offset, limit) {
     const child = childOf(node.filtered);
     return child.driver.at(child, offset, limit);
@@ -214,6 +214,7 @@ const filter = (name: string): BlockDriver => ({
   discard: () => undefined,
   flush: () => undefined,
   truncate(node, lengthBytes) {
+    node.knownLengthBytes = undefined;
     const child = childOf(node.filtered);
     child.driver.truncate(child, lengthBytes);
   },

@@ -158,7 +158,7 @@ export class BlockNode {
   knownBytes: number | undefined;
   /** Options that a node without a file was given. */
   chosen: Data = {};
-  /** What a raw node takes its file's length for, where it is not asked again. */
+  /** What a raw node or a filter takes the length of what lies below for, where that is not asked again. */
   knownLengthBytes: number | undefined;
   /** Size of a node without a file (null-co). */
   fixedSizeBytes = 0;

@@ -187,8 +187,8 @@ class Reopen {
       if (throttle) joinGroup(this.#vm, node, throttle);
       node.detectZeroes = detectZeroes;
       if (node.file) node.image = imageBelow(node);
-      // It looks again how long its file is.
-      node.knownLengthBytes = undefined;
+      // It looks again how long its file is; 7.2 does not.
+      if (!this.#vm.traits.rawFollowsFile) node.knownLengthBytes = undefined;
     }
   }
 
