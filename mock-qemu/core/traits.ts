@@ -15,6 +15,8 @@ export interface Flaps {
   readonly commitEnd: number;
   readonly streamAbort: number;
   readonly backupEnd: number;
+  /** For all other jobs, before the last event of any block job. */
+  readonly jobEnd: number;
 }
 
 /** What differs between generations of QEMU inside a machine, as data: a profile fills it in, nobody here knows which. */
@@ -50,6 +52,8 @@ export interface Traits {
    * in each slice of 100 ms.
    */
   readonly rateLimit: 'debt' | 'slice';
+  /** In which order a transaction's actions are committed, and their jobs started [7.2: oldest first]. */
+  readonly transactionsCommit: 'oldest-first' | 'newest-first';
   /** In which order an NBD server lets go of its exports when it is stopped. */
   readonly exportsStopNewestFirst: boolean;
   /** Images are locked against a second writer (2.10 and later). */

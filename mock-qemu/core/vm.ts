@@ -292,7 +292,9 @@ export class Vm implements JobHost {
   }
 
   jobEnded(job: Job): void {
+    job.ended = true;
     job.transaction?.ended(job);
+    job.onSettled?.();
   }
 
   /**
@@ -311,8 +313,16 @@ export class Vm implements JobHost {
     for (const job of jobs) job.pause();
     for (const job of new Set(jobs)) {
       job.letThrough();
-      if (job.quiescent) continue;
+      if (job.quiescent && !job.ending) continue;
       moving++;
+      if (job.ending) {
+        const { onSettled: before } = job;
+        job.onSettled = () => {
+          before?.();
+          stopped();
+        };
+        continue;
+      }
       // Another section may wait for it already.
       const { onQuiescent: earlier } = job;
       job.onQuiescent = () => {
@@ -340,10 +350,9 @@ export class Vm implements JobHost {
     look();
   }
 
-  /** Holds every job still for a moment. */
-  flapAll(): void {
-    const jobs = this.jobsOnAnyNode();
-    this.drain(jobs, () => this.undrain(jobs));
+  /** Holds every job still for a moment, so many times in a row. */
+  flapAll(times = 1, then?: () => void): void {
+    this.#flap(() => this.jobsOnAnyNode(), times, then);
   }
 
   /**
@@ -583,8 +592,8 @@ export class Vm implements JobHost {
   }
 }
 
-const canBeHeld = ({ deferred, status }: Job): boolean =>
-  !deferred && status !== 'concluded' && status !== 'created';
+const canBeHeld = ({ deferred, ending, status }: Job): boolean =>
+  (!deferred || ending) && status !== 'concluded' && status !== 'created';
 
 function isDrained(node: BlockNode): boolean {
   return (

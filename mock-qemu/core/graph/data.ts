@@ -43,6 +43,24 @@ export function readAt(node: BlockNode, offset: number, limit: number): Span {
   return backing ? readAt(backing.child, offset, span.end) : { end: span.end, tag: 0 };
 }
 
+/** Whether nothing is known of what a node reads as: it has no file and does not promise zeroes, and so holds nothing. */
+const isUnknown = (node: BlockNode): boolean =>
+  node.driver.supportsBacking || node.file === undefined
+    ? node.driver.holdsNothing === true && !node.readsZeroes
+    : isUnknown(skipFilters(node.file.child));
+
+/** How far a stretch goes on being one of which nobody knows what it reads as, or not. */
+export function unknownAt(
+  node: BlockNode,
+  offset: number,
+  limit: number,
+): { readonly end: number; readonly unknown: boolean } {
+  const last = chainOf(node).at(-1);
+  if (last === undefined || !isUnknown(last)) return { end: limit, unknown: false };
+  const { end, allocated } = allocatedAbove(node, undefined, offset, limit);
+  return { end, unknown: !allocated };
+}
+
 /**
  * Whether a layer between `top` and `base` (base not included) holds the byte at `offset`, and how far that goes. Beyond the
  * end of `top` nothing does.
@@ -56,6 +74,7 @@ export function allocatedAbove(
   const stop = base && skipFilters(base);
   let end = limit;
   for (let at: BlockNode | undefined = skipFilters(top); at && at !== stop; at = backingOf(at)) {
+    if (isUnknown(at)) continue;
     const lengthBytes = at.lengthBytes;
     // An overlay that leaves a stretch to a shorter image gets zeroes from there: as if that image had them.
     if (offset >= lengthBytes) return { end, allocated: at !== skipFilters(top) };

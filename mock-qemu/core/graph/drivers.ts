@@ -193,6 +193,7 @@ const nullCo: BlockDriver = {
   name: 'null-co',
   kind: 'protocol',
   supportsBacking: false,
+  holdsNothing: true,
   lengthBytes: (node) => node.fixedSizeBytes,
   at: (_node, _offset, limit) => ({ end: limit, tag: 0 }),
   write: () => undefined,

@@ -79,6 +79,8 @@ export interface BlockDriver {
   readonly kind: 'protocol' | 'format' | 'filter';
   /** Can be an overlay. */
   readonly supportsBacking: boolean;
+  /** Has no file: what it reads as is made up. */
+  readonly holdsNothing?: boolean;
   lengthBytes(node: BlockNode): number;
   /** What this layer alone holds at `offset`; ABSENT: ask the backing node. */
   at(node: BlockNode, offset: number, limit: number): Span;

@@ -101,6 +101,10 @@ export class Job {
   deferred = false;
   readonly edges: Edge[] = [];
   readonly blocker: OpBlocker;
+  /** The main loop has begun with the rest. */
+  ended = false;
+  /** Told when the main loop has done the rest, as far as it could: a drained section waits for this as well. */
+  onSettled: (() => void) | undefined;
   /** Told when the job stands still: a drained section waits for this. */
   onQuiescent: (() => void) | undefined;
   #run: JobRun | undefined;
@@ -143,6 +147,11 @@ export class Job {
   /** Whether a request of the job's is under way. */
   get asks(): boolean {
     return this.#wait === 'io' || this.#wait === 'settle';
+  }
+
+  /** Whether the main loop is about to do the rest. */
+  get ending(): boolean {
+    return this.deferred && !this.ended;
   }
 
   /** Changes state and says so. */

@@ -2,7 +2,7 @@
 import type { Errno } from '../errno.ts';
 import { ABSENT } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
-import { copyRange, flushNode, readAt, skipFilters } from '../graph/data.ts';
+import { copyRange, discardFrom, flushNode, readAt, skipFilters, unknownAt } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Traits } from '../traits.ts';
 import type { JobFailure } from './effects.ts';
@@ -33,7 +33,7 @@ export function copyAsIssued(
 ): void {
   const { start, end, requestBytes } = stretch;
   if (!isWatched(target)) {
-    copyRange(source, target, start, end);
+    copyKnown(source, target, start, end);
     return;
   }
   const spans: { readonly start: number; readonly end: number; readonly zero: boolean }[] = [];
@@ -49,6 +49,16 @@ export function copyAsIssued(
     for (let at = span.start; at < span.end; at += requestBytes) {
       copyRange(source, target, at, Math.min(span.end, at + requestBytes));
     }
+  }
+}
+
+/** Copies; what nobody knows anything of is discarded from the target. */
+function copyKnown(source: BlockNode, target: BlockNode, start: number, end: number): void {
+  for (let offset = start; offset < end; ) {
+    const span = unknownAt(source, offset, end);
+    if (span.unknown) discardFrom(target, offset, span.end);
+    else copyRange(source, target, offset, span.end);
+    offset = span.end;
   }
 }
 

@@ -40,7 +40,13 @@ export class JobTransaction {
         return;
       }
     }
-    for (const job of [...this.members]) this.#settle(job);
+    this.#settleAll([...this.members]);
+  }
+
+  /** Settles jobs one after the other; the first one may let others end before it is through. */
+  #settleAll([job, ...rest]: readonly Job[], then: () => void = () => undefined): void {
+    if (job) this.#settle(job, () => this.#settleAll(rest, then));
+    else then();
   }
 
   /** Ends a job that has not been started; it does not wait to be dismissed. */
@@ -59,11 +65,12 @@ export class JobTransaction {
     this.#aborting = true;
     const others = this.members.filter((job) => job !== first);
     for (const job of others) job.markCancelled(true);
-    this.#settle(first);
-    for (const job of others) {
-      if (job.deferred) this.#settle(job);
-      else job.poke();
-    }
+    this.#settle(first, () => {
+      for (const job of others) {
+        if (job.deferred) this.#settle(job);
+        else job.poke();
+      }
+    });
   }
 
   #succeeded(job: Job): void {
@@ -78,7 +85,7 @@ export class JobTransaction {
     if (this.members.every((member) => member.autoFinalize)) this.finalize();
   }
 
-  #settle(job: Job): void {
+  #settle(job: Job, then: () => void = () => undefined): void {
     if (job.failure === undefined && job.cancelled) job.failure = { code: 'ECANCELED' };
     if (job.failure) {
       job.transition('aborting');
@@ -86,6 +93,15 @@ export class JobTransaction {
     }
     job.task.clean?.(job.host, job);
     if (job.autoDismiss || !job.task.keepsNodes?.(job)) releaseNodes(job);
+    const tell = () => {
+      this.#tell(job);
+      then();
+    };
+    if (job.isBlockJob) job.host.flapAll(job.host.traits.flaps.jobEnd, tell);
+    else tell();
+  }
+
+  #tell(job: Job): void {
     const stage = job.task.stage?.();
     if (stage) job.host.reach(`${stage}.before-event`);
     if (job.cancelled) job.emitBlockEvent('BLOCK_JOB_CANCELLED');

@@ -158,7 +158,7 @@ class Performance {
     const { vm } = this.#scope;
     const step = this.#steps[this.#prepared.length];
     if (!step) {
-      this.#commit(0);
+      this.#commit(this.#inOrder(this.#prepared));
       return;
     }
     this.#try(() => {
@@ -184,17 +184,21 @@ class Performance {
     });
   }
 
-  #commit(index: number): void {
+  /** The order in which actions are committed. */
+  #inOrder<T>(list: readonly T[]): readonly T[] {
+    return this.#scope.vm.traits.transactionsCommit === 'newest-first' ? list.toReversed() : list;
+  }
+
+  #commit([prepared, ...rest]: readonly Prepared[]): void {
     const { vm, jobs } = this.#scope;
-    const prepared = this.#prepared[index];
     if (!prepared) {
-      startDrained(vm, jobs);
+      startDrained(vm, this.#inOrder(jobs));
       this.#end(undefined);
       return;
     }
     const commit = () => {
       prepared.commit();
-      this.#commit(index + 1);
+      this.#commit(rest);
     };
     if (prepared.reopens) vm.flapBelow(prepared.reopens, vm.traits.flaps.reopen, 'with', commit);
     else commit();
@@ -220,7 +224,7 @@ class Performance {
   }
 
   #end(failure: CommandError | undefined): void {
-    for (const held of this.#held) this.#scope.vm.undrain(held);
+    for (const held of this.#inOrder(this.#held)) this.#scope.vm.undrain(held);
     this.#finish(failure ?? {});
   }
 }
