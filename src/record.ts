@@ -2,7 +2,7 @@
 import { describe, type LiveDisk } from './blockjob/live.ts';
 import { notRunning } from './calls/checks.ts';
 import { followingDiskXml, liveDiskToXml } from './conf/disk.ts';
-import { type DomainDefinition, domainToXml, withDiskElements } from './conf/domain.ts';
+import { type DomainDefinition, domainToXml, textOfDomain, withDiskElements } from './conf/domain.ts';
 import type { Domain } from './domain.ts';
 import type { HypervisorDriver } from './driver.ts';
 import { ErrorCode, ErrorDomain, VirtError } from './errors.ts';
@@ -139,7 +139,7 @@ export class DomainRecord {
     const definition = persistent ?? live;
     if (!definition)
       throw new VirtError(ErrorCode.NO_DOMAIN, `no domain with matching uuid '${this.uuid}' (${this.name})`);
-    return domainToXml(definition);
+    return textOfDomain(definition);
   }
 
   /**

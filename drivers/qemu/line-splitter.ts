@@ -24,13 +24,15 @@ export class LineSplitter {
    */
   push(chunk: Uint8Array, onLine: (line: Uint8Array) => boolean): boolean {
     let start = 0;
-    for (let end = chunk.indexOf(NEWLINE); end !== -1; end = chunk.indexOf(NEWLINE, start)) {
+    while (start < chunk.length) {
+      const end = chunk.indexOf(NEWLINE, start);
+      if (end === -1) return this.#keep(chunk.subarray(start));
       const line = this.#complete(chunk.subarray(start, end));
       if (line === undefined) return false;
       start = end + 1;
       if (!onLine(line)) return true;
     }
-    return start === chunk.length || this.#keep(chunk.subarray(start));
+    return true;
   }
 
   /** The line that `end` ends, or undefined if it is too long. */

@@ -13,8 +13,8 @@ const SHORT_ESCAPES: Readonly<Record<string, string>> = {
 };
 
 // Everything outside printable ASCII, and what JSON itself wants escaped. DEL is escaped too.
-const NEEDS_ESCAPE = /["\\]|[^ -~]/;
-const NEEDS_ESCAPE_ALL = /["\\]|[^ -~]/g;
+const NEEDS_ESCAPE = /[^ !#-[\]-~]/;
+const NEEDS_ESCAPE_ALL = /[^ !#-[\]-~]/g;
 
 function escaped(unit: string): string {
   return SHORT_ESCAPES[unit] ?? `\\u${unit.charCodeAt(0).toString(16).toUpperCase().padStart(4, '0')}`;
@@ -24,6 +24,19 @@ function quoted(text: string): string {
   return NEEDS_ESCAPE.test(text)
     ? `"${text.toWellFormed().replace(NEEDS_ESCAPE_ALL, escaped)}"`
     : `"${text}"`;
+}
+
+/** More member names than all replies and events have; users may choose names too. */
+const MAX_HEADS = 4096;
+const heads = new Map<string, string>();
+
+/** What stands before a member's value. They are a few hundred, written over and over. */
+function headOf(name: string): string {
+  const known = heads.get(name);
+  if (known !== undefined) return known;
+  const head = `${quoted(name)}: `;
+  if (heads.size < MAX_HEADS) heads.set(name, head);
+  return head;
 }
 
 const SIGNIFICANT_DIGITS = 17;
@@ -71,6 +84,8 @@ export function writeJson(value: Json | WireValue): string {
 }
 
 function writeComposite(value: object): string {
+  // Nearly everything is what the simulation itself says, in plain objects.
+  if (Object.getPrototypeOf(value) === Object.prototype) return writeObject(value as JsonObject);
   if (value instanceof JsonFloat) return formatDouble(value.value);
   const wire = value as WireValue;
   if (isWireArray(wire)) return `[${wire.map(writeJson).join(', ')}]`;
@@ -85,11 +100,13 @@ function writeWireObject(value: WireObject): string {
 }
 
 function writeObject(value: JsonObject): string {
-  let text = '';
+  let text = '{';
+  let separator = '';
   for (const name of Object.keys(value)) {
     const member = value[name];
     if (member === undefined) continue;
-    text += `${text === '' ? '' : ', '}${quoted(name)}: ${writeJson(member)}`;
+    text += separator + headOf(name) + writeJson(member);
+    separator = ', ';
   }
-  return `{${text}}`;
+  return `${text}}`;
 }

@@ -16,6 +16,7 @@ export interface Request {
 export type ReadRequest = Request | { readonly fault: ProtocolFault };
 
 const NO_ARGUMENTS: WireObject = new Map();
+
 /** Whether a value asks for out-of-band execution, well-formed or not. */
 export function isOutOfBand(value: WireValue): boolean {
   return isWireObject(value) && value.has('exec-oob') && !value.has('execute');
@@ -24,11 +25,17 @@ export function isOutOfBand(value: WireValue): boolean {
 /** Checks the members of a request; `allowOob`: out-of-band execution was negotiated. */
 export function readRequest(value: WireValue, allowOob: boolean): ReadRequest {
   if (!isWireObject(value)) return { fault: { kind: 'not-an-object' } };
+  const read = readMembers(value, value.keys(), allowOob);
+  // The order decides only which of several mistakes is told.
+  return 'fault' in read ? readMembers(value, inDictionaryOrder(value.keys()), allowOob) : read;
+}
+
+function readMembers(value: WireObject, names: Iterable<string>, allowOob: boolean): ReadRequest {
   const verbs = allowOob ? ['execute', 'exec-oob'] : ['execute'];
   let verb: string | undefined;
   let command = '';
   let args = NO_ARGUMENTS;
-  for (const name of inDictionaryOrder(value.keys())) {
+  for (const name of names) {
     const member = value.get(name) ?? null;
     if (verbs.includes(name)) {
       if (typeof member !== 'string') return { fault: { kind: 'member-type', name, expected: 'string' } };

@@ -3,7 +3,7 @@ import type { Duplex } from '../../src/qmp/duplex.ts';
 
 /** What the far end of a link is told. */
 export interface LinkOwner {
-  /** The client has sent bytes. */
+  /** The client has sent bytes; it may use their memory again after the call. */
   sent(link: Link, bytes: Uint8Array): void;
   /** The client has closed its end. */
   left(link: Link): void;
@@ -25,8 +25,7 @@ export class Link implements Duplex {
   }
 
   write(bytes: Uint8Array): void {
-    // A copy: the client may use its buffer again before the other end reads.
-    if (this.#state === 'open') this.#owner.sent(this, new Uint8Array(bytes));
+    if (this.#state === 'open') this.#owner.sent(this, bytes);
   }
 
   onData(listener: (bytes: Uint8Array) => void): void {

@@ -13,6 +13,7 @@ import type { Input, Output } from '../core/surface.ts';
 import { createMemoryStore } from '../images/memory.ts';
 import { profileNamed, withoutBugs } from '../profiles/index.ts';
 import { MockQemu } from '../qmp/machine.ts';
+import { WireEncoder } from '../qmp/wire-encoder.ts';
 import { Link, type LinkOwner } from './link.ts';
 import { Trace } from './trace.ts';
 import { nextTurn } from './turn.ts';
@@ -92,6 +93,8 @@ class InProcessWorld implements World {
   readonly timers: Timers;
   readonly store: ImageStore;
   readonly clock: Clock;
+  /** What clients have sent. */
+  readonly messages = new WireEncoder();
   readonly #seed: number;
   readonly #horizonNs: number;
   readonly #trace = new Trace();
@@ -270,7 +273,9 @@ class Machine implements BootedQemu, LinkOwner {
   }
 
   sent(link: Link, bytes: Uint8Array): void {
-    this.#world.send(this, { type: 'data', connection: link.connection, bytes });
+    // A copy: the client may use its buffer again before the machine reads.
+    const kept = this.#world.messages.copy(bytes);
+    this.#world.send(this, { type: 'data', connection: link.connection, bytes: kept });
   }
 
   left(link: Link): void {

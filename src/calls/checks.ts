@@ -11,6 +11,7 @@ export function checkFlags(
   known: Readonly<Record<string, number>>,
   driverFunction: string,
 ): void {
+  if (flags === 0) return;
   const mask = Object.values(known).reduce((sum, bit) => sum | bit, 0);
   const unknown = (flags & ~mask) >>> 0;
   if (unknown === 0) return;

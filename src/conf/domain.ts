@@ -1,5 +1,6 @@
 /** `<domain>`: what is read from it, and how it is written back. */
 import { ErrorCode, ErrorDomain, VirtError } from '../errors.ts';
+import { onceFor } from '../util/once-for.ts';
 import {
   type DiskDefinition,
   type DiskSource,
@@ -164,17 +165,22 @@ export function domainToXml(
   disks?: readonly XmlElement[],
   id?: number,
 ): string {
-  const root = cloneXml(definition.root);
-  delete root.attributes.id;
-  if (id !== undefined) root.attributes = { ...root.attributes, id: String(id) };
+  const { name, uuid, root } = definition;
+  const { id: _, ...attributes } = root.attributes;
   const rest = root.children.filter((child) => typeof child !== 'string' && !isLeading(child));
-  root.children = [
-    element('name', {}, definition.name),
-    element('uuid', {}, definition.uuid),
-    ...rest.map((child) => (disks && isElement(child, 'devices') ? withDisks(child, disks) : child)),
-  ];
-  return formatXml(root);
+  return formatXml({
+    name: root.name,
+    attributes: id === undefined ? attributes : { ...attributes, id: String(id) },
+    children: [
+      element('name', {}, name),
+      element('uuid', {}, uuid),
+      ...rest.map((child) => (disks && isElement(child, 'devices') ? withDisks(child, disks) : child)),
+    ],
+  });
 }
+
+/** {@link domainToXml} of a definition as it is. Definitions are replaced, never changed: each is written out once. */
+export const textOfDomain = onceFor((definition: DomainDefinition) => domainToXml(definition));
 
 function isElement(node: XmlNode, name: string): node is XmlElement {
   return typeof node !== 'string' && node.name === name;

@@ -1,12 +1,13 @@
 /** Writes a domain's status document: called after every change, and before every step that cannot be taken back. */
 import type { ImageIndexes, LiveDisk } from '../blockjob/live.ts';
 import type { JobRecord } from '../blockjob/registry.ts';
-import { type DomainDefinition, domainToXml } from '../conf/domain.ts';
+import { type DomainDefinition, textOfDomain } from '../conf/domain.ts';
 import { formatXml, type XmlElement } from '../conf/xml.ts';
 import { DomainState } from '../flags.ts';
 import type { MomentStore } from '../moments.ts';
 import type { DomainRecord } from '../record.ts';
 import type { StateAndReason } from '../running.ts';
+import { onceFor } from '../util/once-for.ts';
 import { type DiskStatus, formatStatus, type JobStatus, type LeftMoment, type RunStatus } from './status.ts';
 
 /** A machine that has been launched and whose start has not succeeded yet. */
@@ -18,17 +19,7 @@ export interface Launching {
   readonly state: StateAndReason;
 }
 
-/** Definitions are replaced, never changed: each is written out once, however often the journal is. */
-function onceFor<K extends object>(write: (key: K) => string): (key: K) => string {
-  const written = new WeakMap<K, string>();
-  return (key) => {
-    const text = written.get(key) ?? write(key);
-    written.set(key, text);
-    return text;
-  };
-}
-
-const textOfDomain = onceFor((definition: DomainDefinition) => domainToXml(definition));
+/** Elements of disks are replaced, never changed. */
 const textOfDisk = onceFor((element: XmlElement) => formatXml(element));
 
 /** Writes down what is known of a domain; without a store, nothing. */

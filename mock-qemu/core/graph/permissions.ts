@@ -119,6 +119,8 @@ const describe = (edge: Edge): string =>
 
 /** Refuses holders that do not go together; the newest one is looked at first. */
 function checkHolders(node: BlockNode): void {
+  // One alone goes together with all.
+  if (node.parents.length < 2) return;
   const holders = node.parents.toReversed().map((edge) => ({ edge, rights: rightsOf(edge) }));
   for (const one of holders) {
     for (const other of holders) {
@@ -147,8 +149,11 @@ function downwards(roots: readonly BlockNode[]): BlockNode[] {
 }
 
 /** The nodes that a node holds, the one that it got last first. */
-export const childrenOf = ({ target, backing, file, filtered }: BlockNode): BlockNode[] =>
-  [target, backing, file, filtered].flatMap((edge) => (edge ? [edge.child] : []));
+export function childrenOf({ target, backing, file, filtered }: BlockNode): BlockNode[] {
+  const children: BlockNode[] = [];
+  for (const edge of [target, backing, file, filtered]) if (edge) children.push(edge.child);
+  return children;
+}
 
 /**
  * Works out anew what is held of the given nodes and of all below them, and takes the locks that follow from it. Refuses

@@ -54,9 +54,20 @@ const REPLACED: readonly {
   { where: ({ behaviour }) => !behaviour.nodeNames, by: earlyQueryCommands },
 ];
 
+const tables = new WeakMap<Profile, ReadonlyMap<string, Handler>>();
+
+/** The handlers of a profile: all machines that have it share one table. */
+function tableOf(profile: Profile): ReadonlyMap<string, Handler> {
+  const known = tables.get(profile);
+  if (known) return known;
+  const replaced = REPLACED.filter(({ where }) => where(profile)).map(({ by }) => by);
+  // Where several replace a handler, the first one does.
+  const table = new Map(Object.entries(Object.assign({}, commands, ...replaced.reverse()) as CommandTable));
+  tables.set(profile, table);
+  return table;
+}
+
 /** The handler of a command as a profile has it; undefined: it cannot be simulated. */
 export function handlerOf(profile: Profile, command: string): Handler | undefined {
-  const name = profile.aliases[command] ?? command;
-  const table = REPLACED.find(({ where, by }) => where(profile) && Object.hasOwn(by, name))?.by ?? commands;
-  return Object.hasOwn(table, name) ? table[name] : undefined;
+  return tableOf(profile).get(profile.aliases[command] ?? command);
 }
