@@ -137,7 +137,7 @@ function takeDisk(vm: Vm, backend: BlockBackend, sharesWriting: boolean): void {
 
 /** Asks the jobs on drives whose devices are about to go to end: at once, their devices go later. */
 export function cancelUnpluggedJobs(vm: Vm): void {
-  for (const { backend } of [...vm.unplugging].sort((a, b) => a.slot - b.slot)) {
+  for (const { backend } of [...vm.unplugging.keys()].sort((a, b) => a.slot - b.slot)) {
     const job = backend && backend.name !== '' ? jobOf(vm, backend) : undefined;
     if (job && !job.cancelRequested) vm.jobs.userCancel(job, false);
   }
@@ -145,7 +145,7 @@ export function cancelUnpluggedJobs(vm: Vm): void {
 
 /** Completes every unplug that the guest, or the lack of one, has held up. */
 export function finishUnplug(vm: Vm): void {
-  const devices = [...vm.unplugging].sort((a, b) => a.slot - b.slot);
+  const devices = [...vm.unplugging.keys()].sort((a, b) => a.slot - b.slot);
   vm.unplugging.clear();
   for (const device of devices) {
     const { backend } = device;

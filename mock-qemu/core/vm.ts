@@ -99,8 +99,8 @@ export class Vm implements JobHost {
   readonly jobs: JobRegistry;
   readonly faults: Faults;
   readonly devices: Device[] = [];
-  /** Asked to go, waiting for the guest or a reset. */
-  readonly unplugging = new Set<Device>();
+  /** Asked to go, waiting for the guest or a reset; with how long the guest had run by then, in milliseconds. */
+  readonly unplugging = new Map<Device, { readonly guestMs: number }>();
   /** Files that clients have handed over by name (QMP: getfd), each with the bytes that were written to it. */
   readonly descriptors = new Map<string, number[]>();
   /** Files that have arrived with a client's bytes and have no name yet. */

@@ -178,10 +178,12 @@ export function grow(node: BlockNode, lengthBytes: number): boolean {
   }
 }
 
-/** Whether a flush would have anything to do. */
+/** Whether a flush would have anything to do: what passes everything on has nothing of its own to flush. */
 export function needsFlush(node: BlockNode): boolean {
   const below = node.filtered?.child ?? node.file?.child;
-  return node.generation !== node.flushedGeneration || (below !== undefined && needsFlush(below));
+  const passesOn = below !== undefined && !node.driver.supportsBacking;
+  if (!passesOn && node.generation !== node.flushedGeneration) return true;
+  return below !== undefined && needsFlush(below);
 }
 
 /** Makes everything written to a node last. */

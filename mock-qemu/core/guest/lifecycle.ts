@@ -62,7 +62,7 @@ export function reset(vm: Vm, reason: ResetReason): void {
     cancelUnpluggedJobs(vm);
     vm.emit('RESET', { guest: reason === 'guest-reset', reason });
     if (!vm.running) vm.runState = 'prelaunch';
-    for (const { backend } of vm.unplugging) if (backend) backend.qdev = undefined;
+    for (const { backend } of vm.unplugging.keys()) if (backend) backend.qdev = undefined;
     vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
   });
 }

@@ -8,6 +8,7 @@ import { reset } from '../../core/guest/lifecycle.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
 
 // Long enough for the reply to leave before the process does.
+const NS_PER_MS = 1_000_000;
 const EXIT_NS = 1_000;
 // A device is freed only after a grace period, so its end comes well after the reply.
 const UNPLUG_NS = 20_000_000;
@@ -100,13 +101,12 @@ export const lifecycleCommands: CommandTable = {
     if (!device) {
       return refuse(`Device '${id}' not found`, 'DeviceNotFound', { kind: 'device-not-found', device: id });
     }
-    if (vm.unplugging.has(device)) {
-      // Only a device that waits for its guest says so.
-      if (device.driver.endsWith('-pci')) refuse(`Device ${id} is already in the process of unplug`);
-      return undefined;
-    }
-    vm.unplugging.add(device);
-    if (device.driver.endsWith('-pci')) return undefined;
+    const asked = vm.unplugging.get(device);
+    const isPci = device.driver.endsWith('-pci');
+    // A guest that has run may be asked again: it may not have been listening. One that had not stays asked.
+    if (isPci && asked?.guestMs === 0) refuse(`Device ${id} is already in the process of unplug`);
+    vm.unplugging.set(device, { guestMs: Math.floor(vm.guestClock.ns / NS_PER_MS) });
+    if (isPci || asked) return undefined;
     if (device.backend?.node) vm.flap(device.backend.node, 1);
     vm.clock.after(UNPLUG_NS, () => finishUnplug(vm));
     return undefined;

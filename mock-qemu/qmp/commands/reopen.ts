@@ -1,7 +1,7 @@
 /** blockdev-reopen: gives nodes that are open other options, all of them or none. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
-import { chainOf, flushNode, skipFilters } from '../../core/graph/data.ts';
+import { flushNode } from '../../core/graph/data.ts';
 import type { Reopening } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
 import { imageBelow, joinGroup } from '../../core/graph/open.ts';
@@ -32,7 +32,7 @@ interface Change extends Reopening {
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
 
 /** Checks new options of one node; what they leave out goes back to its default. */
-function prepare(vm: Vm, node: BlockNode, options: JsonObject): Change {
+function prepare(vm: Vm, node: BlockNode, options: JsonObject, earlier: readonly Change[]): Change {
   // Unlike other options this one stays as it is where it is left out.
   const unmap = options.discard === undefined ? node.unmap : options.discard === 'unmap';
   if (options['detect-zeroes'] === 'unmap' && !unmap) {
@@ -54,7 +54,10 @@ function prepare(vm: Vm, node: BlockNode, options: JsonObject): Change {
     return { ...changed, children: {}, throttle: options };
   }
   // Children are looked at before the driver is.
-  const children = { ...backingOption(vm, node, options.backing), ...fileOf(vm, node, options.file) };
+  const children = {
+    ...backingOption(vm, node, options.backing, earlier),
+    ...fileOf(vm, node, options.file, earlier),
+  };
   if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
   const filename = text(options, 'filename');
   if (filename !== undefined && filename !== node.image?.path) refuseChange('filename');
@@ -72,17 +75,27 @@ function childOf(vm: Vm, node: BlockNode, role: ChildRole, option: Json): BlockN
   return present;
 }
 
-function fileOf(vm: Vm, node: BlockNode, option: Json | undefined): Reopening['children'] {
+function fileOf(
+  vm: Vm,
+  node: BlockNode,
+  option: Json | undefined,
+  earlier: readonly Change[],
+): Reopening['children'] {
   const file = option === undefined ? undefined : childOf(vm, node, 'file', option);
   if (!file || file === node.file?.child) return {};
-  checkNoCycle(node, file, 'file');
+  checkNoCycle(node, file, 'file', earlier);
   return { file };
 }
 
 const headerBacking = (node: BlockNode): string | undefined =>
   node.driver.supportsBacking ? node.image?.header.backingName : undefined;
 
-function backingOption(vm: Vm, node: BlockNode, option: Json | undefined): Reopening['children'] {
+function backingOption(
+  vm: Vm,
+  node: BlockNode,
+  option: Json | undefined,
+  earlier: readonly Change[],
+): Reopening['children'] {
   if (option === undefined) {
     // Also where only its header names one.
     const has = node.backing !== undefined || headerBacking(node) !== undefined;
@@ -90,7 +103,7 @@ function backingOption(vm: Vm, node: BlockNode, option: Json | undefined): Reope
   }
   const backing = option === null ? undefined : childOf(vm, node, 'backing', option);
   if (backing === node.backing?.child) return {};
-  if (backing) checkNoCycle(node, backing, 'backing');
+  if (backing) checkNoCycle(node, backing, 'backing', earlier);
   checkNotFrozen(vm, node);
   if (!node.driver.supportsBacking) {
     refuse(`Driver '${node.driver.name}' of node '${node.name}' does not support backing files`);
@@ -119,8 +132,19 @@ function checkNotFrozen(vm: Vm, node: BlockNode): void {
   }
 }
 
-function checkNoCycle(node: BlockNode, child: BlockNode, role: ChildRole): void {
-  if (chainOf(child).includes(skipFilters(node))) {
+const ROLES = ['filtered', 'target', 'backing', 'file'] as const;
+
+/** Whether a node rests on another one, as soon as those have their new children that were looked at before. */
+function restsOn(node: BlockNode, other: BlockNode, earlier: readonly Reopening[]): boolean {
+  if (node === other) return true;
+  const children: Partial<Record<ChildRole, BlockNode>> =
+    earlier.find((change) => change.node === node)?.children ?? {};
+  const below = ROLES.map((role) => (role in children ? children[role] : node[role]?.child));
+  return below.some((child) => child !== undefined && restsOn(child, other, earlier));
+}
+
+function checkNoCycle(node: BlockNode, child: BlockNode, role: ChildRole, earlier: readonly Change[]): void {
+  if (restsOn(child, node, earlier)) {
     refuse(`Making '${child.name}' a ${role} child of '${node.name}' would create a cycle`);
   }
 }
@@ -171,7 +195,7 @@ class Reopen {
     }
     this.#try(() => {
       const [node, options] = next;
-      const change = prepare(this.#vm, node, options);
+      const change = prepare(this.#vm, node, options, this.#changes);
       this.#changes.push(change);
       const joined = Object.values(change.children ?? {}).flatMap((child) =>
         child ? this.#vm.jobsAroundChild(child, node) : [],
