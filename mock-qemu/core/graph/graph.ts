@@ -29,8 +29,13 @@ export interface NodeOptions {
 export interface Reopening {
   readonly node: BlockNode;
   readonly readOnly: boolean;
-  /** Other children than now; undefined as a value: none. */
-  readonly children?: { readonly file?: BlockNode; readonly backing?: BlockNode | undefined };
+}
+
+/** Children that have been exchanged and not yet asked about. */
+export interface Exchanged {
+  /** Takes each exchange back, to be called in reverse. */
+  readonly undo: (() => void)[];
+  readonly dropped: BlockNode[];
 }
 
 const ID = /^[A-Za-z][A-Za-z0-9\-._]*$/;
@@ -170,18 +175,15 @@ export class BlockGraph {
     this.reopenAll([{ node, readOnly }]);
   }
 
-  /** Gives nodes, flushed before, other children, and makes them read-only or not: all of it or, if refused, nothing. */
-  reopenAll(changes: readonly Reopening[]): void {
+  /**
+   * Makes nodes, flushed before, read-only or not, and takes what they and their new children need: all of it or, where it
+   * is refused as above, nothing but the exchanges, which are up to the caller.
+   */
+  reopenAll(changes: readonly Reopening[], { dropped }: Pick<Exchanged, 'dropped'> = { dropped: [] }): void {
     const undo: (() => void)[] = [];
     const toReadOnly = new Set<BlockNode>();
     const toReadWrite: BlockNode[] = [];
-    const dropped: BlockNode[] = [];
-    for (const { node, readOnly, children = {} } of changes) {
-      for (const [role, child] of Object.entries(children) as [ChildRole, BlockNode | undefined][]) {
-        const before = node[role]?.child;
-        if (before) dropped.push(before);
-        undo.push(this.#exchange(node, role, child));
-      }
+    for (const { node, readOnly } of changes) {
       for (const each of nodesOfFile(node)) {
         if (each.readOnly === readOnly) continue;
         each.readOnly = readOnly;
@@ -206,18 +208,26 @@ export class BlockGraph {
     for (const node of dropped) this.collect(node);
   }
 
-  /** Gives a node another child, or none, without asking; the answer takes that back. */
-  #exchange(node: BlockNode, role: ChildRole, child: BlockNode | undefined): () => void {
+  /** Gives a node another child, or none, without asking. */
+  exchange(
+    node: BlockNode,
+    role: ChildRole,
+    child: BlockNode | undefined,
+    { undo, dropped }: Exchanged,
+  ): void {
     const before = node[role];
-    if (before) this.#detach(before);
+    if (before) {
+      this.#detach(before);
+      dropped.push(before.child);
+    }
     const after = child && this.#attach({ kind: 'node', node }, role, child, NO_RIGHTS);
-    return () => {
+    undo.push(() => {
       if (after) this.#detach(after);
       if (!before) return;
       before.child.parents.push(before);
       node[role] = before;
       block(before);
-    };
+    });
   }
 
   /** As {@link reopen}; a node that cannot be reopened stays as it is. */
@@ -380,7 +390,7 @@ function unblock({ blocker, child }: Edge): void {
 }
 
 /** A node and everything that it rests on. */
-function reachableFrom(node: BlockNode, into = new Set<BlockNode>()): Set<BlockNode> {
+export function reachableFrom(node: BlockNode, into = new Set<BlockNode>()): Set<BlockNode> {
   into.add(node);
   for (const child of childrenOf(node)) if (!into.has(child)) reachableFrom(child, into);
   return into;

@@ -1,8 +1,8 @@
 /** blockdev-reopen: gives nodes that are open other options, all of them or none. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
-import { flushNode } from '../../core/graph/data.ts';
-import type { Reopening } from '../../core/graph/graph.ts';
+import { flushNode, skipImplicit } from '../../core/graph/data.ts';
+import { type Exchanged, type Reopening, reachableFrom } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
 import { imageBelow, joinGroup } from '../../core/graph/open.ts';
 import type { Job } from '../../core/jobs/job.ts';
@@ -31,8 +31,16 @@ interface Change extends Reopening {
 
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
 
-/** Checks new options of one node; what they leave out goes back to its default. */
-function prepare(vm: Vm, node: BlockNode, options: JsonObject, earlier: readonly Change[]): Change {
+/**
+ * Checks new options of one node and gives it its new children; what is left out goes back to its default. Yields the jobs
+ * around each child that comes: they are held from then on.
+ */
+function* prepare(
+  vm: Vm,
+  node: BlockNode,
+  options: JsonObject,
+  exchanged: Exchanged,
+): Generator<readonly Job[], Change, void> {
   // Unlike other options this one stays as it is where it is left out.
   const unmap = options.discard === undefined ? node.unmap : options.discard === 'unmap';
   if (options['detect-zeroes'] === 'unmap' && !unmap) {
@@ -51,18 +59,24 @@ function prepare(vm: Vm, node: BlockNode, options: JsonObject, earlier: readonly
     if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
     const group = needText(options, 'throttle-group');
     if (!vm.throttles.find(group)) refuse(`Throttle group '${group}' does not exist`);
-    return { ...changed, children: {}, throttle: options };
+    return { ...changed, throttle: options };
   }
-  // Children are looked at before the driver is.
-  const children = {
-    ...backingOption(vm, node, options.backing, earlier),
-    ...fileOf(vm, node, options.file, earlier),
-  };
+  // Children are exchanged before the driver is looked at.
+  for (const role of ['backing', 'file'] as const) {
+    const wanted =
+      role === 'backing' ? backingOption(vm, node, options.backing) : fileOf(vm, node, options.file);
+    if (wanted === 'as it is') continue;
+    vm.graph.exchange(node, role, wanted, exchanged);
+    if (wanted) yield vm.jobsAroundChild(wanted, node);
+  }
   if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
   const filename = text(options, 'filename');
   if (filename !== undefined && filename !== node.image?.path) refuseChange('filename');
-  return { ...changed, children };
+  return changed;
 }
+
+/** Another child, none, or the one that is there. */
+type Wanted = BlockNode | undefined | 'as it is';
 
 /** A child by name may be another one; one that is described in place stays the one that it is. */
 function childOf(vm: Vm, node: BlockNode, role: ChildRole, option: Json): BlockNode | undefined {
@@ -75,40 +89,39 @@ function childOf(vm: Vm, node: BlockNode, role: ChildRole, option: Json): BlockN
   return present;
 }
 
-function fileOf(
-  vm: Vm,
-  node: BlockNode,
-  option: Json | undefined,
-  earlier: readonly Change[],
-): Reopening['children'] {
+function fileOf(vm: Vm, node: BlockNode, option: Json | undefined): Wanted {
   const file = option === undefined ? undefined : childOf(vm, node, 'file', option);
-  if (!file || file === node.file?.child) return {};
-  checkNoCycle(node, file, 'file', earlier);
-  return { file };
+  return file ? wantedChild(node, 'file', file) : 'as it is';
 }
 
 const headerBacking = (node: BlockNode): string | undefined =>
   node.driver.supportsBacking ? node.image?.header.backingName : undefined;
 
-function backingOption(
-  vm: Vm,
-  node: BlockNode,
-  option: Json | undefined,
-  earlier: readonly Change[],
-): Reopening['children'] {
+function backingOption(vm: Vm, node: BlockNode, option: Json | undefined): Wanted {
   if (option === undefined) {
     // Also where only its header names one.
     const has = node.backing !== undefined || headerBacking(node) !== undefined;
-    return has ? refuse(`backing is missing for '${node.name}'`) : {};
+    return has ? refuse(`backing is missing for '${node.name}'`) : 'as it is';
   }
   const backing = option === null ? undefined : childOf(vm, node, 'backing', option);
-  if (backing === node.backing?.child) return {};
-  if (backing) checkNoCycle(node, backing, 'backing', earlier);
+  const wanted = wantedChild(node, 'backing', backing);
+  if (wanted === 'as it is') return wanted;
   checkNotFrozen(vm, node);
   if (!node.driver.supportsBacking) {
     refuse(`Driver '${node.driver.name}' of node '${node.name}' does not support backing files`);
   }
-  return { backing };
+  return wanted;
+}
+
+/** What a job has put between a node and its child stays there, if it is the same child, or keeps any other one away. */
+function wantedChild(node: BlockNode, role: 'backing' | 'file', child: BlockNode | undefined): Wanted {
+  if (child && reachableFrom(child).has(node)) {
+    refuse(`Making '${child.name}' a ${role} child of '${node.name}' would create a cycle`);
+  }
+  const present = node[role]?.child;
+  if (child === (present && skipImplicit(present)) || child === present) return 'as it is';
+  if (present?.implicit) refuse(`Cannot replace implicit ${role} child of ${node.name}`);
+  return child;
 }
 
 /** Parts of a chain that a job works through; the source and the target of a commit of the active image among them. */
@@ -132,23 +145,6 @@ function checkNotFrozen(vm: Vm, node: BlockNode): void {
   }
 }
 
-const ROLES = ['filtered', 'target', 'backing', 'file'] as const;
-
-/** Whether a node rests on another one, as soon as those have their new children that were looked at before. */
-function restsOn(node: BlockNode, other: BlockNode, earlier: readonly Reopening[]): boolean {
-  if (node === other) return true;
-  const children: Partial<Record<ChildRole, BlockNode>> =
-    earlier.find((change) => change.node === node)?.children ?? {};
-  const below = ROLES.map((role) => (role in children ? children[role] : node[role]?.child));
-  return below.some((child) => child !== undefined && restsOn(child, other, earlier));
-}
-
-function checkNoCycle(node: BlockNode, child: BlockNode, role: ChildRole, earlier: readonly Change[]): void {
-  if (restsOn(child, node, earlier)) {
-    refuse(`Making '${child.name}' a ${role} child of '${node.name}' would create a cycle`);
-  }
-}
-
 /** One reopening on its way: all nodes are held still from the moment they are found until all is done. */
 class Reopen {
   readonly #vm: Vm;
@@ -158,6 +154,7 @@ class Reopen {
   /** What each node that was named is to have; one that is named twice gets what either says, the last one first. */
   readonly #queue = new Map<BlockNode, JsonObject>();
   readonly #changes: Change[] = [];
+  readonly #exchanged: Exchanged = { undo: [], dropped: [] };
   /** Jobs that are held, by the section that holds them, the last section last. */
   readonly #held: (readonly Job[])[] = [];
   readonly #twice: BlockNode[] = [];
@@ -186,26 +183,26 @@ class Reopen {
     });
   }
 
-  /** Checks what is asked of one node. Children come into its section, and leave it, as they are exchanged. */
+  /** Checks what is asked of the nodes, one by one. Children come into a node's section as they are exchanged. */
   #prepare(queue: readonly (readonly [BlockNode, JsonObject])[], index: number): void {
     const next = queue[index];
-    if (!next) {
-      this.#try(() => this.#end(this.#commit()));
-      return;
-    }
+    if (next) this.#goOn(prepare(this.#vm, ...next, this.#exchanged), () => this.#prepare(queue, index + 1));
+    else this.#try(() => this.#end(this.#commit()));
+  }
+
+  #goOn(preparing: ReturnType<typeof prepare>, then: () => void): void {
     this.#try(() => {
-      const [node, options] = next;
-      const change = prepare(this.#vm, node, options, this.#changes);
-      this.#changes.push(change);
-      const joined = Object.values(change.children ?? {}).flatMap((child) =>
-        child ? this.#vm.jobsAroundChild(child, node) : [],
-      );
-      this.#hold(joined, () => this.#prepare(queue, index + 1));
+      const { done, value } = preparing.next();
+      if (!done) this.#hold(value, () => this.#goOn(preparing, then));
+      else {
+        this.#changes.push(value);
+        then();
+      }
     });
   }
 
   #commit(): undefined {
-    this.#vm.graph.reopenAll(this.#changes);
+    this.#vm.graph.reopenAll(this.#changes, this.#exchanged);
     for (const { node, unmap, detectZeroes, throttle } of this.#changes) {
       node.unmap = unmap;
       if (throttle) joinGroup(this.#vm, node, throttle);
@@ -227,6 +224,7 @@ class Reopen {
   }
 
   #end(outcome: CommandError | undefined): void {
+    if (outcome) for (const step of this.#exchanged.undo.toReversed()) step();
     for (const jobs of this.#held.toReversed()) this.#vm.undrain(jobs);
     if (this.#holdsTwice) for (const node of this.#twice) this.#vm.holdForGood(node);
     this.#finish(outcome ?? {});
