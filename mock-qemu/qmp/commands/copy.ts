@@ -451,15 +451,6 @@ function laidOnSource(vm: Vm, source: BlockNode, args: JsonObject, target: Block
   }
 }
 
-/** Backups start inside a drained section, which shows as a pause right after the start. */
-export function startDrained(vm: Vm, jobs: readonly Job[]): void {
-  for (const job of jobs) {
-    job.pause();
-    job.start();
-  }
-  vm.undrain(jobs);
-}
-
 /** Start commands of copies. */
 export const copyCommands: CommandTable = {
   'blockdev-mirror': blockdevMirror,

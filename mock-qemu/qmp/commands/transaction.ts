@@ -7,7 +7,7 @@ import type { JobTransaction } from '../../core/jobs/transaction.ts';
 import type { Vm } from '../../core/vm.ts';
 import type { Behaviour } from '../../profiles/profile.ts';
 import { type BitmapAction, bitmapActions, prepareRemoval } from './bitmaps.ts';
-import { backupFile, createBackup, startDrained } from './copy.ts';
+import { backupFile, createBackup } from './copy.ts';
 import { prepareMirror, syncOf } from './early-copy.ts';
 import { byDeviceOrNode, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
 import { prepareInternalSnapshot, rootOf } from './snapshots.ts';
@@ -133,6 +133,60 @@ interface Step {
   readonly data: JsonObject;
 }
 
+/** The drained sections of a transaction. They end one by one, each for the jobs that it then meets. */
+class Sections {
+  readonly #vm: Vm;
+  readonly #nodes: BlockNode[] = [];
+  /** How often each job is held. */
+  readonly #held = new Map<Job, number>();
+
+  constructor(vm: Vm) {
+    this.#vm = vm;
+  }
+
+  /** Begins a section on a node, if there is one. */
+  begin(node: BlockNode | undefined, then: () => void): void {
+    if (node) this.#nodes.push(node);
+    this.join(node ? this.#vm.jobsAbove(node) : [], then);
+  }
+
+  /** Holds jobs that have come under a node of a section. */
+  join(jobs: readonly Job[], then: () => void): void {
+    for (const job of jobs) this.#count(job, 1);
+    this.#vm.drain(jobs, then);
+  }
+
+  /** Starts jobs on nodes of sections: each shows as paused as soon as it runs, and goes on when the last section ends. */
+  start(jobs: readonly Job[]): void {
+    for (const job of jobs) {
+      job.pause();
+      job.start();
+    }
+    const met = this.#nodes.flatMap((node) => this.#vm.jobsAbove(node));
+    for (const job of jobs) {
+      const sections = Math.max(1, met.filter((each) => each === job).length);
+      for (let more = sections - 1; more > 0; more--) job.pause();
+      this.#count(job, sections);
+    }
+  }
+
+  end(inOrder: <T>(list: readonly T[]) => readonly T[]): void {
+    for (const node of inOrder(this.#nodes)) for (const job of this.#vm.jobsAbove(node)) this.#release(job);
+    // Jobs that no section meets any more.
+    for (const [job, count] of this.#held) for (let left = count; left > 0; left--) this.#release(job);
+  }
+
+  #release(job: Job): void {
+    if ((this.#held.get(job) ?? 0) === 0) return;
+    this.#count(job, -1);
+    job.resume();
+  }
+
+  #count(job: Job, by: number): void {
+    this.#held.set(job, (this.#held.get(job) ?? 0) + by);
+  }
+}
+
 /** A transaction on its way: prepares its steps in order, then commits them, or takes them back in reverse. */
 class Performance {
   readonly #context: CommandContext;
@@ -141,8 +195,7 @@ class Performance {
   readonly #finish: Finish;
   readonly #scope: Scope;
   readonly #prepared: Prepared[] = [];
-  /** Jobs that the steps hold still, one list for each step. */
-  readonly #held: (readonly Job[])[] = [];
+  readonly #sections: Sections;
 
   constructor(context: CommandContext, steps: readonly Step[], grouped: boolean, finish: Finish) {
     const { vm } = context;
@@ -151,6 +204,7 @@ class Performance {
     this.#grouped = grouped;
     this.#finish = finish;
     this.#scope = { vm, group: grouped ? vm.jobs.newTransaction() : undefined, jobs: [] };
+    this.#sections = new Sections(vm);
   }
 
   /** Takes the next step; ends the transaction behind the last one. */
@@ -163,9 +217,7 @@ class Performance {
     }
     this.#try(() => {
       const action = this.#actionOf(step);
-      const held = action.holds ? vm.jobsAbove(action.holds(vm, step.data)) : [];
-      vm.drain(held, () => {
-        this.#held.push(held);
+      this.#sections.begin(action.holds?.(vm, step.data), () => {
         this.#try(() => {
           const prepared = action.prepare(this.#scope, step.data, this.#context);
           if (typeof prepared === 'object') this.#hasPrepared(prepared);
@@ -178,10 +230,7 @@ class Performance {
   #hasPrepared(prepared: Prepared): void {
     this.#prepared.push(prepared);
     const { joined = [] } = prepared;
-    this.#scope.vm.drain(joined, () => {
-      this.#held.push(joined);
-      this.next();
-    });
+    this.#sections.join(joined, () => this.next());
   }
 
   /** The order in which actions are committed. */
@@ -192,7 +241,7 @@ class Performance {
   #commit([prepared, ...rest]: readonly Prepared[]): void {
     const { vm, jobs } = this.#scope;
     if (!prepared) {
-      startDrained(vm, this.#inOrder(jobs));
+      this.#sections.start(this.#inOrder(jobs));
       this.#end(undefined);
       return;
     }
@@ -224,7 +273,7 @@ class Performance {
   }
 
   #end(failure: CommandError | undefined): void {
-    for (const held of this.#inOrder(this.#held)) this.#scope.vm.undrain(held);
+    this.#sections.end((list) => this.#inOrder(list));
     this.#finish(failure ?? {});
   }
 }
