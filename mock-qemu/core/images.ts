@@ -1,4 +1,5 @@
 /** The image port: what a simulated QEMU knows of the files on its host. The stores are in `images/`. */
+import { ClusterLayout } from './cluster-layout.ts';
 import { ABSENT, type BlobTable, type ExtentMap } from './extents.ts';
 import type { FileLocks } from './rights.ts';
 
@@ -63,7 +64,11 @@ export function stateOf({ format, virtualSizeBytes, header, ...lists }: ImageSta
 }
 
 /** Drops all that a file holds. */
-export function clearContent(file: Pick<ImageFile, 'extents' | 'snapshots' | 'bitmaps'>): void {
+export function clearContent(
+  file: Pick<ImageFile, 'extents' | 'snapshots' | 'bitmaps' | 'layout' | 'startsWithHole'>,
+): void {
+  file.layout = undefined;
+  file.startsWithHole = false;
   file.extents.truncate(0);
   file.snapshots.length = 0;
   file.bitmaps.length = 0;
@@ -80,6 +85,7 @@ export function emptyImage(file: ImageFile): void {
 /** Puts the content of a file back to what it was, but for the stretches that `survives` picks. */
 export function revertTo(file: ImageFile, before: ExtentMap, survives: () => boolean): void {
   const now = file.extents.copy();
+  file.layout = undefined;
   file.extents.become(before);
   for (const { start, end, tag } of now.extents) {
     for (let at = start; at < end; ) {
@@ -105,6 +111,10 @@ export interface ImageFile {
   readonly snapshots: InternalSnapshot[];
   /** In the order of the image's directory. */
   readonly bitmaps: StoredBitmap[];
+  /** Where a qcow2 image's clusters lie; undefined: nobody has asked yet, or nobody knows any more. */
+  layout: ClusterLayout | undefined;
+  /** The first block of a new raw file is written, so that its alignment can be probed; true: it has become a hole since. */
+  startsWithHole: boolean;
   /** How many bytes of content its file system can hold; undefined: no limit. */
   capacityBytes: number | undefined;
   /** Held by all openers that share a store (QEMU's image locking). */
@@ -134,6 +144,18 @@ export function fileSizeBytes(file: ImageFile, unflushedBytes = 0): number {
   // An L2 table is a cluster of 8-byte entries, one for each data cluster.
   const tables = Math.ceil(dataBytes / (cluster * (cluster / 8)));
   return (QCOW2_METADATA_CLUSTERS + 1 + tables) * cluster + dataBytes;
+}
+
+/** Where a qcow2 image's clusters lie: as one that was written from its front to its end, where nobody knows better. */
+export function layoutOf(file: ImageFile): ClusterLayout {
+  const { clusterSizeBytes: clusterBytes } = file.header;
+  file.layout ??= new ClusterLayout({
+    clusterBytes,
+    virtualSizeBytes: file.virtualSizeBytes,
+    extents: file.extents.extents,
+    extraClusters: Math.ceil((snapshotBytes(file) + bitmapBytes(file)) / clusterBytes),
+  });
+  return file.layout;
 }
 
 /** How many bytes of content take room: clusters that are known to be zero do not. */

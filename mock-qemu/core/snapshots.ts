@@ -5,7 +5,7 @@ import { CommandError, refuse } from './errors.ts';
 import { flushNode, skipFilters } from './graph/data.ts';
 import { displayName, hasBackend } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
-import type { ImageFile, InternalSnapshot } from './images.ts';
+import { type ImageFile, type InternalSnapshot, layoutOf } from './images.ts';
 import type { Vm } from './vm.ts';
 
 // What the devices of a small machine take; guest memory is not simulated.
@@ -58,6 +58,7 @@ export function takeSnapshot(vm: Vm, node: BlockNode, name: string, vmStateBytes
     virtualSizeBytes: image.virtualSizeBytes,
     extents: image.extents.copy(),
   });
+  layoutOf(image).share(image.virtualSizeBytes);
   image.save();
   vm.reach('internal-snapshot.taken');
   return id;
@@ -68,6 +69,7 @@ export function dropSnapshot(vm: Vm, node: BlockNode, snapshot: InternalSnapshot
   const image = ownerOf(node);
   assert(image, `node ${node.name} has no snapshots`);
   image.snapshots.splice(image.snapshots.indexOf(snapshot), 1);
+  image.layout = undefined;
   image.save();
   vm.reach('internal-snapshot.dropped');
 }
@@ -81,6 +83,7 @@ function restore(vm: Vm, node: BlockNode, name: string): void {
   below.pending?.truncate(0);
   image.virtualSizeBytes = snapshot.virtualSizeBytes;
   image.extents.become(snapshot.extents);
+  image.layout = undefined;
   below.generation++;
   image.save();
   vm.reach('internal-snapshot.restored');

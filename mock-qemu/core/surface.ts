@@ -11,7 +11,7 @@ export type Input =
   | { readonly type: 'signal'; readonly signal: 'SIGTERM' | 'SIGKILL' };
 
 /** Signals that end a process: from outside, by a failed assertion, by a bad pointer. */
-export type DeathSignal = 'SIGKILL' | 'SIGABRT' | 'SIGSEGV';
+export type DeathSignal = 'SIGKILL' | 'SIGABRT' | 'SIGSEGV' | 'SIGFPE';
 
 /** What a simulated QEMU does to the outside. After `exit` nothing follows. */
 export type Output =

@@ -66,6 +66,8 @@ export interface MachineBugs {
   readonly loadUnderMirrorCrashes: boolean;
   /** A write to an inactive node, as the human monitor's qemu-io can make one, ends the process with a failed assertion. */
   readonly inactiveWriteAborts: boolean;
+  /** A discard that a blkdebug node with an alignment does not expect ends the process. */
+  readonly debugDiscardKills: boolean;
   /**
    * 10.0: what goes through all disks (savevm and its like) leaves out the nodes without a user that are older than the
    * last one with a user.

@@ -578,6 +578,8 @@ export class Vm implements JobHost {
   /** The process is killed: what was not flushed may be lost, locks are freed. */
   crash(): void {
     for (const node of this.graph.nodes.values()) {
+      // Clusters that were taken for what is lost are nobody's, and who has them next nobody can tell.
+      if (node.image && (node.pending?.count ?? 0) > 0) node.image.layout = undefined;
       for (const { start, end, tag } of node.pending?.extents ?? []) {
         // QEMU may have written a metadata table back early, for want of memory.
         if (this.random.chance(1 / 4)) node.image?.extents.set(start, end, tag);

@@ -58,6 +58,8 @@ class DiskFile implements ImageFile {
   readonly extents = new ExtentMap();
   readonly snapshots: InternalSnapshot[] = [];
   readonly bitmaps: StoredBitmap[] = [];
+  layout: ImageFile['layout'];
+  startsWithHole = false;
   capacityBytes: number | undefined;
   readonly locks = new FileLocks();
   readonly #store: DiskStore;

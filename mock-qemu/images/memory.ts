@@ -36,6 +36,8 @@ class MemoryFile implements ImageFile {
   readonly extents = new ExtentMap();
   readonly snapshots: ImageFile['snapshots'] = [];
   readonly bitmaps: ImageFile['bitmaps'] = [];
+  layout: ImageFile['layout'];
+  startsWithHole = false;
   capacityBytes: number | undefined;
   readonly locks = new FileLocks();
   /** What is left of it when its host dies. */

@@ -112,6 +112,7 @@ export const qemu13: Profile = {
     groupAbortHangs: false,
     loadUnderMirrorCrashes: false,
     inactiveWriteAborts: false,
+    debugDiscardKills: false,
     listingWhileFormattingAborts: false,
   },
 };

@@ -84,6 +84,7 @@ export const qemu72: Profile = {
     listingWhileFormattingAborts: true,
     loadUnderMirrorCrashes: true,
     inactiveWriteAborts: true,
+    debugDiscardKills: true,
     olderNodesLeftOut: false,
   },
 };

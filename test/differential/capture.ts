@@ -31,6 +31,7 @@ export const GOLDEN_FAMILIES = [
   'activity',
   'drains',
   'reopening',
+  'clusters',
 ] as const;
 /** One of {@link GOLDEN_FAMILIES}. */
 export type GoldenFamily = (typeof GOLDEN_FAMILIES)[number];

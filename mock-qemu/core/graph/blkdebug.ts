@@ -19,6 +19,14 @@ export interface DebugRequest {
   readonly op: 'read' | 'write' | 'zero' | 'discard' | 'flush' | 'block-status';
   readonly offset: number;
   readonly bytes: number;
+  /** Zeroes may give back what they take the place of, where all nodes on the way let discards through. */
+  readonly unmap?: boolean;
+}
+
+/** One of the requests that one which is not aligned becomes. */
+interface RequestPart extends DebugRequest {
+  /** It only fetches what lies beside a write, at one of its ends or at both. */
+  readonly fills?: readonly ('head' | 'tail')[];
 }
 
 interface InjectRule {
@@ -134,7 +142,7 @@ export class DebugRules {
   }
 
   /** A request in whole blocks: what is written in part is read first. */
-  partsOf(request: DebugRequest): readonly DebugRequest[] {
+  partsOf(request: DebugRequest): readonly RequestPart[] {
     const align = this.alignBytes;
     const { op, offset, bytes } = request;
     const start = Math.floor(offset / align) * align;
@@ -189,15 +197,16 @@ function padded(
     readonly head: boolean;
     readonly tail: boolean;
   },
-): readonly DebugRequest[] {
+): readonly RequestPart[] {
   const last = end - align;
   const isOneRead = end - start <= (head && tail ? 2 * align : align);
-  const reads: DebugRequest[] = isOneRead
-    ? [{ op: 'read', offset: start, bytes: end - start }]
-    : [
-        ...(head ? [{ op: 'read', offset: start, bytes: align } as const] : []),
-        ...(tail ? [{ op: 'read', offset: last, bytes: align } as const] : []),
-      ];
+  const both = [...(head ? (['head'] as const) : []), ...(tail ? (['tail'] as const) : [])];
+  const reads: RequestPart[] = isOneRead
+    ? [{ op: 'read', offset: start, bytes: end - start, fills: both }]
+    : both.map((side) => ({
+        ...{ op: 'read', offset: side === 'head' ? start : last, bytes: align },
+        fills: [side],
+      }));
   const from = head ? start + align : start;
   const to = tail ? last : end;
   if (op === 'write' || from > to) return [...reads, { op: 'write', offset: start, bytes: end - start }];
@@ -242,15 +251,28 @@ const CHANGES: ReadonlySet<DebugRequest['op']> = new Set(['write', 'zero', 'disc
 function ownError(debug: DebugRules, request: DebugRequest): Errno | undefined {
   if (request.op === 'flush') return debug.checkFlush(request);
   let isWritten = false;
+  let isFilled = true;
   for (const part of debug.partsOf(request)) {
+    if (part.fills) {
+      // What is read to fill a block up is not looked at: if that fails, nobody hears of it, and the rest is not read.
+      if (isFilled) isFilled = fill(debug, part, part.fills);
+      continue;
+    }
     if (!isWritten && CHANGES.has(part.op)) debug.noteWrite();
     isWritten ||= CHANGES.has(part.op);
     for (const event of OWN_EVENTS[part.op]) debug.event(event);
     const error = debug.check(part);
-    // What is read to fill a block up is not looked at: if that fails, nobody hears of it.
-    if (error !== undefined && (part.op === request.op || CHANGES.has(part.op))) return error;
+    if (error !== undefined) return error;
   }
   return undefined;
+}
+
+/** Reads what lies beside a write; whether that succeeds. */
+function fill(debug: DebugRules, part: DebugRequest, sides: readonly ('head' | 'tail')[]): boolean {
+  for (const side of sides) debug.event(`pwritev_rmw_${side}`);
+  if (debug.check(part) !== undefined) return false;
+  for (const side of sides) debug.event(`pwritev_rmw_after_${side}`);
+  return true;
 }
 
 /** Discards go no further than to the first node that does not let them through, or that works for a job. */
@@ -262,7 +284,7 @@ const isDropped = (node: BlockNode, { op }: DebugRequest): boolean =>
 export function lateDebugError(node: BlockNode, request: DebugRequest): Errno | undefined {
   if (isDropped(node, request)) return undefined;
   const below = throughNode(node);
-  if (below) return lateDebugError(below, request);
+  if (below) return lateDebugError(below, node.unmap ? request : { ...request, unmap: false });
   if (!node.driver.supportsBacking || !hasDebugBelow(node)) return undefined;
   const io = ioOf(node);
   const error = FORMAT_STEPS[request.op](io, request);
@@ -325,7 +347,7 @@ const FORMAT_STEPS: Readonly<
 > = {
   read: (io, { offset, bytes }) => io.read(offset, bytes),
   write: (io, { offset, bytes }) => io.write(offset, bytes),
-  zero: (io, { offset, bytes }) => io.zero(offset, bytes),
+  zero: (io, { offset, bytes, unmap }) => io.zero(offset, bytes, unmap),
   discard: (io, { offset, bytes }) => io.discard(offset, bytes),
   'block-status': (io, { offset, bytes }) => io.status(offset, bytes),
   flush: (io) => io.flush(),

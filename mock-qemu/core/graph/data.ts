@@ -1,7 +1,7 @@
 /** Moving bytes through the graph. Nothing here takes time; errors are decided before it is called. */
 import { CommandError } from '../errors.ts';
-import { ABSENT, type Span } from '../extents.ts';
-import type { BlockNode } from './node.ts';
+import { ABSENT, type Span, type Tag } from '../extents.ts';
+import type { BlockNode, WriteKind } from './node.ts';
 
 /** The first node below filters. */
 export function skipFilters(node: BlockNode): BlockNode {
@@ -105,13 +105,19 @@ function isReadWatched(node: BlockNode): boolean {
   return false;
 }
 
-/** Writes content; tells bitmaps, hooks and the write threshold. */
-export function writeTo(node: BlockNode, start: number, end: number, tag: number): void {
+/** Writes content; tells bitmaps, hooks and the write threshold. Left out, `how` is as zeroes are usually written. */
+export function writeTo(
+  node: BlockNode,
+  start: number,
+  end: number,
+  tag: Tag,
+  how: WriteKind = tag === 0 ? 'zero' : 'data',
+): void {
   if (start >= end) return;
   node.hooks?.beforeWrite?.(start, end);
   const file = watchedFile(node);
   const fileBytes = file?.lengthBytes ?? 0;
-  node.driver.write(node, start, end, tag);
+  node.driver.write(node, start, end, tag, how === 'unmap' && !node.unmap ? 'zero' : how);
   node.writeHighestOffset = Math.max(node.writeHighestOffset, end);
   noteWrite(node, start, end);
   if (file && file.lengthBytes > fileBytes) tellThreshold(file, file.lengthBytes);
@@ -148,14 +154,14 @@ function watchedFile(node: BlockNode): BlockNode | undefined {
   return file && file.writeThresholdBytes > 0 ? file : undefined;
 }
 
-/** Copies what a reader of `from` sees into `to`. */
-export function copyRange(from: BlockNode, to: BlockNode, start: number, end: number): void {
+/** Copies what a reader of `from` sees into `to`. Left out, zeroes are written as such. */
+export function copyRange(from: BlockNode, to: BlockNode, start: number, end: number, how?: WriteKind): void {
   noteRead(from, start, end);
   // It is one request, however often its content changes.
   tellThreshold(to, end);
   for (let offset = start; offset < end; ) {
     const span = readAt(from, offset, end);
-    writeTo(to, offset, span.end, span.tag);
+    writeTo(to, offset, span.end, span.tag, how);
     offset = span.end;
   }
 }

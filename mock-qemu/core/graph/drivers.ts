@@ -5,7 +5,8 @@ import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
 import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
 import { noteRead, readAt, writeTo } from './data.ts';
-import type { BlockDriver, BlockNode, Edge } from './node.ts';
+import type { BlockDriver, BlockNode, Edge, WriteKind } from './node.ts';
+import { countDiscard, dropClusters, placeWrite, shrinkClusters } from './qcow2-clusters.ts';
 
 const imageOf = (node: BlockNode): ImageFile => {
   assert(node.image, `node ${node.name} has no image`);
@@ -23,10 +24,11 @@ function unflushedBytes(node: BlockNode): number {
   return above?.kind === 'node' ? (above.node.pending?.coveredBytes ?? 0) : 0;
 }
 
-function countDiscard(node: BlockNode, bytes: number): void {
-  if (!node.unmap || bytes === 0) return;
-  node.discarded.operations++;
-  node.discarded.bytes += bytes;
+const BLOCK_BYTES = 4096;
+
+/** A whole block that is zeroed or dropped becomes a hole; one that is written to in part is data as a whole. */
+function noteFirstBlock(image: ImageFile, start: number, end: number, isHole: boolean): void {
+  if (start < BLOCK_BYTES && (!isHole || (start === 0 && end >= BLOCK_BYTES))) image.startsWithHole = isHole;
 }
 
 /** The bytes of a file as they are. A hole reads as zeroes, so nothing is ever absent at this level. */
@@ -46,14 +48,16 @@ const file: BlockDriver = {
     const span = imageOf(node).extents.at(offset, limit);
     return span.tag === ABSENT ? { end: span.end, tag: 0 } : span;
   },
-  write(node, start, end, tag) {
+  write(node, start, end, tag, how) {
     const image = imageOf(node);
     image.extents.set(start, end, tag);
+    noteFirstBlock(image, start, end, how !== 'data');
     // Its last sector is written whole.
     if (image.format === 'raw' && end > image.virtualSizeBytes) image.virtualSizeBytes = end;
   },
   discard(node, start, end) {
     imageOf(node).extents.clear(start, end);
+    noteFirstBlock(imageOf(node), start, end, true);
     countDiscard(node, end - start);
   },
   flush: (node) => imageOf(node).save(),
@@ -74,7 +78,7 @@ const raw: BlockDriver = {
   supportsBacking: false,
   lengthBytes: (node) => node.knownLengthBytes ?? childOf(node.file).lengthBytes,
   at: (node, offset, limit) => readAt(childOf(node.file), offset, limit),
-  write: (node, start, end, tag) => writeTo(childOf(node.file), start, end, tag),
+  write: (node, start, end, tag, how) => writeTo(childOf(node.file), start, end, tag, how),
   discard(node, start, end) {
     const child = childOf(node.file);
     child.driver.discard(child, start, end);
@@ -104,7 +108,9 @@ const qcow2: BlockDriver = {
   discard(node, start, end) {
     const { clusterSizeBytes } = imageOf(node).header;
     const from = Math.ceil(start / clusterSizeBytes) * clusterSizeBytes;
-    const to = Math.floor(end / clusterSizeBytes) * clusterSizeBytes;
+    const isTail = end === imageOf(node).virtualSizeBytes;
+    const to = isTail ? end : Math.floor(end / clusterSizeBytes) * clusterSizeBytes;
+    if (from < to) dropClusters(node, imageOf(node), from, to);
     // Where the tables' own writes may fail, what they say counts from these on.
     const unflushed = node.io && node.pending;
     for (let at = from; at < to; ) {
@@ -123,15 +129,16 @@ const qcow2: BlockDriver = {
   truncate(node, lengthBytes) {
     qcow2.flush(node);
     const image = imageOf(node);
-    freeClusters(node, lengthBytes);
+    shrinkClusters(node, image, lengthBytes);
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
   },
 };
 
-function writeClusters(node: BlockNode, start: number, end: number, tag: Tag): void {
+function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, how: WriteKind): void {
   const image = imageOf(node);
   node.hasRefcounts = true;
+  placeWrite(node, image, start, end, how);
   const cluster = image.header.clusterSizeBytes;
   fillCluster(node, Math.floor(start / cluster) * cluster, start);
   fillCluster(node, end, Math.min(Math.ceil(end / cluster) * cluster, image.virtualSizeBytes));
@@ -150,24 +157,6 @@ function writeClusters(node: BlockNode, start: number, end: number, tag: Tag): v
     into.set(offset, until, tag);
     offset = until;
   }
-}
-
-/** An image that shrinks drops, in its file, the clusters of what goes, then the tables that are no longer needed. */
-function freeClusters(node: BlockNode, lengthBytes: number): void {
-  const file = node.file?.child;
-  const { extents, header, virtualSizeBytes } = imageOf(node);
-  if (!file || lengthBytes >= virtualSizeBytes) return;
-  const { clusterSizeBytes: cluster } = header;
-  const coveredBytes = cluster * (cluster / 8);
-  const tables = new Set<number>();
-  let bytes = 0;
-  for (const { start, end, tag } of extents.extents) {
-    for (let table = Math.floor(start / coveredBytes); table * coveredBytes < end; table++) tables.add(table);
-    if (tag !== 0) bytes += Math.max(0, end - Math.max(start, lengthBytes));
-  }
-  // They lie together, as far as anybody can know who keeps no places of clusters.
-  countDiscard(file, bytes);
-  for (const table of tables) if (table * coveredBytes >= lengthBytes) countDiscard(file, cluster);
 }
 
 // Copy on write: the part of a new cluster that the guest did not write comes from below.
@@ -211,7 +200,7 @@ const filter = (name: string): BlockDriver => ({
     const child = childOf(node.filtered);
     return child.driver.at(child, offset, limit);
   },
-  write: (node, start, end, tag) => writeTo(childOf(node.filtered), start, end, tag),
+  write: (node, start, end, tag, how) => writeTo(childOf(node.filtered), start, end, tag, how),
   discard: () => undefined,
   flush: () => undefined,
   truncate(node, lengthBytes) {

@@ -337,9 +337,10 @@ export function backendName(node: BlockNode): string {
 }
 
 /** Tables are written twice when a node is closed; clusters whose entries could not be written are lost. */
-function closeTables({ io, pending }: BlockNode): void {
-  if (!io || io.flush() === undefined || io.flush() === undefined) return;
-  if (io.hasUnwritten) pending?.truncate(0);
+function closeTables({ io, image, pending }: BlockNode): void {
+  if (!io || io.flush() === undefined || io.flush() === undefined || !io.hasUnwritten) return;
+  pending?.truncate(0);
+  if (image) image.layout = undefined;
 }
 
 /** How error texts call a node. */

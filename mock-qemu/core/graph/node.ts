@@ -73,6 +73,9 @@ export interface RequestHooks {
   writeCostNs?(start: number, end: number): number;
 }
 
+/** How content is written: zeroes may be bytes like others, be noted as such, or give back what they take the place of. */
+export type WriteKind = 'data' | 'zero' | 'unmap' | 'compressed';
+
 /** What a kind of node does with bytes. All of it takes no time: time is paid by whoever asks. */
 export interface BlockDriver {
   readonly name: string;
@@ -84,7 +87,7 @@ export interface BlockDriver {
   lengthBytes(node: BlockNode): number;
   /** What this layer alone holds at `offset`; ABSENT: ask the backing node. */
   at(node: BlockNode, offset: number, limit: number): Span;
-  write(node: BlockNode, start: number, end: number, tag: Tag): void;
+  write(node: BlockNode, start: number, end: number, tag: Tag, how: WriteKind): void;
   discard(node: BlockNode, start: number, end: number): void;
   /** Makes what was written last. */
   flush(node: BlockNode): void;

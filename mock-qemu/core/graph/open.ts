@@ -195,6 +195,7 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   startPending(node);
   if (node.driver.name === 'raw') return;
   const image = node.image;
+  if (image?.layout) image.layout.searchFrom = 0;
   readMetadata(child);
   if (image?.format !== node.driver.name) {
     refuse(`Image is not in ${node.driver.name} format`);

@@ -289,7 +289,8 @@ export class Qcow2Io {
   }
 
   /** Notes zeroes; those that share a cluster with something else are data. */
-  zero(offset: number, bytes: number): Errno | undefined {
+  zero(offset: number, bytes: number, unmap = false): Errno | undefined {
+    const drops = unmap && this.#node.unmap;
     this.#writes++;
     this.#landed = [];
     for (const { at, end } of this.#pieces(offset, bytes)) {
@@ -298,7 +299,7 @@ export class Qcow2Io {
       const after = Math.min(this.#upTo(end), this.#node.lengthBytes) - end;
       const isWhole = before === 0 && after === 0;
       const isData = !isWhole && !this.#canZeroWhole(first, before, { end, bytes: after });
-      const error = isData ? this.#writeData(at, end - at) : this.#noteZeroes(at, end);
+      const error = isData ? this.#writeData(at, end - at) : this.#noteZeroes(at, end, drops);
       if (error !== undefined) return error;
       if (!isData) this.#landed.push({ start: at, end });
     }
@@ -315,14 +316,16 @@ export class Qcow2Io {
     return this.#isZero(cluster * this.#clusterBytes, before) && this.#isZero(after.end, after.bytes);
   }
 
-  #noteZeroes(start: number, end: number): Errno | undefined {
+  #noteZeroes(start: number, end: number, drops: boolean): Errno | undefined {
     for (let at = start; at < end; at = this.#endOfSlice(at)) {
       const error = this.#tables.loadToChange(this.#clusterOf(at));
       if (error !== undefined) return error;
       const last = this.#clusterOf(Math.min(end, this.#endOfSlice(at)) - 1);
       for (let cluster = this.#clusterOf(at); cluster <= last; cluster++) {
-        const state = this.#tables.state(cluster);
-        if (!state.zero) this.#tables.set(cluster, { ...state, zero: true });
+        const { host, zero } = this.#tables.state(cluster);
+        const isDropped = drops && host !== undefined;
+        if (!zero || isDropped) this.#tables.set(cluster, { host: isDropped ? undefined : host, zero: true });
+        if (isDropped) this.#tables.free(host, 1, this.#file.passesDiscards);
       }
     }
     return undefined;

@@ -1,11 +1,12 @@
 /**
- * The tables of a qcow2 file as a writer has them in memory, and what it reads and writes of the file for them: where each
- * cluster lies, refcounts, the L1 table and slices of L2 tables. Content is kept elsewhere, in extents; this is only looked
- * at where somebody watches the file below.
+ * The tables of a qcow2 file as a writer has them in memory, and what it reads and writes of the file for them: refcounts, the
+ * L1 table and slices of L2 tables. Content is kept elsewhere, in extents; this is only looked at where somebody watches the
+ * file below.
  */
+import { assert } from '../../../src/util/assert.ts';
+import { type ClusterLayout, FIRST_CLUSTERS } from '../cluster-layout.ts';
 import type { Errno } from '../errno.ts';
-import { ABSENT } from '../extents.ts';
-import { sharedAt } from '../images.ts';
+import { type ImageFile, layoutOf, sharedAt } from '../images.ts';
 import type { BlockNode } from './node.ts';
 
 /** A request of a format to its file. */
@@ -21,11 +22,7 @@ export interface FileBelow {
   ask(op: FileOp, offset: number, bytes: number): Errno | undefined;
 }
 
-/** Where a new image has its tables, in clusters: the header is the first. */
-const FIRST = { refcounts: 2, l1: 3, free: 4 } as const;
 const ENTRY_BYTES = 8;
-/** Slices of L2 tables are read and written alone. */
-const SLICE_BYTES = 4096;
 
 /** What the tables say of one guest cluster. */
 export interface ClusterState {
@@ -35,18 +32,13 @@ export interface ClusterState {
   readonly zero: boolean;
 }
 
-const UNALLOCATED: ClusterState = { host: undefined, zero: false };
-
 /** Tables of one node. */
 export class Qcow2Tables {
   readonly clusterBytes: number;
   readonly #file: FileBelow;
-  readonly #clusters = new Map<number, ClusterState>();
-  /** Clusters of the file with the L2 tables, by the number of their L1 entry. */
-  readonly #l2 = new Map<number, number>();
-  readonly #used = new Set<number>();
-  /** Where the search for free clusters goes on. */
-  #searchFrom = 0;
+  readonly #image: ImageFile;
+  /** Guest clusters that read as zeroes, whatever the file holds. */
+  readonly #zeroes = new Set<number>();
   #refcounts = { loaded: false, dirty: false, afterL2: false };
   /** Slices in memory, and whether they are newer than the file. */
   readonly #slices = new Map<number, boolean>();
@@ -54,38 +46,30 @@ export class Qcow2Tables {
   #slicesAfter: 'nothing' | 'refcounts' | 'flush' = 'nothing';
 
   constructor(node: BlockNode, file: FileBelow) {
+    assert(node.image, `node ${node.name} has no image`);
     this.#file = file;
-    this.clusterBytes = node.image?.header.clusterSizeBytes ?? 65536;
-    for (let cluster = 0; cluster < FIRST.free; cluster++) this.#used.add(cluster);
-    this.#layOut(node);
+    this.#image = node.image;
+    this.clusterBytes = node.image.header.clusterSizeBytes;
+    this.#takeZeroes(node);
+    this.#takePending(node);
   }
 
-  /** Lays an image out as one that was written from its front to its end. */
-  #layOut(node: BlockNode): void {
-    const { clusterBytes } = this;
-    let next: number = FIRST.free;
-    const take = (): number => {
-      this.#used.add(next);
-      return next++;
-    };
+  #takeZeroes(node: BlockNode): void {
     const end = node.lengthBytes;
     for (let at = 0; at < end; ) {
       const span = node.driver.at(node, at, end);
-      const until =
-        span.tag === ABSENT ? Math.floor(span.end / clusterBytes) : Math.ceil(span.end / clusterBytes);
-      const first = Math.floor(at / clusterBytes);
-      for (let cluster = first; cluster < until && span.tag !== ABSENT; cluster++) {
-        const l1 = Math.floor(cluster / this.#entriesOfTable);
-        if (!this.#l2.has(l1)) this.#l2.set(l1, take());
-        const zero = isZeroThroughout(
-          node,
-          cluster * clusterBytes,
-          Math.min(end, (cluster + 1) * clusterBytes),
-        );
-        this.#clusters.set(cluster, zero ? { host: undefined, zero } : { host: take(), zero });
+      const last = Math.ceil(span.end / this.clusterBytes);
+      for (let cluster = Math.floor(at / this.clusterBytes); cluster < last && span.tag === 0; cluster++) {
+        const start = cluster * this.clusterBytes;
+        if (isZeroThroughout(node, start, Math.min(end, start + this.clusterBytes)))
+          this.#zeroes.add(cluster);
       }
-      at = Math.max(span.end, until * clusterBytes);
+      at = span.end;
     }
+  }
+
+  #takePending(node: BlockNode): void {
+    const { clusterBytes } = this;
     if ((node.pending?.count ?? 0) === 0) return;
     // What has been written since the last flush is in memory.
     this.#refcounts.loaded = true;
@@ -97,12 +81,12 @@ export class Qcow2Tables {
     }
   }
 
-  get #entriesOfTable(): number {
-    return this.clusterBytes / ENTRY_BYTES;
+  get #layout(): ClusterLayout {
+    return layoutOf(this.#image);
   }
 
   get #sliceBytes(): number {
-    return Math.min(SLICE_BYTES, this.clusterBytes);
+    return this.#layout.sliceBytes;
   }
 
   #sliceOf(cluster: number): number {
@@ -110,7 +94,7 @@ export class Qcow2Tables {
   }
 
   #l1Of(cluster: number): number {
-    return Math.floor(cluster / this.#entriesOfTable);
+    return Math.floor(cluster / this.#layout.clustersOfTable);
   }
 
   /** How many clusters from one on are in the same slice. */
@@ -126,19 +110,21 @@ export class Qcow2Tables {
 
   /** What the tables say of a guest cluster; its slice has been loaded. */
   state(cluster: number): ClusterState {
-    return this.#clusters.get(cluster) ?? UNALLOCATED;
+    return { host: this.#layout.hostAt(cluster, cluster + 1).host, zero: this.#zeroes.has(cluster) };
   }
 
   /** Changes the entry of a guest cluster, in memory. */
   set(cluster: number, state: ClusterState): void {
-    this.#clusters.set(cluster, state);
+    this.#layout.assign(cluster, 1, state.host);
+    if (state.zero) this.#zeroes.add(cluster);
+    else this.#zeroes.delete(cluster);
     this.#slices.set(this.#sliceOf(cluster), true);
   }
 
   /** Has the slice of a cluster in memory, where there is a table. */
   load(cluster: number): Errno | undefined {
     const slice = this.#sliceOf(cluster);
-    const host = this.#l2.get(this.#l1Of(cluster));
+    const host = this.#layout.tableAt(this.#l1Of(cluster));
     if (host === undefined || this.#slices.has(slice)) return undefined;
     this.#file.tell('l2_load');
     const error = this.#file.ask('read', this.#placeOf(slice), this.#sliceBytes);
@@ -149,12 +135,12 @@ export class Qcow2Tables {
   /** Has the slice of a cluster in memory to be changed: a table is made where there is none. */
   loadToChange(cluster: number): Errno | undefined {
     const l1 = this.#l1Of(cluster);
-    return (this.#l2.has(l1) ? undefined : this.#makeTable(l1)) ?? this.load(cluster);
+    return (this.#layout.tableAt(l1) === undefined ? this.#makeTable(l1) : undefined) ?? this.load(cluster);
   }
 
   #placeOf(slice: number): number {
     const slices = this.clusterBytes / this.#sliceBytes;
-    const host = this.#l2.get(Math.floor(slice / slices)) ?? 0;
+    const host = this.#layout.tableAt(Math.floor(slice / slices)) ?? 0;
     return host * this.clusterBytes + (slice % slices) * this.#sliceBytes;
   }
 
@@ -165,13 +151,13 @@ export class Qcow2Tables {
     const failed = this.#flushRefcounts() ?? this.#writeTable(l1, host, slices);
     if (failed === undefined) return undefined;
     for (let slice = 0; slice < slices; slice++) this.#slices.delete(l1 * slices + slice);
-    this.#l2.delete(l1);
+    this.#layout.setTable(l1, undefined);
     this.free(host, 1, true);
     return failed;
   }
 
   #writeTable(l1: number, host: number, slices: number): Errno | undefined {
-    this.#l2.set(l1, host);
+    this.#layout.setTable(l1, host);
     for (let slice = 0; slice < slices; slice++) {
       this.#file.tell('l2_alloc_write');
       this.#slices.set(l1 * slices + slice, true);
@@ -180,14 +166,14 @@ export class Qcow2Tables {
     if (unwritten !== undefined) return unwritten;
     this.#file.tell('l1_update');
     const bytes = Math.max(ENTRY_BYTES, Math.min(this.#file.alignBytes, this.clusterBytes));
-    const at = FIRST.l1 * this.clusterBytes + Math.floor((l1 * ENTRY_BYTES) / bytes) * bytes;
+    const at = FIRST_CLUSTERS.l1 * this.clusterBytes + Math.floor((l1 * ENTRY_BYTES) / bytes) * bytes;
     return this.#file.ask('write', at, bytes) ?? this.#file.ask('flush', 0, 0);
   }
 
   /** Has the refcounts in memory. */
   loadRefcounts(): Errno | undefined {
     if (this.#refcounts.loaded) return undefined;
-    const error = this.#file.ask('read', FIRST.refcounts * this.clusterBytes, this.clusterBytes);
+    const error = this.#file.ask('read', FIRST_CLUSTERS.refcounts * this.clusterBytes, this.clusterBytes);
     if (error === undefined) this.#refcounts.loaded = true;
     return error;
   }
@@ -195,14 +181,14 @@ export class Qcow2Tables {
   /** Takes free clusters in a row; the answer is the first one, or why there is none. */
   allocate(count: number): number | Errno {
     this.#file.tell('cluster_alloc');
-    for (let found = 0; found < count; ) {
-      const cluster = this.#searchFrom++;
-      const unread = this.loadRefcounts();
-      if (unread !== undefined) return unread;
-      found = this.#used.has(cluster) ? 0 : found + 1;
+    const unread = this.loadRefcounts();
+    if (unread !== undefined) {
+      // The cluster that was asked about is not asked about again.
+      this.#layout.searchFrom++;
+      return unread;
     }
-    const first = this.#searchFrom - count;
-    this.#take(first, count);
+    const first = this.#layout.allocate(count);
+    this.#noteRefcounts();
     return first;
   }
 
@@ -210,16 +196,14 @@ export class Qcow2Tables {
   allocateAt(first: number, count: number): { readonly count: number } | Errno {
     const unread = this.loadRefcounts();
     if (unread !== undefined) return unread;
-    let free = 0;
-    while (free < count && !this.#used.has(first + free)) free++;
-    if (free > 0) this.#take(first, free);
-    return { count: free };
+    const taken = this.#layout.allocateAt(first, count);
+    if (taken > 0) this.#noteRefcounts();
+    return { count: taken };
   }
 
-  #take(first: number, count: number): void {
+  #noteRefcounts(): void {
     this.#file.tell('refblock_load');
     this.#refcounts.dirty = true;
-    for (let cluster = first; cluster < first + count; cluster++) this.#used.add(cluster);
   }
 
   /** Gives clusters back; `discards`: and tells the file that they are not needed, which may fail unnoticed. */
@@ -230,8 +214,7 @@ export class Qcow2Tables {
       this.#refcounts.afterL2 = true;
     this.#file.tell('refblock_load');
     this.#refcounts.dirty = true;
-    for (let cluster = first; cluster < first + count; cluster++) this.#used.delete(cluster);
-    this.#searchFrom = Math.min(this.#searchFrom, first);
+    this.#layout.free(first, count, discards);
     if (discards) this.#file.ask('discard', first * this.clusterBytes, count * this.clusterBytes);
   }
 
@@ -264,7 +247,7 @@ export class Qcow2Tables {
     const unsettled = this.#settleRefcounts();
     if (unsettled !== undefined) return unsettled;
     this.#file.tell('refblock_update_part');
-    const error = this.#file.ask('write', FIRST.refcounts * this.clusterBytes, this.clusterBytes);
+    const error = this.#file.ask('write', FIRST_CLUSTERS.refcounts * this.clusterBytes, this.clusterBytes);
     if (error === undefined) this.#refcounts.dirty = false;
     return error;
   }

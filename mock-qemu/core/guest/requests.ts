@@ -78,7 +78,7 @@ function perform(vm: Vm, node: BlockNode, request: GuestRequest): Errno | undefi
   if (op !== 'read' && node.readOnly) return 'EPERM';
   const error = vm.ioError({ ...KINDS[op], node, offset, bytes });
   if (error !== undefined) return error;
-  if (op === 'write') writeTo(node, offset, offset + bytes, tag);
+  if (op === 'write') writeTo(node, offset, offset + bytes, tag, 'data');
   else if (op === 'discard') discardFrom(node, offset, offset + bytes);
   else if (op === 'flush') flushNode(node);
   else noteRead(node, offset, offset + bytes);

@@ -9,6 +9,7 @@ import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { knowsTables, metImmediately } from '../graph/blkdebug.ts';
 import { chainOf, copyRange, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
+import { layoutOf } from '../images.ts';
 import type { Effect } from './effects.ts';
 import type { IoEffect } from './host.ts';
 import type { Job } from './job.ts';
@@ -103,17 +104,17 @@ export class BlockCopy {
 
   /** Somebody is about to write to a range: what is there is copied first. */
   saveOld(start: number, end: number): number {
-    const { source, target } = this.#options;
+    const { left: bitmap } = this.#options;
     for (const task of this.#inFlight) {
       if (task.saved || task.end <= start || task.start >= end) continue;
       task.saved = true;
-      copyRange(source, target, task.start, Math.min(task.end, source.lengthBytes));
+      this.#move(task.start, task.end);
     }
-    const { ranges } = this.#options.left;
+    const { ranges } = bitmap;
     let copied = 0;
     for (let left = ranges.nextFrom(start); left && left.start < end; left = ranges.nextFrom(start)) {
       const [from, to] = [Math.max(start, left.start), Math.min(end, left.end)];
-      copyRange(source, target, from, Math.min(to, source.lengthBytes));
+      this.#move(from, to);
       ranges.clear(from, to);
       copied += to - from;
     }
@@ -263,13 +264,20 @@ export class BlockCopy {
   #overwrites({ start, end }: Task): boolean {
     const { compress, target } = this.#options;
     if (!compress) return false;
-    const image = skipFilters(target);
-    for (let offset = start; offset < end; ) {
-      const span = image.driver.at(image, offset, end);
-      if (span.tag !== ABSENT && span.tag !== 0) return true;
-      offset = span.end;
+    const { driver, image } = skipFilters(target);
+    if (!image || !driver.supportsBacking) return false;
+    const { clusterSizeBytes: cluster } = image.header;
+    return layoutOf(image).isTaken(Math.floor(start / cluster), Math.ceil(end / cluster));
+  }
+
+  /** Copies what a range holds, and how: zeroes and data are different requests. */
+  #move(start: number, end: number): void {
+    const { source, target, compress } = this.#options;
+    const to = Math.min(end, source.lengthBytes);
+    for (const each of requestsOf(source, { start, end: to }, CLUSTER_BYTES, to - start)) {
+      const data = compress ? 'compressed' : 'data';
+      copyRange(source, target, each.start, Math.min(each.end, to), each.kind === 'zero' ? 'zero' : data);
     }
-    return false;
   }
 
   #fail(call: Call, task: Task, failure: CopyFailure): void {
@@ -278,10 +286,9 @@ export class BlockCopy {
   }
 
   #done(job: Job, task: Task): void {
-    const { source, target } = this.#options;
     const { start, end } = task;
     this.#drop(task);
-    if (!task.saved) copyRange(source, target, start, Math.min(end, source.lengthBytes));
+    if (!task.saved) this.#move(start, end);
     job.offset += end - start;
     job.len = job.offset + this.remainingBytes;
   }

@@ -71,7 +71,7 @@ export class CommitTask implements JobTask {
     const read = yield { type: 'io', at: 'commit.read', op: 'read', node: top, offset, bytes };
     const error = read ?? (yield { type: 'io', at: 'commit.write', op: 'write', node: base, offset, bytes });
     if (error === undefined) {
-      copyRange(top, base, offset, end);
+      copyRange(top, base, offset, end, 'data');
       return undefined;
     }
     // Ignoring means trying the same block again, as stopping does after the resume.

@@ -31,6 +31,8 @@ export type Effect =
       readonly node: BlockNode;
       readonly offset: number;
       readonly bytes: number;
+      /** Zeroes may give back what they take the place of. */
+      readonly unmap?: boolean;
       /** Only takes its time: what becomes of it the job asks for itself. */
       readonly unchecked?: boolean;
     };

@@ -3,7 +3,7 @@ import type { Errno } from '../errno.ts';
 import { ABSENT } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { copyRange, discardFrom, flushNode, readAt, skipFilters, unknownAt } from '../graph/data.ts';
-import type { BlockNode } from '../graph/node.ts';
+import type { BlockNode, WriteKind } from '../graph/node.ts';
 import type { Traits } from '../traits.ts';
 import type { JobFailure } from './effects.ts';
 import type { MirrorOptions } from './mirror-options.ts';
@@ -29,35 +29,27 @@ export function finishCopy(
 export function copyAsIssued(
   source: BlockNode,
   target: BlockNode,
-  stretch: { readonly start: number; readonly end: number; readonly requestBytes: number },
+  stretch: {
+    readonly start: number;
+    readonly end: number;
+    readonly chunkBytes: number;
+    readonly requestBytes: number;
+    readonly zeroes: WriteKind;
+  },
 ): void {
-  const { start, end, requestBytes } = stretch;
-  if (!isWatched(target)) {
-    copyKnown(source, target, start, end);
-    return;
-  }
-  const spans: { readonly start: number; readonly end: number; readonly zero: boolean }[] = [];
-  for (let offset = start; offset < end; ) {
-    const zero = readAt(source, offset, end).tag === 0;
-    let to = offset;
-    while (to < end && (readAt(source, to, end).tag === 0) === zero) to = readAt(source, to, end).end;
-    spans.push({ start: offset, end: to, zero });
-    offset = to;
-  }
-  for (const span of spans) if (span.zero) copyRange(source, target, span.start, span.end);
-  for (const span of spans.filter(({ zero }) => !zero)) {
-    for (let at = span.start; at < span.end; at += requestBytes) {
-      copyRange(source, target, at, Math.min(span.end, at + requestBytes));
-    }
-  }
+  const { start, end, chunkBytes, zeroes } = stretch;
+  const requestBytes = isWatched(target) ? stretch.requestBytes : end - start;
+  const requests = requestsOf(source, stretch, chunkBytes, requestBytes);
+  for (const each of requests) if (each.kind === 'zero') copyKnown(source, target, each, zeroes);
+  for (const each of requests) if (each.kind === 'write') copyKnown(source, target, each, 'data');
 }
 
 /** Copies; what nobody knows anything of is discarded from the target. */
-function copyKnown(source: BlockNode, target: BlockNode, start: number, end: number): void {
+function copyKnown(source: BlockNode, target: BlockNode, { start, end }: CopyRequest, how: WriteKind): void {
   for (let offset = start; offset < end; ) {
     const span = unknownAt(source, offset, end);
     if (span.unknown) discardFrom(target, offset, span.end);
-    else copyRange(source, target, offset, span.end);
+    else copyRange(source, target, offset, span.end, how);
     offset = span.end;
   }
 }
@@ -140,7 +132,7 @@ function beginsWithBlock(node: BlockNode): boolean {
     return below !== undefined && image.driver.at(image, 0, 1).tag === ABSENT && beginsWithBlock(below);
   }
   const below = image.file?.child;
-  return below ? beginsWithBlock(below) : image.image?.format === 'raw';
+  return below ? beginsWithBlock(below) : image.image?.format === 'raw' && !image.image.startsWithHole;
 }
 
 /** Whether a stretch is known to read as zeroes throughout. */

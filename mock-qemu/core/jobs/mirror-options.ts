@@ -29,6 +29,8 @@ export interface MirrorOptions {
   /** The target reads as zeroes, or is made to first, so only what is allocated needs copying. */
   readonly targetIsZero: boolean | 'made';
   readonly backing: MirrorBacking;
+  /** Zeroes may give back what they take the place of, where the target lets discards through. */
+  readonly unmap: boolean;
   /** The node that completion replaces; undefined: the source. */
   readonly replaces: string | undefined;
 }

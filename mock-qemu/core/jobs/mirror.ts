@@ -152,6 +152,11 @@ export class MirrorTask implements JobTask {
     }
   }
 
+  /** How zeroes are written. */
+  get #zeroes(): 'zero' | 'unmap' {
+    return this.options.unmap ? 'unmap' : 'zero';
+  }
+
   refresh(job: Job): void {
     this.#chase.refresh(job);
   }
@@ -184,7 +189,7 @@ export class MirrorTask implements JobTask {
       return undefined;
     }
     // All of it at once, and so free of what zeroes cost one by one.
-    if (targetIsZero === 'made') writeTo(this.options.target, 0, sizeBytes, 0);
+    if (targetIsZero === 'made') writeTo(this.options.target, 0, sizeBytes, 0, this.#zeroes);
     for (let offset = 0; offset < sizeBytes; ) {
       const { end, allocated } = allocatedAbove(source, base, offset, sizeBytes);
       const code = job.host.statusError(source, offset, end - offset);
@@ -261,7 +266,12 @@ export class MirrorTask implements JobTask {
       yield { ...whole, at: 'mirror.source-read', op: 'read', node: source };
       const op = isZero(source, start, end) ? 'zero' : 'write';
       yield { ...whole, at: 'mirror.target-write', op, node: target };
-      copyAsIssued(source, target, { start, end, requestBytes: this.#requestBytes });
+      const { granularityBytes: chunkBytes } = this.options;
+      copyAsIssued(source, target, {
+        ...{ start, end, chunkBytes },
+        requestBytes: this.#requestBytes,
+        zeroes: this.#zeroes,
+      });
       return undefined;
     }
     // Requests in flight at the same time fail each for itself, those first that fail before anything is read.
@@ -280,7 +290,14 @@ export class MirrorTask implements JobTask {
     yield { ...whole, at: 'mirror.target-write', op: 'write', node: target };
     const tried = others.map((request) => {
       const outcome = this.#tried(job, request, 'late');
-      if (!outcome.failure) copyRange(source, target, request.start, request.end);
+      if (!outcome.failure)
+        copyRange(
+          source,
+          target,
+          request.start,
+          request.end,
+          request.kind === 'zero' ? this.#zeroes : 'data',
+        );
       return outcome;
     });
     const last = this.#settle(job, tried);
@@ -311,7 +328,8 @@ export class MirrorTask implements JobTask {
     const { start, end, kind } = request;
     const at = { type: 'io', offset: start, bytes: end - start } as const;
     const read = { ...at, at: 'mirror.source-read', op: 'read', node: source } as const;
-    const write = { ...at, at: 'mirror.target-write', op: kind, node: target } as const;
+    const { unmap } = this.options;
+    const write = { ...at, at: 'mirror.target-write', op: kind, node: target, unmap } as const;
     const failed = (operation: 'read' | 'write', code: Errno | undefined): TriedRequest['failure'] =>
       code === undefined ? undefined : { operation, code };
     if (part === 'early') {

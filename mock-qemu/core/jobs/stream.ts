@@ -6,6 +6,7 @@ import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
+import { sameKind } from './mirror-copy.ts';
 import type { ErrorPolicy } from './policy.ts';
 import { releaseBackends } from './transaction.ts';
 import { nextWork } from './walk.ts';
@@ -151,9 +152,11 @@ export class StreamTask implements JobTask {
 
 /** Gives an image what it shows of those below. For bitmaps and thresholds that is no write: nothing changes. */
 function populate(node: BlockNode, start: number, end: number): void {
+  const how = sameKind(node, start, end);
+  const kind = how.kind === 'zero' && how.end === end ? 'zero' : 'data';
   for (let offset = start; offset < end; ) {
     const span = readAt(node, offset, end);
-    node.driver.write(node, offset, span.end, span.tag);
+    node.driver.write(node, offset, span.end, span.tag, kind);
     offset = span.end;
   }
   node.generation++;

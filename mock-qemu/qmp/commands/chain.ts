@@ -262,6 +262,7 @@ function startActiveCommit(
       writeBlocking: false,
       targetIsZero: true,
       backing: 'leave',
+      unmap: false,
       replaces: undefined,
     });
   startOverBase(vm, base, start, finish);

@@ -194,6 +194,7 @@ function startMirror(
       writeBlocking: text(args, 'copy-mode') === 'write-blocking',
       targetIsZero: how.targetIsZero,
       backing: how.backing,
+      unmap: args.unmap !== false,
       replaces: text(args, 'replaces'),
     },
   );

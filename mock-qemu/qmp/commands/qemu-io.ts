@@ -2,6 +2,7 @@
 import { strerror } from '../../core/errno.ts';
 import { takeLanded } from '../../core/graph/blkdebug.ts';
 import { discardFrom, flushNode, noteRead, readAt, writeTo } from '../../core/graph/data.ts';
+import { deathByDiscard } from '../../core/graph/debug-discards.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import type { Request } from '../../core/request.ts';
 import type { Vm } from '../../core/vm.ts';
@@ -84,6 +85,9 @@ export function performIo(vm: Vm, node: BlockNode, io: IoCommand): string {
     );
     vm.die(null, 'SIGABRT');
   }
+  const death =
+    op === 'discard' && vm.bugs.debugDiscardKills ? deathByDiscard(node, offset, bytes) : undefined;
+  if (death) vm.die(null, death);
   takeLanded(node);
   const error = offset + bytes > node.lengthBytes ? 'EIO' : vm.ioError(requestOf(node, io));
   // Of a flush nothing is printed, whether it succeeds or fails.
@@ -95,8 +99,9 @@ export function performIo(vm: Vm, node: BlockNode, io: IoCommand): string {
   if (error === undefined && op === 'discard') discardFrom(node, offset, end);
   else if (op === 'write' || op === 'zero') {
     const written = error === undefined ? [{ start: offset, end }] : takeLanded(node);
-    for (const part of written)
-      writeTo(node, part.start, part.end, op === 'zero' ? 0 : (io.pattern ?? DEFAULT_PATTERN));
+    const [tag, how] =
+      op === 'zero' ? ([0, 'zero'] as const) : ([io.pattern ?? DEFAULT_PATTERN, 'data'] as const);
+    for (const part of written) writeTo(node, part.start, part.end, tag, how);
   }
   if (error !== undefined) return `${VERBS[op]} failed: ${strerror(error)}\n`;
   if (op === 'read') return readBack(vm, node, io);
