@@ -5,6 +5,7 @@ import { flushNode, skipImplicit } from '../../core/graph/data.ts';
 import { type Exchanged, type Reopening, reachableFrom } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
 import { imageBelow, joinGroup } from '../../core/graph/open.ts';
+import { childrenOf } from '../../core/graph/permissions.ts';
 import type { Job } from '../../core/jobs/job.ts';
 import type { Vm } from '../../core/vm.ts';
 import {
@@ -31,16 +32,18 @@ interface Change extends Reopening {
 
 const refuseChange = (option: string): never => refuse(`Cannot change the option '${option}'`);
 
+/** A child to be exchanged; none: it is only taken away. */
+interface Exchange {
+  readonly node: BlockNode;
+  readonly role: 'backing' | 'file';
+  readonly child: BlockNode | undefined;
+}
+
 /**
- * Checks new options of one node and gives it its new children; what is left out goes back to its default. Yields the jobs
- * around each child that comes: they are held from then on.
+ * Checks new options of one node; what is left out goes back to its default. Yields each child that is to be exchanged, and
+ * goes on when that is done.
  */
-function* prepare(
-  vm: Vm,
-  node: BlockNode,
-  options: JsonObject,
-  exchanged: Exchanged,
-): Generator<readonly Job[], Change, void> {
+function* prepare(vm: Vm, node: BlockNode, options: JsonObject): Generator<Exchange, Change, void> {
   // Unlike other options this one stays as it is where it is left out.
   const unmap = options.discard === undefined ? node.unmap : options.discard === 'unmap';
   if (options['detect-zeroes'] === 'unmap' && !unmap) {
@@ -65,9 +68,7 @@ function* prepare(
   for (const role of ['backing', 'file'] as const) {
     const wanted =
       role === 'backing' ? backingOption(vm, node, options.backing) : fileOf(vm, node, options.file);
-    if (wanted === 'as it is') continue;
-    vm.graph.exchange(node, role, wanted, exchanged);
-    if (wanted) yield vm.jobsAroundChild(wanted, node);
+    if (wanted !== 'as it is') yield { node, role, child: wanted };
   }
   if (needText(options, 'driver') !== node.driver.name) refuseChange('driver');
   const filename = text(options, 'filename');
@@ -145,6 +146,62 @@ function checkNotFrozen(vm: Vm, node: BlockNode): void {
   }
 }
 
+/** The drained sections of a reopening: each is over a node and all that it rests on, as that changes. */
+class Sections {
+  readonly #vm: Vm;
+  readonly #roots: BlockNode[] = [];
+  /** How often each job is held. */
+  readonly #held = new Map<Job, number>();
+
+  constructor(vm: Vm) {
+    this.#vm = vm;
+  }
+
+  begin(node: BlockNode, then: () => void): void {
+    this.#roots.push(node);
+    this.#hold(this.#vm.jobsAround(node), then);
+  }
+
+  /** A child comes under a node: those around it are held as well, by each section that the node is in. */
+  join({ node, child }: Exchange, then: () => void): void {
+    this.#hold(child ? this.#around(node, child) : [], then);
+  }
+
+  /** A child goes from under a node: those around it go on. */
+  leave(node: BlockNode, child: BlockNode | undefined): void {
+    if (child) for (const job of this.#around(node, child)) this.#release(job);
+  }
+
+  /** Ends all sections, the last one first. */
+  end(): void {
+    for (const root of this.#roots.splice(0).reverse())
+      for (const job of this.#vm.jobsAround(root)) this.#release(job);
+    for (const [job, count] of this.#held) for (let left = count; left > 0; left--) this.#release(job);
+  }
+
+  #around(node: BlockNode, child: BlockNode): Job[] {
+    const sections = this.#roots.reduce((sum, root) => sum + timesIn(root, node), 0);
+    const jobs = this.#vm.jobsAroundChild(child, node);
+    return Array.from({ length: sections }, () => jobs).flat();
+  }
+
+  #hold(jobs: readonly Job[], then: () => void): void {
+    for (const job of jobs) this.#held.set(job, (this.#held.get(job) ?? 0) + 1);
+    this.#vm.drain(jobs, then);
+  }
+
+  #release(job: Job): void {
+    const count = this.#held.get(job) ?? 0;
+    if (count === 0) return;
+    this.#held.set(job, count - 1);
+    job.resume();
+  }
+}
+
+/** On how many ways a node can be reached from another one above it, or the same. */
+const timesIn = (root: BlockNode, node: BlockNode): number =>
+  (root === node ? 1 : 0) + childrenOf(root).reduce((sum, child) => sum + timesIn(child, node), 0);
+
 /** One reopening on its way: all nodes are held still from the moment they are found until all is done. */
 class Reopen {
   readonly #vm: Vm;
@@ -154,9 +211,10 @@ class Reopen {
   /** What each node that was named is to have; one that is named twice gets what either says, the last one first. */
   readonly #queue = new Map<BlockNode, JsonObject>();
   readonly #changes: Change[] = [];
+  /** What has been exchanged, with what was there before. */
+  readonly #exchanges: { readonly made: Exchange; readonly before: BlockNode | undefined }[] = [];
   readonly #exchanged: Exchanged = { undo: [], dropped: [] };
-  /** Jobs that are held, by the section that holds them, the last section last. */
-  readonly #held: (readonly Job[])[] = [];
+  readonly #sections: Sections;
   readonly #twice: BlockNode[] = [];
 
   constructor({ vm, profile }: CommandContext, list: readonly JsonObject[], finish: Finish) {
@@ -164,6 +222,7 @@ class Reopen {
     this.#list = list;
     this.#finish = finish;
     this.#holdsTwice = profile.bugs.reopenTwiceStaysHeld;
+    this.#sections = new Sections(vm);
   }
 
   /** Finds the nodes and holds them, then goes on with the first one. */
@@ -179,26 +238,35 @@ class Reopen {
       const node = this.#vm.graph.nodes.get(name) ?? refuse(`Failed to find node with node-name='${name}'`);
       if (this.#queue.has(node)) this.#twice.push(node);
       this.#queue.set(node, { ...this.#queue.get(node), ...options });
-      this.#hold(this.#vm.jobsAround(node), () => this.start(index + 1));
+      this.#sections.begin(node, () => this.start(index + 1));
     });
   }
 
-  /** Checks what is asked of the nodes, one by one. Children come into a node's section as they are exchanged. */
+  /** Checks what is asked of the nodes, one by one, and exchanges their children. */
   #prepare(queue: readonly (readonly [BlockNode, JsonObject])[], index: number): void {
     const next = queue[index];
-    if (next) this.#goOn(prepare(this.#vm, ...next, this.#exchanged), () => this.#prepare(queue, index + 1));
+    if (next) this.#goOn(prepare(this.#vm, ...next), () => this.#prepare(queue, index + 1));
     else this.#try(() => this.#end(this.#commit()));
   }
 
   #goOn(preparing: ReturnType<typeof prepare>, then: () => void): void {
     this.#try(() => {
       const { done, value } = preparing.next();
-      if (!done) this.#hold(value, () => this.#goOn(preparing, then));
+      if (!done) this.#exchange(value, () => this.#goOn(preparing, then));
       else {
         this.#changes.push(value);
         then();
       }
     });
+  }
+
+  #exchange(exchange: Exchange, then: () => void): void {
+    const { node, role, child } = exchange;
+    const before = node[role]?.child;
+    this.#sections.leave(node, before);
+    this.#vm.graph.exchange(node, role, child, this.#exchanged);
+    this.#exchanges.push({ made: exchange, before });
+    this.#sections.join(exchange, then);
   }
 
   #commit(): undefined {
@@ -213,19 +281,26 @@ class Reopen {
     }
   }
 
-  #hold(jobs: readonly Job[], then: () => void): void {
-    this.#held.push(jobs);
-    this.#vm.drain(jobs, then);
+  /** Takes the exchanges back, the last one first. */
+  #undo(then: () => void): void {
+    const last = this.#exchanges.pop();
+    if (!last) {
+      then();
+      return;
+    }
+    const { made, before } = last;
+    this.#sections.leave(made.node, made.child);
+    this.#exchanged.undo.pop()?.();
+    this.#sections.join({ ...made, child: before }, () => this.#undo(then));
   }
 
   #try(run: () => void): void {
     const refused = resultOf(run);
-    if (refused instanceof CommandError) this.#end(refused);
+    if (refused instanceof CommandError) this.#undo(() => this.#end(refused));
   }
 
   #end(outcome: CommandError | undefined): void {
-    if (outcome) for (const step of this.#exchanged.undo.toReversed()) step();
-    for (const jobs of this.#held.toReversed()) this.#vm.undrain(jobs);
+    this.#sections.end();
     if (this.#holdsTwice) for (const node of this.#twice) this.#vm.holdForGood(node);
     this.#finish(outcome ?? {});
   }
