@@ -1,7 +1,7 @@
 /** A QMP server of a test's own, started by hand, and what the suite says of it. */
 import { spawn } from 'node:child_process';
-import { existsSync } from 'node:fs';
 import { mkdtemp, readdir, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { vi } from 'vitest';
@@ -17,6 +17,18 @@ export interface Outcome {
   readonly left: readonly string[];
 }
 
+/** Whether there is someone to connect to: a socket is there a moment before anybody listens at it. */
+function accepts(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path)
+      .once('connect', () => {
+        socket.destroy();
+        resolve(true);
+      })
+      .once('error', () => resolve(false));
+  });
+}
+
 /** Starts a server, runs contracts on it twice over, and ends it. */
 export async function runOnServer(
   command: readonly [string, ...string[]],
@@ -29,7 +41,7 @@ export async function runOnServer(
   const child = spawn(program, args, { stdio: 'ignore' });
   const ended = new Promise((resolve) => child.once('exit', resolve));
   try {
-    await vi.waitUntil(() => existsSync(socket), { timeout: 20_000 });
+    await vi.waitUntil(() => accepts(socket), { timeout: 20_000 });
     const report = await runConformance({
       targets: [socketTarget({ socket })],
       contracts: contracts.filter(({ id }) => chosen(id)),
