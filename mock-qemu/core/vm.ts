@@ -8,9 +8,10 @@ import { ProcessGone, performFault } from './faults/perform.ts';
 import type { Fault } from './faults/plan.ts';
 import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
-import { debugError, earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
+import { earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
 import { holdsOn } from './graph/data.ts';
+import { statusError } from './graph/debug-status.ts';
 import { BlockGraph, closeImage } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
 import { imageBelow } from './graph/open.ts';
@@ -224,8 +225,8 @@ export class Vm implements JobHost {
     return lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined;
   }
 
-  statusError(node: BlockNode, offset: number, bytes: number): Errno | undefined {
-    return hasDebugBelow(node) ? debugError(node, { op: 'block-status', offset, bytes }) : undefined;
+  statusError(top: BlockNode, base: BlockNode | undefined, offset: number, bytes: number): Errno | undefined {
+    return statusError(top, base, offset, bytes);
   }
 
   mayFail(source: BlockNode, target: BlockNode): boolean {

@@ -133,6 +133,8 @@ export class DebugRules {
 
   /** The error that was met last came before anybody else could run. */
   metImmediately = false;
+  /** What has been written of a request that has failed in the end. */
+  landed: readonly Landed[] = [];
   #writes = 0;
   #flushedWrites = 0;
 
@@ -250,7 +252,8 @@ const CHANGES: ReadonlySet<DebugRequest['op']> = new Set(['write', 'zero', 'disc
 /** What a blkdebug node makes of a request to itself. */
 function ownError(debug: DebugRules, request: DebugRequest): Errno | undefined {
   if (request.op === 'flush') return debug.checkFlush(request);
-  let isWritten = false;
+  const written: Landed[] = [];
+  debug.landed = [];
   let isFilled = true;
   for (const part of debug.partsOf(request)) {
     if (part.fills) {
@@ -258,11 +261,16 @@ function ownError(debug: DebugRules, request: DebugRequest): Errno | undefined {
       if (isFilled) isFilled = fill(debug, part, part.fills);
       continue;
     }
-    if (!isWritten && CHANGES.has(part.op)) debug.noteWrite();
-    isWritten ||= CHANGES.has(part.op);
-    for (const event of OWN_EVENTS[part.op]) debug.event(event);
+    const { op, offset, bytes } = part;
+    if (written.length === 0 && CHANGES.has(op)) debug.noteWrite();
+    for (const event of OWN_EVENTS[op]) debug.event(event);
     const error = debug.check(part);
-    if (error !== undefined) return error;
+    if (error !== undefined) {
+      debug.landed = written;
+      return error;
+    }
+    const [start, end] = [Math.max(offset, request.offset), offset + bytes];
+    if (CHANGES.has(op)) written.push({ start, end: Math.min(end, request.offset + request.bytes) });
   }
   return undefined;
 }
@@ -320,8 +328,11 @@ export function hasDebugBelow(node: BlockNode): boolean {
 
 /** The parts of a node's last write that have been written, though the write as a whole may have failed; asked once. */
 export function takeLanded(node: BlockNode): readonly Landed[] {
+  const own = node.debug?.landed ?? [];
+  if (node.debug) node.debug.landed = [];
   const below = throughNode(node);
-  return below ? takeLanded(below) : (node.io?.takeLanded() ?? []);
+  const others = below ? takeLanded(below) : (node.io?.takeLanded() ?? []);
+  return [...own, ...others];
 }
 
 /** What a format with clusters does with its file, from the first request on that an error may meet. */
@@ -349,6 +360,6 @@ const FORMAT_STEPS: Readonly<
   write: (io, { offset, bytes }) => io.write(offset, bytes),
   zero: (io, { offset, bytes, unmap }) => io.zero(offset, bytes, unmap),
   discard: (io, { offset, bytes }) => io.discard(offset, bytes),
-  'block-status': (io, { offset, bytes }) => io.status(offset, bytes),
+  'block-status': (io, { offset }) => io.status(offset),
   flush: (io) => io.flush(),
 };

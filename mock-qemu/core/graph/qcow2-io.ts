@@ -8,7 +8,7 @@ import { type FileBelow, isKept, Qcow2Tables } from './qcow2-tables.ts';
 /** What else the format needs. */
 export interface IoSurroundings extends FileBelow {
   /** The error that the backing file meets. */
-  askBacking(op: 'read' | 'block-status', offset: number, bytes: number): Errno | undefined;
+  askBacking(op: 'read', offset: number, bytes: number): Errno | undefined;
   /** Whether what lies below the image is known to read as zeroes. */
   isZeroBelow(offset: number, bytes: number): boolean;
   /** Whether discards reach the file. */
@@ -48,6 +48,16 @@ export interface Landed {
 }
 
 const MERGED_READ_BYTES = 16384;
+/** How many parts of a request are under way at a time. */
+const MOST_TASKS = 8;
+
+/** What a part of a request does, from one wait for the file to the next. */
+type Steps = Generator<undefined, Errno | undefined>;
+
+interface WriteTask {
+  readonly steps: Steps;
+  readonly part: Landed;
+}
 
 /** The requests of one node. */
 export class Qcow2Io {
@@ -93,17 +103,13 @@ export class Qcow2Io {
   }
 
   /** Finds out what is at the beginning of a stretch, without reading it. */
-  status(offset: number, bytes: number): Errno | undefined {
+  status(offset: number): Errno | undefined {
     if (!this.#hasLooked) {
       this.#hasLooked = true;
       // Whether that succeeds makes no difference.
       this.#tables.loadRefcounts();
     }
-    const error = this.#tables.load(this.#clusterOf(offset));
-    if (error !== undefined) return error;
-    const { host, zero } = this.#tables.state(this.#clusterOf(offset));
-    if (host !== undefined || zero || !this.#node.backing) return undefined;
-    return this.#file.askBacking('block-status', offset, this.#endOfRun(offset, offset + bytes) - offset);
+    return this.#tables.load(this.#clusterOf(offset));
   }
 
   /** Whether the tables for a stretch are in memory: then its entries change without any request to the file. */
@@ -129,16 +135,34 @@ export class Qcow2Io {
     return this.#writeData(offset, bytes);
   }
 
+  /** Parts of a write that lie apart are written side by side: whoever waits for the file lets the others get on. */
   #writeData(offset: number, bytes: number): Errno | undefined {
+    const tasks: WriteTask[] = [];
     let met: Errno | undefined;
-    for (let at = offset; at < offset + bytes && !(met !== undefined && this.#file.metImmediately()); ) {
+    const step = (): void => {
+      for (const task of tasks.splice(0)) {
+        const { done, value } = task.steps.next();
+        if (!done) tasks.push(task);
+        else if (value === undefined) this.#landed.push(task.part);
+        else met ??= value;
+      }
+    };
+    for (let at = offset; at < offset + bytes && met === undefined; ) {
       const placed = this.#place(at, offset + bytes - at);
-      if (typeof placed === 'string') return met ?? placed;
-      const error = this.#fill(placed, at);
-      if (error === undefined) this.#landed.push({ start: at, end: at + placed.bytes });
-      met ??= error;
+      if (typeof placed === 'string') {
+        while (tasks.length > 0) step();
+        return met ?? placed;
+      }
+      const steps = this.#fill(placed, at);
+      const part = { start: at, end: at + placed.bytes };
+      const { done, value } = steps.next();
+      if (!done) tasks.push({ steps, part });
+      else if (value !== undefined) met ??= value;
+      else this.#landed.push(part);
+      while (tasks.length >= MOST_TASKS) step();
       at += placed.bytes;
     }
+    while (tasks.length > 0) step();
     return met;
   }
 
@@ -212,23 +236,24 @@ export class Qcow2Io {
   }
 
   /** Writes what has been placed, and then its entries. */
-  #fill(placed: Placed, offset: number): Errno | undefined {
+  *#fill(placed: Placed, offset: number): Steps {
     const zeroed = new Set<Part>();
-    const failed = this.#zeroAround(placed.parts, zeroed) ?? this.#writePlaced(placed, offset, zeroed);
+    const failed =
+      (yield* this.#zeroAround(placed.parts, zeroed)) ?? (yield* this.#writePlaced(placed, offset, zeroed));
     if (failed === undefined) return undefined;
     for (const { kept, host, count } of placed.parts) if (!kept) this.#tables.free(host, count, false);
     return failed;
   }
 
   /** Where all beside the guest's bytes is zero, whole clusters are zeroed first. */
-  #zeroAround(parts: readonly Part[], zeroed: Set<Part>): Errno | undefined {
+  *#zeroAround(parts: readonly Part[], zeroed: Set<Part>): Steps {
     for (const part of parts) {
       const { start, end, headBytes, tailBytes, host, first } = part;
       if (headBytes + tailBytes === 0) continue;
       if (!this.#isZero(start - headBytes, headBytes) || !this.#isZero(end, tailBytes)) continue;
       this.#file.tell('cluster_alloc_space');
       const at = host * this.#clusterBytes + (start - headBytes - first * this.#clusterBytes);
-      const error = this.#file.ask('zero', at, headBytes + end - start + tailBytes);
+      const error = yield* this.#issue('zero', at, headBytes + end - start + tailBytes);
       if (error === 'ENOTSUP' || error === 'EAGAIN') continue;
       if (error !== undefined) return error;
       zeroed.add(part);
@@ -236,24 +261,31 @@ export class Qcow2Io {
     return undefined;
   }
 
-  #writePlaced({ hostOffset, bytes, parts }: Placed, offset: number, zeroed: Set<Part>): Errno | undefined {
+  *#writePlaced({ hostOffset, bytes, parts }: Placed, offset: number, zeroed: Set<Part>): Steps {
     const copied = parts.filter((part) => part.headBytes + part.tailBytes > 0 && !zeroed.has(part));
     // A stretch that fills one part alone is written together with what is copied beside it.
     const merged = copied.find((part) => part.start === offset && part.end === offset + bytes);
     if (!merged) {
       this.#file.tell('write_aio');
-      const error = this.#file.ask('write', hostOffset, bytes);
+      const error = yield* this.#issue('write', hostOffset, bytes);
       if (error !== undefined) return error;
     }
     for (const part of parts) {
       if (part.kept && !this.#hasZero(part)) continue;
-      const error = copied.includes(part) ? this.#copyAround(part, part === merged) : undefined;
+      const error = copied.includes(part) ? yield* this.#copyAround(part, part === merged) : undefined;
       if (error !== undefined) return error;
       this.#tables.orderAfterRefcounts();
       for (let index = 0; index < part.count; index++)
         this.#tables.set(part.first + index, { host: part.host + index, zero: false });
     }
     return undefined;
+  }
+
+  /** A request to the file, and the wait for it. */
+  *#issue(op: 'write' | 'zero', offset: number, bytes: number): Steps {
+    const error = this.#file.ask(op, offset, bytes);
+    if (error === undefined || !this.#file.metImmediately()) yield;
+    return error;
   }
 
   #hasZero({ first, count }: Part): boolean {
@@ -263,7 +295,7 @@ export class Qcow2Io {
   }
 
   /** Copy on write: reads what was beside the guest's bytes, and writes it. */
-  #copyAround({ start, end, headBytes, tailBytes, host, first }: Part, merged: boolean): Errno | undefined {
+  *#copyAround({ start, end, headBytes, tailBytes, host, first }: Part, merged: boolean): Steps {
     const pieces = [
       { at: start - headBytes, bytes: headBytes },
       { at: end, bytes: tailBytes },
@@ -275,13 +307,14 @@ export class Qcow2Io {
     for (const { at, bytes } of reads) {
       this.#file.tell('cow_read');
       const error = this.read(at, bytes);
+      if (error === undefined || !this.#file.metImmediately()) yield;
       if (error !== undefined) return error;
     }
     const whole = { at: start - headBytes, bytes: headBytes + end - start + tailBytes };
     if (merged) this.#file.tell('write_aio');
     for (const { at, bytes } of merged ? [whole] : pieces) {
       this.#file.tell('cow_write');
-      const error = this.#file.ask('write', (host - first) * this.#clusterBytes + at, bytes);
+      const error = yield* this.#issue('write', (host - first) * this.#clusterBytes + at, bytes);
       if (error !== undefined) return error;
     }
     this.#tables.orderAfterContent();

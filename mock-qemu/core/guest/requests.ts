@@ -3,6 +3,7 @@ import { type Errno, strerror } from '../errno.ts';
 import type { Tag } from '../extents.ts';
 import type { IoPoint } from '../faults/points.ts';
 import type { BlockBackend, IoCounters } from '../graph/backend.ts';
+import { takeLanded } from '../graph/blkdebug.ts';
 import { discardFrom, flushNode, noteRead, writeTo } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { type ErrorAction, POLICY_ACTIONS } from '../jobs/policy.ts';
@@ -77,7 +78,11 @@ function perform(vm: Vm, node: BlockNode, request: GuestRequest): Errno | undefi
   if (offset + bytes > node.lengthBytes) return 'EIO';
   if (op !== 'read' && node.readOnly) return 'EPERM';
   const error = vm.ioError({ ...KINDS[op], node, offset, bytes });
-  if (error !== undefined) return error;
+  if (error !== undefined) {
+    // What was written of it stays.
+    if (op === 'write') for (const { start, end } of takeLanded(node)) writeTo(node, start, end, tag, 'data');
+    return error;
+  }
   if (op === 'write') writeTo(node, offset, offset + bytes, tag, 'data');
   else if (op === 'discard') discardFrom(node, offset, offset + bytes);
   else if (op === 'flush') flushNode(node);

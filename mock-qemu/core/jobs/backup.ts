@@ -135,7 +135,7 @@ export class BackupTask implements JobTask {
     const { source } = this.options;
     for (let offset = 0; offset < this.#sizeBytes; ) {
       const { end } = allocatedAbove(source, backingOf(source), offset, this.#sizeBytes);
-      const error = host.statusError(source, offset, end - offset);
+      const error = host.statusError(source, backingOf(source), offset, end - offset);
       if (error !== undefined) return error;
       offset = end;
     }

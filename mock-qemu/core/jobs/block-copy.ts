@@ -13,7 +13,7 @@ import { layoutOf } from '../images.ts';
 import type { Effect } from './effects.ts';
 import type { IoEffect } from './host.ts';
 import type { Job } from './job.ts';
-import { isZero, requestsOf } from './mirror-copy.ts';
+import { copyLanded, isZero, requestsOf } from './mirror-copy.ts';
 
 /** What is copied, and how. */
 export interface BlockCopyOptions {
@@ -245,7 +245,10 @@ export class BlockCopy {
     }
     yield write;
     const code = host.lateError(write);
-    return code === undefined ? undefined : { operation: 'write', code };
+    if (code === undefined) return undefined;
+    const { source, target } = this.#options;
+    copyLanded(source, target, task.kind === 'zero' ? 'zero' : 'data');
+    return { operation: 'write', code };
   }
 
   #read({ start, end }: Task): IoEffect {

@@ -7,10 +7,11 @@ import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
+import { copyLanded } from './mirror-copy.ts';
 import type { ErrorPolicy } from './policy.ts';
 import { rewriteBacking } from './stream.ts';
 import { releaseBackends, releaseNodes } from './transaction.ts';
-import { nextWork } from './walk.ts';
+import { CHUNK_BYTES, nextWork } from './walk.ts';
 
 /** A commit's parameters. */
 export interface CommitOptions {
@@ -43,6 +44,12 @@ export class CommitTask implements JobTask {
     for (let offset = 0; offset < sizeBytes; ) {
       yield { type: 'sleep', ns: delayNs };
       if (job.cancelled) break;
+      const unknown = job.host.statusError(top, base, offset, Math.min(CHUNK_BYTES, sizeBytes - offset));
+      if (unknown !== undefined) {
+        if (job.handleError(this.options.onError, 'read', unknown) === 'report') return { code: unknown };
+        delayNs = job.host.costNs({ op: 'read', bytes: 0 });
+        continue;
+      }
       const work = nextWork(offset, sizeBytes, (at, limit) => {
         const { end, allocated } = allocatedAbove(top, base, at, limit);
         return { end, copy: allocated };
@@ -74,6 +81,7 @@ export class CommitTask implements JobTask {
       copyRange(top, base, offset, end, 'data');
       return undefined;
     }
+    if (read === undefined) copyLanded(top, base, 'data');
     // Ignoring means trying the same block again, as stopping does after the resume.
     const action = job.handleError(onError, read === undefined ? 'write' : 'read', error);
     return action === 'report' ? { code: error } : 'retry';

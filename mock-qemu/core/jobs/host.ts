@@ -43,8 +43,8 @@ export interface JobHost extends OpenContext {
   faultError(effect: IoEffect): Errno | undefined;
   /** Which error a request meets that has met no early one, if any. */
   lateError(effect: IoEffect): Errno | undefined;
-  /** Which error it meets to find out what is allocated in a stretch, if any. */
-  statusError(node: BlockNode, offset: number, bytes: number): Errno | undefined;
+  /** Which error it meets to find out what of a stretch is allocated above a base, if any. */
+  statusError(top: BlockNode, base: BlockNode | undefined, offset: number, bytes: number): Errno | undefined;
   /** Whether a request between these nodes can fail at all: those who make many ask this first. */
   mayFail(source: BlockNode, target: BlockNode): boolean;
   /** Lets the guest have done what nobody has looked at yet. */

@@ -2,6 +2,7 @@
 import type { Errno } from '../errno.ts';
 import { ABSENT } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
+import { takeLanded } from '../graph/blkdebug.ts';
 import { copyRange, discardFrom, flushNode, readAt, skipFilters, unknownAt } from '../graph/data.ts';
 import type { BlockNode, WriteKind } from '../graph/node.ts';
 import type { Traits } from '../traits.ts';
@@ -52,6 +53,11 @@ function copyKnown(source: BlockNode, target: BlockNode, { start, end }: CopyReq
     else copyRange(source, target, offset, span.end, how);
     offset = span.end;
   }
+}
+
+/** Copies the parts of a request that were written although it has failed. */
+export function copyLanded(source: BlockNode, target: BlockNode, how: WriteKind): void {
+  for (const { start, end } of takeLanded(target)) copyRange(source, target, start, end, how);
 }
 
 const isWatched = (node: BlockNode): boolean =>

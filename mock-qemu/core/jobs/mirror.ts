@@ -23,6 +23,7 @@ import {
   type CopyRequest,
   copiedBytes,
   copyAsIssued,
+  copyLanded,
   finishCopy,
   isZero,
   requestsOf,
@@ -192,7 +193,7 @@ export class MirrorTask implements JobTask {
     if (targetIsZero === 'made') writeTo(this.options.target, 0, sizeBytes, 0, this.#zeroes);
     for (let offset = 0; offset < sizeBytes; ) {
       const { end, allocated } = allocatedAbove(source, base, offset, sizeBytes);
-      const code = job.host.statusError(source, offset, end - offset);
+      const code = job.host.statusError(source, base, offset, end - offset);
       if (code !== undefined) return { code };
       if (allocated) this.#bitmap.force(offset, end);
       offset = end;
@@ -290,14 +291,9 @@ export class MirrorTask implements JobTask {
     yield { ...whole, at: 'mirror.target-write', op: 'write', node: target };
     const tried = others.map((request) => {
       const outcome = this.#tried(job, request, 'late');
-      if (!outcome.failure)
-        copyRange(
-          source,
-          target,
-          request.start,
-          request.end,
-          request.kind === 'zero' ? this.#zeroes : 'data',
-        );
+      const how = request.kind === 'zero' ? this.#zeroes : 'data';
+      if (outcome.failure) copyLanded(source, target, how);
+      else copyRange(source, target, request.start, request.end, how);
       return outcome;
     });
     const last = this.#settle(job, tried);

@@ -1,5 +1,6 @@
 /** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
 import type { Errno } from '../errno.ts';
+import { takeLanded } from '../graph/blkdebug.ts';
 import { allocatedAbove, backingOf, belowOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
 import { fileNameOf } from '../graph/names.ts';
 import type { BlockNode } from '../graph/node.ts';
@@ -7,9 +8,9 @@ import type { Effect, JobFailure, JobRun } from './effects.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
 import { sameKind } from './mirror-copy.ts';
-import type { ErrorPolicy } from './policy.ts';
+import type { ErrorAction, ErrorPolicy } from './policy.ts';
 import { releaseBackends } from './transaction.ts';
-import { nextWork } from './walk.ts';
+import { CHUNK_BYTES, nextWork } from './walk.ts';
 
 /** A stream's parameters. */
 export interface StreamOptions {
@@ -57,15 +58,22 @@ export class StreamTask implements JobTask {
     for (let offset = 0; offset < sizeBytes && !job.cancelled; ) {
       yield { type: 'sleep', ns: delayNs };
       if (job.cancelled) break;
+      const most = Math.min(CHUNK_BYTES, sizeBytes - offset);
+      const unknown = job.host.statusError(image, this.#base, offset, most);
+      if (unknown !== undefined) {
+        if (this.#failed(job, unknown) === 'report') return { code: unknown };
+        // Whatever was decided: without knowing there is nothing to go on with.
+        delayNs = job.host.costNs({ op: 'read', bytes: 0 });
+        continue;
+      }
       const work = nextWork(offset, sizeBytes, (at, limit) => needsCopy(image, this.#base, at, limit));
       delayNs = 0;
       if (work.copy) {
         const error = yield* this.#populate(image, offset, work.end);
         if (error !== undefined) {
-          const action = job.handleError(this.options.onError, 'read', error);
+          const action = this.#failed(job, error);
           if (action === 'report') return { code: error };
           if (action === 'stop') continue;
-          this.#ignored ??= { code: error };
         } else {
           delayNs = job.limit.delayNs(job.host.clock.now(), work.end - offset);
         }
@@ -75,6 +83,12 @@ export class StreamTask implements JobTask {
     }
     if (!job.cancelled && this.#ignored === undefined) job.host.reach('stream.copied');
     return this.#ignored;
+  }
+
+  #failed(job: Job, code: Errno): ErrorAction {
+    const action = job.handleError(this.options.onError, 'read', code);
+    if (action === 'ignore') this.#ignored ??= { code };
+    return action;
   }
 
   /** What somebody reads through the filter is pulled as well, in whole clusters. */
@@ -98,8 +112,10 @@ export class StreamTask implements JobTask {
     const bytes = end - offset;
     const read = yield { type: 'io', at: 'stream.read', op: 'read', node, offset, bytes };
     if (read !== undefined) return read;
-    const write = yield { type: 'io', at: 'stream.write', op: 'write', node, offset, bytes };
+    const op = isAllZero(node, offset, end) ? 'zero' : 'write';
+    const write = yield { type: 'io', at: 'stream.write', op, node, offset, bytes };
     if (write === undefined) populate(node, offset, end);
+    else for (const part of takeLanded(node)) populate(node, part.start, part.end);
     return write;
   }
 
@@ -150,10 +166,15 @@ export class StreamTask implements JobTask {
   }
 }
 
+/** Whether there is nothing but zeroes, wherever they come from. */
+function isAllZero(node: BlockNode, start: number, end: number): boolean {
+  const first = sameKind(node, start, end);
+  return first.kind === 'zero' && first.end === end;
+}
+
 /** Gives an image what it shows of those below. For bitmaps and thresholds that is no write: nothing changes. */
 function populate(node: BlockNode, start: number, end: number): void {
-  const how = sameKind(node, start, end);
-  const kind = how.kind === 'zero' && how.end === end ? 'zero' : 'data';
+  const kind = isAllZero(node, start, end) ? 'zero' : 'data';
   for (let offset = start; offset < end; ) {
     const span = readAt(node, offset, end);
     node.driver.write(node, offset, span.end, span.tag, kind);
