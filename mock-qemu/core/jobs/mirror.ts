@@ -57,6 +57,10 @@ export class MirrorTask implements JobTask {
   /** What is being copied, and so is not dirty. */
   #inFlight: { readonly start: number; readonly end: number } | undefined;
   #writeBlocking: boolean;
+  /** A request for data has just ended: what the job does next it does before the main loop comes round. */
+  #followsData = false;
+  /** A request has failed the job before all requests of its step were issued. */
+  #cutShort = false;
   /** In write-blocking mode: source and target have been equal since. */
   activelySynced = false;
 
@@ -206,7 +210,7 @@ export class MirrorTask implements JobTask {
     const dirty = this.#bitmap.ranges.nextFrom(this.#nextOffset) ?? this.#bitmap.ranges.nextFrom(0);
     if (dirty === undefined) return 'ok';
     const start = dirty.end > this.#nextOffset ? Math.max(dirty.start, this.#nextOffset) : dirty.start;
-    const steps = this.#waitsForTables(job, start) ? 2 : 1;
+    const steps = this.#goesOnAtOnce(job, start) ? 2 : 1;
     const end = Math.min(dirty.end, start + steps * this.#stepBytes(job, sizeBytes));
     this.#bitmap.reset(start, end);
     this.#nextOffset = end;
@@ -219,32 +223,41 @@ export class MirrorTask implements JobTask {
     this.#inFlight = { start, end };
     const failed = yield* this.#copy(job, start, dataEnd);
     this.#inFlight = undefined;
+    this.#followsData = !isZero(this.options.source, start, dataEnd);
     // The last chunk of a disk is dirty as a whole, but only what there is of it is copied.
     if (failed === undefined) {
       job.offset += dataEnd - start;
       if (job.ready) job.host.reach('mirror.tail-copied');
-    } else if (failed !== 'ok') return failed;
+    }
     const nowNs = job.host.clock.now();
     // A job that was given another speed meanwhile sleeps its debt off at that one.
     const isSameSpeed = job.speedBytesPerSecond === speedBytesPerSecond;
     const delayNs = isSameSpeed ? untilNs - nowNs : job.limit.delayNs(nowNs, 0);
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
-    // Once READY a mirror keeps to no speed.
-    if (delayNs > 0 && !job.ready) yield { type: 'sleep', ns: delayNs };
-    return 'ok';
+    // Once READY a mirror keeps to no speed. One that has failed notices when it wakes.
+    const isExempt = job.ready || (this.#cutShort && job.host.traits.drainCutsRateLimit);
+    if (delayNs > 0 && !isExempt) yield { type: 'sleep', ns: delayNs };
+    return failed ?? 'ok';
   }
 
   /**
-   * Whether the first look at the source has to read its tables. When that is done the main loop has come round: a step that
-   * needs no buffers, because there is nothing but zeroes, is followed by another one before any request has ended.
+   * Whether a step that needs no buffers, because there is nothing but zeroes, is followed by another one before any request has
+   * ended: so it is where the main loop has not come round yet, after a request for data or a look at tables.
    */
-  #waitsForTables(job: Job, start: number): boolean {
+  #goesOnAtOnce(job: Job, start: number): boolean {
     const { source, target, bufSizeBytes } = this.options;
-    const image = skipFilters(source);
-    if (!image.driver.supportsBacking || image.hasRefcounts) return false;
-    image.hasRefcounts = true;
+    const looked = this.#looksAtTables();
+    if (!looked && !this.#followsData) return false;
     const end = Math.min(start + bufSizeBytes, source.lengthBytes);
     return job.limit.unlimited && job.host.mayFail(source, target) && isZero(source, start, end);
+  }
+
+  /** Whether the first look at the source has to read its tables. */
+  #looksAtTables(): boolean {
+    const image = skipFilters(this.options.source);
+    if (!image.driver.supportsBacking || image.hasRefcounts) return false;
+    image.hasRefcounts = true;
+    return true;
   }
 
   /** How much is copied at once, in whole chunks of the bitmap. */
@@ -312,7 +325,9 @@ export class MirrorTask implements JobTask {
       if (!tried.failure) continue;
       const { operation, code } = tried.failure;
       const [node, policy] = operation === 'read' ? [source, onSourceError] : [target, onTargetError];
-      if (POLICY_ACTIONS[policy](code) === 'report' && metImmediately(node)) break;
+      if (POLICY_ACTIONS[policy](code) !== 'report' || !metImmediately(node)) continue;
+      this.#cutShort = issued.length < requests.length;
+      break;
     }
     return issued;
   }
