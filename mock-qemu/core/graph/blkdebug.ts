@@ -247,6 +247,8 @@ export function earlyDebugError(node: BlockNode, request: DebugRequest): Errno |
   return error ?? (below && earlyDebugError(below, request));
 }
 
+const HEADER_BYTES = 512;
+
 const CHANGES: ReadonlySet<DebugRequest['op']> = new Set(['write', 'zero', 'discard']);
 
 /** What a blkdebug node makes of a request to itself. */
@@ -335,6 +337,32 @@ export function takeLanded(node: BlockNode): readonly Landed[] {
   return [...own, ...others];
 }
 
+/** Marks what a format has written to its file in the bitmaps of the nodes that it passes. */
+function markBelow(file: BlockNode, offset: number, bytes: number): void {
+  for (let at: BlockNode | undefined = file; at; at = (at.filtered ?? at.file)?.child) {
+    for (const bitmap of at.bitmaps) bitmap.mark(offset, offset + bytes);
+  }
+}
+
+function hasBitmapBelow(file: BlockNode): boolean {
+  const below = (file.filtered ?? file.file)?.child;
+  return file.bitmaps.length > 0 || (below !== undefined && hasBitmapBelow(below));
+}
+
+/**
+ * A format is about to change. Where somebody keeps bitmaps of its file, or did, it goes through the steps that it takes
+ * there; where requests may fail that has been done.
+ */
+export function noteSteps(node: BlockNode, op: 'write' | 'zero' | 'discard' | 'flush', offset: number, bytes: number): void {
+  if (!node.file || hasDebugBelow(node.file.child)) return;
+  if (node.io || hasBitmapBelow(node.file.child)) FORMAT_STEPS[op](ioOf(node), { op, offset, bytes });
+}
+
+/** A format has written its header. */
+export function noteHeader(node: BlockNode): void {
+  if (node.file) markBelow(node.file.child, 0, HEADER_BYTES);
+}
+
 /** What a format with clusters does with its file, from the first request on that an error may meet. */
 function ioOf(node: BlockNode): Qcow2Io {
   node.io ??= new Qcow2Io(node, {
@@ -345,7 +373,12 @@ function ioOf(node: BlockNode): Qcow2Io {
       return node.unmap;
     },
     tell: (event) => node.file?.child.debug?.event(event),
-    ask: (op, offset, bytes) => node.file && debugError(node.file.child, { op, offset, bytes }),
+    ask(op, offset, bytes) {
+      if (!node.file) return undefined;
+      const error = debugError(node.file.child, { op, offset, bytes });
+      if (error === undefined && CHANGES.has(op)) markBelow(node.file.child, offset, bytes);
+      return error;
+    },
     askBacking: (op, offset, bytes) => node.backing && debugError(node.backing.child, { op, offset, bytes }),
     isZeroBelow: (offset, bytes) => isZeroBelow(node, offset, bytes),
     metImmediately: () => node.file !== undefined && metImmediately(node.file.child),

@@ -4,6 +4,7 @@ import { refuse } from '../errors.ts';
 import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
 import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
+import { hasDebugBelow, noteSteps } from './blkdebug.ts';
 import { noteRead, readAt, writeTo } from './data.ts';
 import type { BlockDriver, BlockNode, Edge, WriteKind } from './node.ts';
 import { countDiscard, dropClusters, placeWrite, shrinkClusters } from './qcow2-clusters.ts';
@@ -64,7 +65,10 @@ const file: BlockDriver = {
   truncate(node, lengthBytes) {
     const image = imageOf(node);
     // A container that has grown at its end holds what it held, and says so.
-    if (image.format !== 'raw') return;
+    if (image.format !== 'raw') {
+      if (lengthBytes > file.lengthBytes(node)) node.knownBytes = lengthBytes;
+      return;
+    }
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
     node.knownBytes = lengthBytes;
@@ -95,7 +99,7 @@ const raw: BlockDriver = {
  * Clusters, backing files, and metadata that stays in the process until a flush: a cluster that was allocated since is
  * lost with the process, one that was there before is written in place.
  */
-const qcow2: BlockDriver = {
+const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
   name: 'qcow2',
   kind: 'format',
   supportsBacking: true,
@@ -106,13 +110,14 @@ const qcow2: BlockDriver = {
   },
   write: writeClusters,
   discard(node, start, end) {
+    noteSteps(node, 'discard', start, end - start);
     const { clusterSizeBytes } = imageOf(node).header;
     const from = Math.ceil(start / clusterSizeBytes) * clusterSizeBytes;
     const isTail = end === imageOf(node).virtualSizeBytes;
     const to = isTail ? end : Math.floor(end / clusterSizeBytes) * clusterSizeBytes;
     if (from < to) dropClusters(node, imageOf(node), from, to);
     // Where the tables' own writes may fail, what they say counts from these on.
-    const unflushed = node.io && node.pending;
+    const unflushed = node.file && hasDebugBelow(node.file.child) ? node.pending : undefined;
     for (let at = from; at < to; ) {
       const span = qcow2.at(node, at, to);
       // What was there reads as zeroes; what was not must not begin to show what is below.
@@ -122,6 +127,10 @@ const qcow2: BlockDriver = {
     if (!unflushed) node.pending?.clear(from, to);
   },
   flush(node) {
+    noteSteps(node, 'flush', 0, 0);
+    qcow2.settle(node);
+  },
+  settle(node) {
     const image = imageOf(node);
     for (const { start, end, tag } of node.pending?.extents ?? []) image.extents.set(start, end, tag);
     node.pending?.truncate(0);
@@ -137,6 +146,7 @@ const qcow2: BlockDriver = {
 
 function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, how: WriteKind): void {
   const image = imageOf(node);
+  noteSteps(node, tag === 0 ? 'zero' : 'write', start, end - start);
   node.hasRefcounts = true;
   placeWrite(node, image, start, end, how);
   const cluster = image.header.clusterSizeBytes;
@@ -183,7 +193,8 @@ const nullCo: BlockDriver = {
   kind: 'protocol',
   supportsBacking: false,
   holdsNothing: true,
-  lengthBytes: (node) => node.fixedSizeBytes,
+  // Sectors count whole here, too.
+  lengthBytes: (node) => Math.ceil(node.fixedSizeBytes / 512) * 512,
   at: (_node, _offset, limit) => ({ end: limit, tag: 0 }),
   write: () => undefined,
   discard: () => undefined,

@@ -91,6 +91,8 @@ export interface BlockDriver {
   discard(node: BlockNode, start: number, end: number): void;
   /** Makes what was written last. */
   flush(node: BlockNode): void;
+  /** As far as it matters to who opens the file next, without the requests that a flush makes. */
+  settle?(node: BlockNode): void;
   truncate(node: BlockNode, lengthBytes: number): void;
 }
 

@@ -1,7 +1,7 @@
 /** block-stream: pulls what is allocated below a node into it, then drops the images that are no longer needed. */
 import type { Errno } from '../errno.ts';
-import { takeLanded } from '../graph/blkdebug.ts';
-import { allocatedAbove, backingOf, belowOf, flushNode, readAt, skipFilters } from '../graph/data.ts';
+import { noteHeader, takeLanded } from '../graph/blkdebug.ts';
+import { allocatedAbove, backingOf, belowOf, readAt, skipFilters } from '../graph/data.ts';
 import { fileNameOf } from '../graph/names.ts';
 import type { BlockNode } from '../graph/node.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
@@ -197,7 +197,8 @@ export function rewriteBacking(
 ): void {
   const { image } = overlay;
   if (image === undefined || !overlay.driver.supportsBacking) return;
-  flushNode(overlay);
+  // The real one writes the header and flushes no tables: a bitmap of the file shows that.
+  overlay.driver.settle?.(overlay);
   const { clusterSizeBytes } = image.header;
   const backingName = base && (name ?? fileNameOf(base));
   image.header =
@@ -205,6 +206,7 @@ export function rewriteBacking(
       ? { clusterSizeBytes, backingName, backingFormat: headerFormat(format) }
       : { clusterSizeBytes };
   image.save();
+  noteHeader(overlay);
 }
 
 function needsCopy(image: BlockNode, base: BlockNode | undefined, offset: number, limit: number) {
