@@ -28,6 +28,7 @@ export const GOLDEN_FAMILIES = [
   'errors',
   'drawn',
   'backups',
+  'files',
   'activity',
   'drains',
   'reopening',

@@ -353,7 +353,12 @@ function hasBitmapBelow(file: BlockNode): boolean {
  * A format is about to change. Where somebody keeps bitmaps of its file, or did, it goes through the steps that it takes
  * there; where requests may fail that has been done.
  */
-export function noteSteps(node: BlockNode, op: 'write' | 'zero' | 'discard' | 'flush', offset: number, bytes: number): void {
+export function noteSteps(
+  node: BlockNode,
+  op: 'write' | 'zero' | 'discard' | 'flush',
+  offset: number,
+  bytes: number,
+): void {
   if (!node.file || hasDebugBelow(node.file.child)) return;
   if (node.io || hasBitmapBelow(node.file.child)) FORMAT_STEPS[op](ioOf(node), { op, offset, bytes });
 }

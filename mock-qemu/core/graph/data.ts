@@ -1,6 +1,7 @@
 /** Moving bytes through the graph. Nothing here takes time; errors are decided before it is called. */
 import { CommandError } from '../errors.ts';
 import { ABSENT, type Span, type Tag } from '../extents.ts';
+import { copyContainer } from './containers.ts';
 import type { BlockNode, WriteKind } from './node.ts';
 
 /** The first node below filters. */
@@ -159,6 +160,11 @@ export function copyRange(from: BlockNode, to: BlockNode, start: number, end: nu
   noteRead(from, start, end);
   // It is one request, however often its content changes.
   tellThreshold(to, end);
+  if (copyContainer(from, to, start, end)) {
+    for (let at: BlockNode | undefined = to; at; at = (at.filtered ?? at.file)?.child)
+      noteWrite(at, start, end);
+    return;
+  }
   for (let offset = start; offset < end; ) {
     const span = readAt(from, offset, end);
     writeTo(to, offset, span.end, span.tag, how);

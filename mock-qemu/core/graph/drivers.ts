@@ -4,7 +4,7 @@ import { refuse } from '../errors.ts';
 import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
 import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
-import { hasDebugBelow, noteSteps } from './blkdebug.ts';
+import { hasDebugBelow, noteHeader, noteSteps } from './blkdebug.ts';
 import { noteRead, readAt, writeTo } from './data.ts';
 import type { BlockDriver, BlockNode, Edge, WriteKind } from './node.ts';
 import { countDiscard, dropClusters, placeWrite, shrinkClusters } from './qcow2-clusters.ts';
@@ -141,6 +141,7 @@ const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
     shrinkClusters(node, image, lengthBytes);
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
+    noteHeader(node);
   },
 };
 

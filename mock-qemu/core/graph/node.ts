@@ -1,4 +1,5 @@
 /** The block graph's vocabulary: nodes, the edges that hold them, and what a driver of nodes does. */
+
 import type { Data } from '../data.ts';
 import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
@@ -8,6 +9,7 @@ import type { ThrottleGroup } from '../throttle.ts';
 import type { BlockBackend } from './backend.ts';
 import type { DirtyBitmap } from './bitmap.ts';
 import type { DebugRules } from './blkdebug.ts';
+import type { ContainerCopy } from './containers.ts';
 import type { Qcow2Io } from './qcow2-io.ts';
 
 /** Operations that something may block on a node (QEMU's op blockers, as far as commands check them). */
@@ -148,6 +150,8 @@ export class BlockNode {
   drains = 0;
   /** Drained sections on this node that nobody ends. */
   heldForGood = 0;
+  /** What has been copied to its file of another one that is a container. */
+  containerCopy: ContainerCopy | undefined;
   /** Bumped by each write; equal to `flushedGeneration` when there is nothing to flush. */
   generation = 0;
   /** The highest byte that was ever written, plus one. */

@@ -3,6 +3,7 @@ import type { Errno } from '../errno.ts';
 import { ABSENT } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { takeLanded } from '../graph/blkdebug.ts';
+import { tablesBytes } from '../graph/containers.ts';
 import { copyRange, discardFrom, flushNode, readAt, skipFilters, unknownAt } from '../graph/data.ts';
 import type { BlockNode, WriteKind } from '../graph/node.ts';
 import type { Traits } from '../traits.ts';
@@ -102,7 +103,14 @@ export function requestsOf(
   if (start === 0 && beginsWithBlock(node) && sameKind(node, 0, first).kind === 'zero') {
     requests.push({ start, end: first, kind: 'write' });
   }
+  // Of each cluster with a table only the beginning is there, and so each is data by itself.
+  const tables = tablesBytes(node);
   for (let offset = requests[0]?.end ?? start; offset < end; ) {
+    if (offset < tables) {
+      requests.push({ start: offset, end: Math.min(end, offset + chunkBytes), kind: 'write' });
+      offset = requests.at(-1)?.end ?? end;
+      continue;
+    }
     const span = sameKind(node, offset, end);
     const bytes = span.end === end ? end - offset : span.end - offset - ((span.end - offset) % chunkBytes);
     // A chunk that is zero in part only is data.
