@@ -4,6 +4,7 @@ import { CommandError, refuse } from '../../core/errors.ts';
 import { belowOf, chainOf, skipFilters } from '../../core/graph/data.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
+import { rightsOn } from '../../core/graph/permissions.ts';
 import { resolveBacking } from '../../core/images.ts';
 import { CommitTask } from '../../core/jobs/commit.ts';
 import type { Job } from '../../core/jobs/job.ts';
@@ -213,10 +214,14 @@ const blockCommit: Handler = ({ vm }, args, finish) => {
   for (const node of nodesDownTo(top, belowOf(base))) checkNotBlocked(node, 'commit-target');
   if (top === base) refuse('cannot commit an image into itself');
   const backingName = text(args, 'backing-file');
-  const active = top === device;
-  if (active && backingName !== undefined) refuse("'backing-file' specified, but 'top' is the active layer");
+  const isTop = skipFilters(top) === skipFilters(device);
+  // What somebody writes to is copied until it stands still, wherever in the chain it is.
+  const active = isTop || (rightsOn(top).needs & WRITE) !== 0;
+  if (active && backingName !== undefined) {
+    refuse(`'backing-file' specified, but 'top' ${isTop ? 'is the active layer' : 'has a writer on it'}`);
+  }
   const onError = choice<ErrorPolicy>(args, 'on-error', 'report');
-  if (active) startActiveCommit(vm, { args, device, base, onError }, finish);
+  if (active) startActiveCommit(vm, { args, device, top, base, onError }, finish);
   else startCommit(vm, { args, device, top, base, backingName, onError }, finish);
   return LATER;
 };
@@ -240,17 +245,18 @@ function startActiveCommit(
   commit: {
     readonly args: JsonObject;
     readonly device: BlockNode;
+    readonly top: BlockNode;
     readonly base: BlockNode;
     readonly onError: ErrorPolicy;
   },
   finish: Finish,
 ): void {
-  const { args, device, base, onError } = commit;
+  const { args, device, top, base, onError } = commit;
   const baseWasReadOnly = base.readOnly;
   const job = { args, defaultId: backendName(device), type: 'commit' } as const;
   const start = () =>
     startMirrorJob(vm, job, {
-      source: device,
+      source: top,
       target: base,
       sync: 'top',
       commitBase: base,
