@@ -363,6 +363,15 @@ export function noteSteps(
   if (node.io || hasBitmapBelow(node.file.child)) FORMAT_STEPS[op](ioOf(node), { op, offset, bytes });
 }
 
+/** A disk has become shorter: its directory of refcounts is written, and the file ends behind its last cluster. */
+export function noteShrunk(node: BlockNode, clusterBytes: number, fileBytes: number): void {
+  if (!node.file) return;
+  markBelow(node.file.child, clusterBytes, clusterBytes);
+  for (let at: BlockNode | undefined = node.file.child; at; at = (at.filtered ?? at.file)?.child) {
+    for (const { ranges } of at.bitmaps) ranges.truncate(fileBytes);
+  }
+}
+
 /** A format has written its header. */
 export function noteHeader(node: BlockNode): void {
   if (node.file) markBelow(node.file.child, 0, HEADER_BYTES);

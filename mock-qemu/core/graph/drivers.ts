@@ -2,9 +2,9 @@
 import { assert } from '../../../src/util/assert.ts';
 import { refuse } from '../errors.ts';
 import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
-import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
+import { fileSizeBytes, type ImageFile, layoutOf, sharedAt } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
-import { hasDebugBelow, noteHeader, noteSteps } from './blkdebug.ts';
+import { hasDebugBelow, noteHeader, noteShrunk, noteSteps } from './blkdebug.ts';
 import { noteRead, readAt, writeTo } from './data.ts';
 import type { BlockDriver, BlockNode, Edge, WriteKind } from './node.ts';
 import { countDiscard, dropClusters, placeWrite, shrinkClusters } from './qcow2-clusters.ts';
@@ -138,9 +138,11 @@ const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
   truncate(node, lengthBytes) {
     qcow2.flush(node);
     const image = imageOf(node);
+    const shrinks = lengthBytes < image.virtualSizeBytes;
     shrinkClusters(node, image, lengthBytes);
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
+    if (shrinks) noteShrunk(node, image.header.clusterSizeBytes, layoutOf(image).sizeBytes);
     noteHeader(node);
   },
 };
