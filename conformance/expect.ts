@@ -23,6 +23,7 @@ export function expect(condition: unknown, message: string): asserts condition {
 
 /** Breaks the contract unless both values are the same JSON. */
 export function expectEqual<T>(actual: T, expected: T, what: string): void {
+  if (Object.is(actual, expected)) return;
   const [seen, wanted] = [JSON.stringify(actual), JSON.stringify(expected)];
   if (seen !== wanted) throw new Violation(`${what}: expected ${wanted}, got ${seen}`);
 }
