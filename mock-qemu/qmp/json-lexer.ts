@@ -175,6 +175,12 @@ export class JsonLexer {
     let state = this.#state;
     let position = start;
     while (position < chunk.length) {
+      if (state > State.RECOVERY) {
+        // Most bytes of a long token leave the state as it is.
+        const most = Math.min(chunk.length, start + MAX_TOKEN_BYTES - this.#carriedBytes);
+        while (position < most && TRANSITIONS[state * 256 + (chunk[position] ?? 0)] === state) position++;
+        if (position === chunk.length) break;
+      }
       const step = TRANSITIONS[state * 256 + (chunk[position] ?? 0)] ?? Token.STRAY;
       if ((step & LOOKAHEAD) === 0) position++;
       const target = step & TARGET;

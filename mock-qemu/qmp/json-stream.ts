@@ -103,9 +103,11 @@ export class JsonStream {
   /** Counts one token; an item if it ends the message. */
   #take(token: Token, text: Uint8Array): StreamItem | undefined {
     if (token === Token.STRAY) return this.#end({ error: `JSON parse error, stray '${shownText(text)}'` });
-    const [braces, brackets] = DEPTH_CHANGE[token] ?? [0, 0];
-    this.#braces += braces;
-    this.#brackets += brackets;
+    const change = DEPTH_CHANGE[token];
+    if (change) {
+      this.#braces += change[0];
+      this.#brackets += change[1];
+    }
     const limit = this.#limitExceeded(text.length);
     if (limit) return this.#end({ error: `JSON ${limit} limit exceeded` });
     this.#tokens++;
