@@ -312,7 +312,10 @@ function openTargetFile(
   const name = text(args, 'node-name');
   return openNode(vm, {
     driver,
-    file: fileOptions(needText(args, 'target')),
+    // What copies a file as it lies on the host makes another one, with nothing above it.
+    ...(driver === 'file'
+      ? { filename: needText(args, 'target') }
+      : { file: fileOptions(needText(args, 'target')) }),
     // Zeroes cost a mirror nothing where its target may unmap, and that is as its source.
     discard: isMirror && !skipFilters(source).unmap ? 'ignore' : 'unmap',
     // A mirror opens the chain below only when it ends; a backup of everything to come lies on its source.
