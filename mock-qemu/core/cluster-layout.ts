@@ -7,7 +7,8 @@ import { ABSENT, type Extent, ExtentMap } from './extents.ts';
 /** Where a new image has its tables, in clusters: the header is the first, the directory of refcounts the second. */
 export const FIRST_CLUSTERS = { refcounts: 2, l1: 3 } as const;
 const ENTRY_BYTES = 8;
-/** Slices of L2 tables are read and written alone: what is placed in one go is within one. */
+/** The tables of an image that fit into this much memory are read and written whole, those of larger ones by slices. */
+const CACHE_BYTES = 32 << 20;
 const SLICE_BYTES = 4096;
 const USED = 1;
 /** Added to the way from a guest cluster to its place, so that it is never negative. */
@@ -36,6 +37,8 @@ export type KeptAt = (cluster: number, limit: number) => { readonly end: number;
 /** The places of one image's clusters. Guest clusters and those of the file are numbered from 0. */
 export class ClusterLayout {
   readonly clusterBytes: number;
+  /** How much of an L2 table is read and written alone: what is placed in one go is within that. */
+  readonly sliceBytes: number;
   /** Where the search for free clusters goes on. */
   searchFrom = 0;
   readonly #hosts = new ExtentMap();
@@ -51,6 +54,8 @@ export class ClusterLayout {
   /** Lays an image out as one that was written from its front to its end. */
   constructor({ clusterBytes, virtualSizeBytes, extents, extraClusters }: LaidOut) {
     this.clusterBytes = clusterBytes;
+    const tableBytes = Math.ceil(virtualSizeBytes / clusterBytes) * ENTRY_BYTES;
+    this.sliceBytes = tableBytes <= CACHE_BYTES ? clusterBytes : Math.min(SLICE_BYTES, clusterBytes);
     const first = FIRST_CLUSTERS.l1 + this.#clustersOfL1(virtualSizeBytes);
     this.#used = new ExtentMap([{ start: 0, end: first, tag: USED }]);
     this.#endCluster = first;
@@ -66,11 +71,6 @@ export class ClusterLayout {
   /** How many clusters one L2 table describes. */
   get clustersOfTable(): number {
     return this.clusterBytes / ENTRY_BYTES;
-  }
-
-  /** Length of a slice of an L2 table. */
-  get sliceBytes(): number {
-    return Math.min(SLICE_BYTES, this.clusterBytes);
   }
 
   /** How long the file is, in bytes. It does not get shorter when clusters in its midst are given back. */

@@ -147,6 +147,11 @@ const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
   },
 };
 
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
+}
+
 function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, how: WriteKind): void {
   const image = imageOf(node);
   noteSteps(node, tag === 0 ? 'zero' : 'write', start, end - start);
@@ -163,13 +168,40 @@ function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, ho
   for (let offset = start; offset < end; ) {
     const unflushed = pending.at(offset, end);
     const flushed = image.extents.at(offset, unflushed.end);
-    // What an internal snapshot keeps is not written over: a new cluster takes its place.
     const { end: until, shared } = sharedAt(image, offset, flushed.end);
+    const piece = { start: offset, end: until };
+    if (flushed.tag === 0 || how !== 'data') piece.end = wholeUntil(piece, cluster, image.virtualSizeBytes);
+    // What an internal snapshot keeps is not written over: a new cluster takes its place.
     const isNew = unflushed.tag !== ABSENT || flushed.tag === ABSENT || shared;
-    const into: ExtentMap = isNew ? pending : image.extents;
-    into.set(offset, until, tag);
-    offset = until;
+    const into: ExtentMap =
+      isNew || changesEntry(image, piece, flushed.tag === 0, how) ? pending : image.extents;
+    into.set(offset, piece.end, tag);
+    offset = piece.end;
   }
+}
+
+/** How far a stretch goes in whole clusters, or in one that is not whole. */
+function wholeUntil({ start, end }: Stretch, cluster: number, sizeBytes: number): number {
+  if (end === sizeBytes && start % cluster === 0) return end;
+  const next = Math.floor(start / cluster) * cluster + cluster;
+  if (start % cluster !== 0 || end < next) return Math.min(end, next);
+  return Math.floor(end / cluster) * cluster;
+}
+
+/** Whether what is written to clusters that were there changes what the tables say of them: that they are zero, or no longer. */
+function changesEntry(
+  { header, extents, virtualSizeBytes }: ImageFile,
+  { start, end }: Stretch,
+  wasZero: boolean,
+  how: WriteKind,
+): boolean {
+  const { clusterSizeBytes: cluster } = header;
+  const first = Math.floor(start / cluster) * cluster;
+  const last = Math.min(virtualSizeBytes, Math.ceil(end / cluster) * cluster);
+  if (how !== 'data' && start === first && end === last) return true;
+  if (!wasZero) return false;
+  const span = extents.at(first, last);
+  return span.tag === 0 && span.end === last;
 }
 
 // Copy on write: the part of a new cluster that the guest did not write comes from below.
