@@ -358,9 +358,10 @@ export function noteSteps(
   op: 'write' | 'zero' | 'discard' | 'flush',
   offset: number,
   bytes: number,
+  unmap = false,
 ): void {
   if (!node.file || hasDebugBelow(node.file.child)) return;
-  if (node.io || hasBitmapBelow(node.file.child)) FORMAT_STEPS[op](ioOf(node), { op, offset, bytes });
+  if (node.io || hasBitmapBelow(node.file.child)) FORMAT_STEPS[op](ioOf(node), { op, offset, bytes, unmap });
 }
 
 /** A disk has become shorter: its directory of refcounts is written, and the file ends behind its last cluster. */

@@ -154,7 +154,8 @@ interface Stretch {
 
 function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, how: WriteKind): void {
   const image = imageOf(node);
-  noteSteps(node, tag === 0 ? 'zero' : 'write', start, end - start);
+  const isNoted = how === 'zero' || how === 'unmap';
+  noteSteps(node, isNoted ? 'zero' : 'write', start, end - start, how === 'unmap');
   node.hasRefcounts = true;
   placeWrite(node, image, start, end, how);
   const cluster = image.header.clusterSizeBytes;
