@@ -47,7 +47,12 @@ export const FEATURES: readonly Feature[] = [
   },
   { name: 'devices', about: 'device_add, device_del, system_reset', steps: deviceSteps, agreesOn: BOTH },
   { name: 'run-state', about: 'stop, cont, system_reset', steps: runStateSteps, agreesOn: BOTH },
-  { name: 'protocol', about: 'jobs on the nodes that formats lie on', steps: protocolSteps, agreesOn: [] },
+  {
+    name: 'protocol',
+    about: 'jobs on the nodes that formats lie on',
+    steps: protocolSteps,
+    agreesOn: ['qemu-10.0'],
+  },
   { name: 'busy', about: 'many jobs at once', steps: busySteps, agreesOn: [] },
   { name: 'quorum', about: 'x-blockdev-change', steps: quorumSteps, agreesOn: BOTH },
 ];
