@@ -49,9 +49,11 @@ function nullName({ driver, chosen }: BlockNode): string {
 const needsOptions = (node: BlockNode): boolean =>
   (node.driver.kind === 'filter' && (!node.debug || hasOwnRules(node))) ||
   (node.filtered !== undefined && node.debug !== undefined && needsOptions(node.filtered.child)) ||
-  (node.file !== undefined &&
-    (needsOptions(node.file.child) || node.file.child.driver.kind !== 'protocol')) ||
+  (node.file !== undefined && (needsOptions(node.file.child) || !isFile(node.file.child))) ||
   isBackingOverridden(node);
+
+/** What a format may lie on and still go by its name: blkdebug counts as a file. */
+const isFile = ({ driver, debug }: BlockNode): boolean => driver.kind === 'protocol' || debug !== undefined;
 
 function isBackingOverridden(node: BlockNode): boolean {
   const { image, backing } = node;

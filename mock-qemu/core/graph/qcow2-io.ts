@@ -344,9 +344,16 @@ export class Qcow2Io {
     before: number,
     after: { readonly end: number; readonly bytes: number },
   ): boolean {
-    const { host, zero } = this.#tables.state(cluster);
-    if (host !== undefined && !zero) return false;
-    return this.#isZero(cluster * this.#clusterBytes, before) && this.#isZero(after.end, after.bytes);
+    const start = cluster * this.#clusterBytes;
+    return this.#isKnownZero(start, before) && this.#isKnownZero(after.end, after.bytes);
+  }
+
+  /** Whether what is beside zeroes is zero; if that cannot be found out it is not. */
+  #isKnownZero(offset: number, bytes: number): boolean {
+    if (bytes === 0) return true;
+    if (this.status(offset) !== undefined) return false;
+    const { host, zero } = this.#tables.state(this.#clusterOf(offset));
+    return (host === undefined || zero) && this.#isZero(offset, bytes);
   }
 
   #noteZeroes(start: number, end: number, drops: boolean): Errno | undefined {
