@@ -51,14 +51,21 @@ const file: BlockDriver = {
   },
   write(node, start, end, tag, how) {
     const image = imageOf(node);
+    // What is written over a container is no content of its image: mostly it lands where nothing of that lies.
+    if (image.format !== 'raw') {
+      if (end > file.lengthBytes(node)) node.knownBytes = end;
+      return;
+    }
     image.extents.set(start, end, tag);
     noteFirstBlock(image, start, end, how !== 'data');
     // Its last sector is written whole.
-    if (image.format === 'raw' && end > image.virtualSizeBytes) image.virtualSizeBytes = end;
+    if (end > image.virtualSizeBytes) image.virtualSizeBytes = end;
   },
   discard(node, start, end) {
-    imageOf(node).extents.clear(start, end);
-    noteFirstBlock(imageOf(node), start, end, true);
+    if (imageOf(node).format === 'raw') {
+      imageOf(node).extents.clear(start, end);
+      noteFirstBlock(imageOf(node), start, end, true);
+    }
     countDiscard(node, end - start);
   },
   flush: (node) => imageOf(node).save(),

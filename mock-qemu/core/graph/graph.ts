@@ -118,6 +118,13 @@ export class BlockGraph {
     this.collect(edge.child);
   }
 
+  /** Takes a node that is held anew: its holder is its newest one from now on. */
+  renew({ parent, role, child, rights }: Edge): void {
+    const edge = child.parents.find((each) => each.parent === parent && each.role === role);
+    if (edge) this.#detach(edge);
+    this.#attach(parent, role, child, rights);
+  }
+
   /** Works out again what a node wants of those below it, after it has come to want less. */
   yieldRights(node: BlockNode): void {
     if (this.#enforcesRights) yieldRights([node]);

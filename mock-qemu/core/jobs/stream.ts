@@ -145,7 +145,7 @@ export class StreamTask implements JobTask {
     if (backingOf(image) !== keep) {
       graph.letGo(below);
       if (base) graph.adopt(image, 'backing', base);
-    }
+    } else if (below.child === base) graph.renew(below);
     job.host.reach('stream.after-graph-change');
     const unwritten = job.host.reach('stream.header-write');
     if (unwritten !== undefined) return { code: unwritten };

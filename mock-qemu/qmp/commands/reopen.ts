@@ -138,8 +138,9 @@ const FROZEN_ROLES: ReadonlySet<string> = new Set([
 function checkNotFrozen(vm: Vm, node: BlockNode): void {
   const below = node.backing?.child;
   if (!below) return;
-  for (const { edges, type } of vm.jobs.jobs) {
-    if (type === 'backup') continue;
+  for (const { edges, type, status } of vm.jobs.jobs) {
+    // A job that waits to be dismissed holds its nodes, but not their links.
+    if (type === 'backup' || status === 'concluded') continue;
     const frozen = edges.filter(({ role }) => FROZEN_ROLES.has(role)).map(({ child }) => child);
     if (frozen.includes(node) && frozen.includes(below))
       refuse(`Cannot change frozen 'backing' link from '${node.name}' to '${below.name}'`);
