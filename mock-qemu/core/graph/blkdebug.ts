@@ -316,6 +316,13 @@ export function knowsTables(node: BlockNode, offset: number, bytes: number): boo
   return below ? knowsTables(below, offset, bytes) : (node.io?.knows(offset, bytes) ?? false);
 }
 
+/** Whether a discard gets through to what stores the bytes. */
+function reachesFile(node: BlockNode): boolean {
+  if (isDropped(node, { op: 'discard', offset: 0, bytes: 0 })) return false;
+  const below = throughNode(node);
+  return below ? reachesFile(below) : node.driver.kind === 'protocol';
+}
+
 /** What a node passes its requests on to as they are. */
 const throughNode = (node: BlockNode): BlockNode | undefined =>
   (node.filtered ?? (node.driver.supportsBacking ? undefined : node.file))?.child;
@@ -386,6 +393,9 @@ function ioOf(node: BlockNode): Qcow2Io {
     },
     get passesDiscards() {
       return node.unmap;
+    },
+    get dropsContent() {
+      return node.file !== undefined && reachesFile(node.file.child);
     },
     tell: (event) => node.file?.child.debug?.event(event),
     ask(op, offset, bytes) {

@@ -154,11 +154,6 @@ const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
   },
 };
 
-interface Stretch {
-  readonly start: number;
-  readonly end: number;
-}
-
 function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, how: WriteKind): void {
   const image = imageOf(node);
   const isNoted = how === 'zero' || how === 'unmap';
@@ -173,43 +168,47 @@ function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, ho
     image.extents.set(start, end, tag);
     return;
   }
+  const noted = how === 'data' ? { start: end, end } : wholeWithin({ start, end }, cluster, image);
   for (let offset = start; offset < end; ) {
-    const unflushed = pending.at(offset, end);
+    const isNoted = offset >= noted.start && offset < noted.end;
+    const edge = offset < noted.start ? noted.start : isNoted ? noted.end : end;
+    const unflushed = pending.at(offset, edge);
     const flushed = image.extents.at(offset, unflushed.end);
     const { end: until, shared } = sharedAt(image, offset, flushed.end);
-    const piece = { start: offset, end: until };
-    if (flushed.tag === 0 || how !== 'data') piece.end = wholeUntil(piece, cluster, image.virtualSizeBytes);
     // What an internal snapshot keeps is not written over: a new cluster takes its place.
-    const isNew = unflushed.tag !== ABSENT || flushed.tag === ABSENT || shared;
-    const into: ExtentMap =
-      isNew || changesEntry(image, piece, flushed.tag === 0, how) ? pending : image.extents;
-    into.set(offset, piece.end, tag);
-    offset = piece.end;
+    const isNew = unflushed.tag !== ABSENT || flushed.tag === ABSENT || shared || isNoted;
+    const to = isNew || flushed.tag !== 0 ? until : withinClusters({ start: offset, end: until }, cluster);
+    const into: ExtentMap = isNew || isZeroCluster(image, offset) ? pending : image.extents;
+    into.set(offset, to, tag);
+    offset = to;
   }
 }
 
-/** How far a stretch goes in whole clusters, or in one that is not whole. */
-function wholeUntil({ start, end }: Stretch, cluster: number, sizeBytes: number): number {
-  if (end === sizeBytes && start % cluster === 0) return end;
-  const next = Math.floor(start / cluster) * cluster + cluster;
-  if (start % cluster !== 0 || end < next) return Math.min(end, next);
-  return Math.floor(end / cluster) * cluster;
+interface Stretch {
+  readonly start: number;
+  readonly end: number;
 }
 
-/** Whether what is written to clusters that were there changes what the tables say of them: that they are zero, or no longer. */
-function changesEntry(
-  { header, extents, virtualSizeBytes }: ImageFile,
-  { start, end }: Stretch,
-  wasZero: boolean,
-  how: WriteKind,
-): boolean {
+/** The clusters that lie in a stretch as a whole, or as much of them as the disk has. */
+function wholeWithin({ start, end }: Stretch, cluster: number, { virtualSizeBytes }: ImageFile): Stretch {
+  const from = Math.min(end, Math.ceil(start / cluster) * cluster);
+  const to = end === virtualSizeBytes ? end : Math.floor(end / cluster) * cluster;
+  return { start: from, end: Math.max(from, to) };
+}
+
+/** How far a stretch goes in whole clusters, or in one that is not whole. */
+function withinClusters({ start, end }: Stretch, cluster: number): number {
+  const next = Math.floor(start / cluster) * cluster + cluster;
+  return start % cluster !== 0 || end < next ? Math.min(end, next) : Math.floor(end / cluster) * cluster;
+}
+
+/** Whether the tables say of a cluster that it is zero: what is written there changes what they say. */
+function isZeroCluster({ header, extents, virtualSizeBytes }: ImageFile, offset: number): boolean {
   const { clusterSizeBytes: cluster } = header;
-  const first = Math.floor(start / cluster) * cluster;
-  const last = Math.min(virtualSizeBytes, Math.ceil(end / cluster) * cluster);
-  if (how !== 'data' && start === first && end === last) return true;
-  if (!wasZero) return false;
-  const span = extents.at(first, last);
-  return span.tag === 0 && span.end === last;
+  const start = Math.floor(offset / cluster) * cluster;
+  const end = Math.min(virtualSizeBytes, start + cluster);
+  const span = extents.at(start, end);
+  return span.tag === 0 && span.end === end;
 }
 
 // Copy on write: the part of a new cluster that the guest did not write comes from below.

@@ -1,7 +1,7 @@
 /** The block graph: which nodes there are and who holds them. */
 import { assert } from '../../../src/util/assert.ts';
 import { CommandError, refuse } from '../errors.ts';
-import { ExtentMap } from '../extents.ts';
+import { ABSENT, ExtentMap } from '../extents.ts';
 import type { Random } from '../random.ts';
 import { NO_RIGHTS, type Rights } from '../rights.ts';
 import type { BlockBackend } from './backend.ts';
@@ -350,7 +350,19 @@ export function backendName(node: BlockNode): string {
 function closeTables({ io, image, pending }: BlockNode): void {
   if (!io || io.flush() === undefined || io.flush() === undefined || !io.hasUnwritten) return;
   pending?.truncate(0);
-  if (image) image.layout = undefined;
+  if (!image) return;
+  image.layout = undefined;
+  const { clusterSizeBytes: cluster } = image.header;
+  for (const each of io.dropped) dropContent(image.extents, each * cluster, (each + 1) * cluster);
+}
+
+/** What is there reads as zeroes; what is not is left to what lies below. */
+function dropContent(extents: ExtentMap, start: number, end: number): void {
+  for (let at = start; at < end; ) {
+    const span = extents.at(at, end);
+    if (span.tag !== ABSENT) extents.set(at, span.end, 0);
+    at = span.end;
+  }
 }
 
 /** How error texts call a node. */

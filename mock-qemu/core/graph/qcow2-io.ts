@@ -11,8 +11,9 @@ export interface IoSurroundings extends FileBelow {
   askBacking(op: 'read', offset: number, bytes: number): Errno | undefined;
   /** Whether what lies below the image is known to read as zeroes. */
   isZeroBelow(offset: number, bytes: number): boolean;
-  /** Whether discards reach the file. */
+  /** Whether discards are passed on to the node below, and whether what is passed on reaches the file. */
   readonly passesDiscards: boolean;
+  readonly dropsContent: boolean;
   /** The error that was met last came before anybody else could run. */
   metImmediately(): boolean;
 }
@@ -67,6 +68,7 @@ export class Qcow2Io {
   /** Whether it is known if clusters were set aside in advance. */
   #hasLooked = false;
   #landed: Landed[] = [];
+  readonly #dropped = new Set<number>();
   #writes = 0;
   #flushedWrites = 0;
 
@@ -363,9 +365,8 @@ export class Qcow2Io {
       const last = this.#clusterOf(Math.min(end, this.#endOfSlice(at)) - 1);
       for (let cluster = this.#clusterOf(at); cluster <= last; cluster++) {
         const { host, zero } = this.#tables.state(cluster);
-        const isDropped = drops && host !== undefined;
-        if (!zero || isDropped) this.#tables.set(cluster, { host: isDropped ? undefined : host, zero: true });
-        if (isDropped) this.#tables.free(host, 1, this.#file.passesDiscards);
+        if (drops && host !== undefined) this.#giveBack(cluster, host);
+        else if (!zero) this.#tables.set(cluster, { host, zero: true });
       }
     }
     return undefined;
@@ -391,9 +392,20 @@ export class Qcow2Io {
       const { host, zero } = this.#tables.state(cluster);
       const changes = host !== undefined || (this.#node.backing !== undefined && !zero);
       if (!changes) continue;
-      this.#tables.set(cluster, { host: undefined, zero: true });
-      if (host !== undefined) this.#tables.free(host, 1, this.#file.passesDiscards);
+      if (host !== undefined) this.#giveBack(cluster, host);
+      else this.#tables.set(cluster, { host, zero: true });
     }
+  }
+
+  #giveBack(cluster: number, host: number): void {
+    this.#tables.set(cluster, { host: undefined, zero: true });
+    const isTold = this.#tables.free(host, 1, this.#file.passesDiscards);
+    if (isTold && this.#file.dropsContent) this.#dropped.add(cluster);
+  }
+
+  /** Clusters whose content the file has dropped although the entries that lead there may still be in it. */
+  get dropped(): ReadonlySet<number> {
+    return this.#dropped;
   }
 
   /** Makes everything last. */
@@ -402,6 +414,7 @@ export class Qcow2Io {
     this.#file.tell('flush_to_os');
     const unwritten = this.#tables.write();
     if (unwritten !== undefined) return unwritten;
+    this.#dropped.clear();
     if (this.#flushedWrites !== written) this.#file.tell('flush_to_disk');
     const error = this.#file.ask('flush', 0, 0);
     if (error === undefined) this.#flushedWrites = written;

@@ -206,8 +206,11 @@ export class Qcow2Tables {
     this.#refcounts.dirty = true;
   }
 
-  /** Gives clusters back; `discards`: and tells the file that they are not needed, which may fail unnoticed. */
-  free(first: number, count: number, discards: boolean): void {
+  /**
+   * Gives clusters back; `discards`: and tells the file that they are not needed, which may fail unnoticed. The answer is whether
+   * the file has been told.
+   */
+  free(first: number, count: number, discards: boolean): boolean {
     this.#file.tell('cluster_free');
     // Nothing may go on using a cluster whose refcount says that it is free. Neither waits for the other in a circle.
     if (this.#slicesAfter !== 'refcounts' || this.#settleOrder() === undefined)
@@ -215,7 +218,8 @@ export class Qcow2Tables {
     this.#file.tell('refblock_load');
     this.#refcounts.dirty = true;
     this.#layout.free(first, count, discards);
-    if (discards) this.#file.ask('discard', first * this.clusterBytes, count * this.clusterBytes);
+    const [at, bytes] = [first * this.clusterBytes, count * this.clusterBytes];
+    return discards && this.#file.ask('discard', at, bytes) === undefined;
   }
 
   /** Entries that are changed from now on name clusters whose refcounts have to be in the file first. */
