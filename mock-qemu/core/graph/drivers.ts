@@ -145,11 +145,15 @@ const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
   truncate(node, lengthBytes) {
     qcow2.flush(node);
     const image = imageOf(node);
-    const shrinks = lengthBytes < image.virtualSizeBytes;
+    const before = image.virtualSizeBytes;
+    const shrinks = lengthBytes < before;
     shrinkClusters(node, image, lengthBytes);
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
     if (shrinks) noteShrunk(node, image.header.clusterSizeBytes, layoutOf(image).sizeBytes);
+    // What a longer backing file has there must not begin to show.
+    else if (node.backing && node.backing.child.lengthBytes > before)
+      writeClusters(node, before, lengthBytes, 0, 'zero');
     noteHeader(node);
   },
 };
