@@ -12,7 +12,12 @@ export interface Flaps {
   readonly streamEnd: number;
   /** For jobs on what a stream leaves below its image. */
   readonly streamEndBelow: number;
+  /** For jobs on what a commit merges, and above that. */
   readonly commitEnd: number;
+  /** For jobs above what a mirror or a commit has written to, when it gives its backend up. */
+  readonly targetEnd: number;
+  /** For jobs above a mirror's target, when that takes the source's place. */
+  readonly pivot: number;
   readonly streamAbort: number;
   readonly backupEnd: number;
   /** For all other jobs, before the last event of any block job. */

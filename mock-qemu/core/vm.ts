@@ -369,6 +369,10 @@ export class Vm implements JobHost {
     this.#flap(() => this.jobsAround(node, how), times, then);
   }
 
+  flapAroundChild(node: BlockNode, above: BlockNode, times: number): void {
+    this.#flap(() => this.jobsAroundChild(node, above), times);
+  }
+
   #flap(held: () => readonly Job[], times: number, then: () => void = () => undefined): void {
     if (times === 0) {
       then();

@@ -42,6 +42,8 @@ export const qemu72: Profile = {
       streamEnd: 4,
       streamEndBelow: 2,
       commitEnd: 1,
+      targetEnd: 2,
+      pivot: 1,
       streamAbort: 3,
       backupEnd: 1,
       jobEnd: 0,

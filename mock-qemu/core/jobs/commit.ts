@@ -101,6 +101,7 @@ export class CommitTask implements JobTask {
     const refused = job.host.reach('commit.before-graph-change');
     if (refused !== undefined) return { code: refused };
     releaseBackends(job, base);
+    job.host.flap(base, job.host.traits.flaps.targetEnd);
     flushNode(base);
     job.host.flapBelow(this.options.top, job.host.traits.flaps.commitEnd, 'with');
     const overlays = this.#dropIntermediates(graph);
@@ -128,10 +129,21 @@ export class CommitTask implements JobTask {
     }
   }
 
+  #letGo(host: JobHost, job: Job): void {
+    const { top, base } = this.options;
+    const { targetEnd, commitEnd } = host.traits.flaps;
+    // One that fails still has its base, and takes its filter out.
+    if (releaseBackends(job, base)) {
+      host.flap(base, targetEnd);
+      host.flap(top, commitEnd);
+    }
+    if (releaseBackends(job, top)) host.flap(top, targetEnd);
+    if (!this.keepsNodes(job)) releaseNodes(job);
+  }
+
   clean(host: JobHost, job?: Job): void {
-    const { top, base, baseWasReadOnly } = this.options;
-    if (job && this.keepsNodes(job)) releaseBackends(job, top);
-    else if (job) releaseNodes(job);
+    const { base, baseWasReadOnly } = this.options;
+    if (job) this.#letGo(host, job);
     if (this.filter) host.graph.removeFilter(this.filter);
     if (!baseWasReadOnly) return;
     host.graph.tryReopen(base, true);

@@ -25,6 +25,8 @@ export interface JobHost extends OpenContext {
   flap(node: BlockNode, times: number): void;
   /** As `flap`, but jobs on what the node rests on, alone or with those above it. */
   flapBelow(node: BlockNode, times: number, how?: 'alone' | 'with'): void;
+  /** As `flap`, but jobs on a node below another one and on all that it rests on, and those above it that are not above that. */
+  flapAroundChild(node: BlockNode, above: BlockNode, times: number): void;
   /** Holds all other jobs still, so many times in a row, then calls back. */
   flapAll(times: number, then: () => void): void;
   /** Runs something in the main loop, before any reply and before time moves. */

@@ -466,17 +466,19 @@ export class MirrorTask implements JobTask {
   /** Neither writes to the target nor keeps anybody from the source any more. */
   #leave(job: Job): undefined {
     const { filter, target } = this.options;
-    releaseBackends(job, target);
+    if (releaseBackends(job, target)) job.host.flap(target, job.host.traits.flaps.targetEnd);
     filter.hooks = undefined;
     filter.filterState = 'stopped';
     job.host.graph.yieldRights(filter);
   }
 
   /** Puts the target where the source, or another image of its chain, is. */
-  #replace({ graph }: JobHost): JobFailure | undefined {
+  #replace(host: JobHost): JobFailure | undefined {
+    const { graph } = host;
     const { source, target, replaces } = this.options;
     const replaced = replaces === undefined ? source : graph.findNode(replaces);
     graph.tryReopen(target, replaced.readOnly);
+    host.flap(target, host.traits.flaps.pivot);
     try {
       graph.replace(replaced, target);
       return undefined;

@@ -128,12 +128,14 @@ export class StreamTask implements JobTask {
   }
 
   prepare(job: Job): JobFailure | undefined {
-    const { top, filter, backingName } = this.options;
+    const { top, bottom, filter, backingName } = this.options;
     const { graph } = job.host;
     this.#prepared = true;
     const { flaps } = job.host.traits;
     job.host.flap(top, flaps.streamEnd);
-    job.host.flapBelow(top, flaps.streamEndBelow);
+    // What is torn off the image while its section goes on leaves it, and what takes its place joins it again.
+    if (skipFilters(bottom) === skipFilters(top)) job.host.flapBelow(top, flaps.streamEndBelow);
+    else job.host.flapAroundChild(bottom, top, Math.min(1, flaps.streamEndBelow));
     const refused = job.host.reach('stream.before-graph-change');
     if (refused !== undefined) return { code: refused };
     graph.removeFilter(filter);

@@ -131,8 +131,9 @@ export function releaseNodes(job: Job): void {
 /**
  * Gives back the backends through which a job reads or writes; it still holds the nodes.
  * @param node only those of this node
+ * @returns whether it had any
  */
-export function releaseBackends(job: Job, node?: BlockNode): void {
+export function releaseBackends(job: Job, node?: BlockNode): boolean {
   const given = job.edges.filter(
     ({ parent, child }) => parent.kind === 'job-backend' && (node === undefined || child === node),
   );
@@ -140,4 +141,5 @@ export function releaseBackends(job: Job, node?: BlockNode): void {
     job.edges.splice(job.edges.indexOf(edge), 1);
     job.host.graph.letGo(edge);
   }
+  return given.length > 0;
 }
