@@ -202,7 +202,7 @@ export class Vm implements JobHost {
   }
 
   ioError(effect: Request): Errno | undefined {
-    return this.earlyError(effect) ?? this.lateError(effect);
+    return filterError(effect) ?? this.earlyError(effect) ?? this.lateError(effect);
   }
 
   earlyError(effect: Request): Errno | undefined {
@@ -615,4 +615,15 @@ export function groupsBelow(node: BlockNode): ThrottleGroup[] {
     if (at.throttle) groups.push(at.throttle);
   }
   return groups;
+}
+
+/** Why a filter on a request's way does not let it pass. */
+function filterError({ op, node, offset, bytes }: Request): Errno | undefined {
+  // Discards that a node does not pass on reach no filter.
+  if (op !== 'write' && op !== 'zero' && !(op === 'discard' && node.unmap)) return undefined;
+  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child) {
+    const error = at.hooks?.refusesWrite?.(offset, offset + bytes);
+    if (error !== undefined) return error;
+  }
+  return undefined;
 }

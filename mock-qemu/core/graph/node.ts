@@ -1,6 +1,7 @@
 /** The block graph's vocabulary: nodes, the edges that hold them, and what a driver of nodes does. */
 
 import type { Data } from '../data.ts';
+import type { Errno } from '../errno.ts';
 import type { ExtentMap, Span, Tag } from '../extents.ts';
 import type { ImageFile } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
@@ -69,6 +70,8 @@ export interface Edge {
 /** What a filter's job wants to know of the requests that pass it. */
 export interface RequestHooks {
   beforeRead?(start: number, end: number): void;
+  /** Why a guest's write cannot be; asked first, and does what has to be done before it. */
+  refusesWrite?(start: number, end: number): Errno | undefined;
   beforeWrite?(start: number, end: number): void;
   afterWrite?(start: number, end: number, tag: Tag): void;
   /** How much longer the writer has to wait. */

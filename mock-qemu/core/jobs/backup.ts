@@ -54,7 +54,10 @@ export class BackupTask implements JobTask {
     this.#sizeBytes = options.source.lengthBytes;
     this.#markInitial();
     this.#copy = new BlockCopy({ ...options, left: this.#copyBitmap });
-    options.filter.hooks = { beforeWrite: (start, end) => this.#saveOld(start, end) };
+    options.filter.hooks = {
+      refusesWrite: (start, end) => this.#saveOld(start, end, this.#job?.host),
+      beforeWrite: (start, end) => this.#saveOld(start, end),
+    };
     if (options.bitmap) freezeBitmap(options.source.bitmaps, options.bitmap);
     const accessBitmap = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES, enabled: false });
     accessBitmap.force(0, this.#sizeBytes);
@@ -115,13 +118,17 @@ export class BackupTask implements JobTask {
     return undefined;
   }
 
-  #saveOld(start: number, end: number): void {
+  /** Copies what somebody is about to write over; the answer is why that fails, as far as there is somebody to ask. */
+  #saveOld(start: number, end: number, host?: JobHost): Errno | undefined {
     const from = Math.floor(start / CLUSTER_BYTES) * CLUSTER_BYTES;
-    const copied = this.#copy.saveOld(from, Math.ceil(end / CLUSTER_BYTES) * CLUSTER_BYTES);
-    this.#doneBitmap.force(start, end);
-    if (!this.#job) return;
-    this.#job.offset += copied;
+    const to = Math.ceil(end / CLUSTER_BYTES) * CLUSTER_BYTES;
+    const asked = host?.mayFail(this.options.source, this.options.target) ? host : undefined;
+    const { copiedBytes, code } = this.#copy.saveOld(from, to, asked);
+    if (code === undefined) this.#doneBitmap.force(start, end);
+    if (!this.#job) return code;
+    this.#job.offset += copiedBytes;
     this.#job.len = this.#job.offset + this.#copy.remainingBytes;
+    return code;
   }
 
   #markInitial(): void {

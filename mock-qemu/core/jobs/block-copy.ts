@@ -11,9 +11,9 @@ import { chainOf, copyRange, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { layoutOf } from '../images.ts';
 import type { Effect } from './effects.ts';
-import type { IoEffect } from './host.ts';
+import type { IoEffect, JobHost } from './host.ts';
 import type { Job } from './job.ts';
-import { copyLanded, isZero, requestsOf } from './mirror-copy.ts';
+import { type CopyRequest, copyLanded, isZero, requestsOf } from './mirror-copy.ts';
 
 /** What is copied, and how. */
 export interface BlockCopyOptions {
@@ -102,23 +102,46 @@ export class BlockCopy {
     return call.failure;
   }
 
-  /** Somebody is about to write to a range: what is there is copied first. */
-  saveOld(start: number, end: number): number {
-    const { left: bitmap } = this.#options;
+  /**
+   * Somebody is about to write to a range: what is there is copied first.
+   * @param host whom to ask whether that fails; left out: nothing does
+   * @returns what was copied, and why not all of it was
+   */
+  saveOld(
+    start: number,
+    end: number,
+    host?: JobHost,
+  ): { readonly copiedBytes: number; readonly code?: Errno } {
+    const { left: bitmap, source } = this.#options;
     for (const task of this.#inFlight) {
       if (task.saved || task.end <= start || task.start >= end) continue;
       task.saved = true;
       this.#move(task.start, task.end);
     }
     const { ranges } = bitmap;
-    let copied = 0;
-    for (let left = ranges.nextFrom(start); left && left.start < end; left = ranges.nextFrom(start)) {
-      const [from, to] = [Math.max(start, left.start), Math.min(end, left.end)];
-      this.#move(from, to);
-      ranges.clear(from, to);
-      copied += to - from;
+    const requests: CopyRequest[] = [];
+    for (let left = ranges.nextFrom(start); left && left.start < end; left = ranges.nextFrom(left.end)) {
+      const range = { start: Math.max(start, left.start), end: Math.min(end, left.end) };
+      requests.push(...requestsOf(source, range, CLUSTER_BYTES, this.#chunkBytes));
     }
-    return copied;
+    let copiedBytes = 0;
+    let code: Errno | undefined;
+    // All of them are under way together, and zeroes need not be read.
+    for (const each of requests.toSorted((a, b) => Number(b.kind === 'zero') - Number(a.kind === 'zero'))) {
+      const failure = host && this.#errorOf(host, each);
+      code ??= failure;
+      if (failure !== undefined) continue;
+      this.#move(each.start, each.end);
+      ranges.clear(each.start, each.end);
+      copiedBytes += each.end - each.start;
+    }
+    return { copiedBytes, ...(code !== undefined && { code }) };
+  }
+
+  /** The error that a request meets on its way from the source to the target. */
+  #errorOf(host: JobHost, request: CopyRequest): Errno | undefined {
+    const unread = request.kind === 'write' ? host.ioError(this.#read(request)) : undefined;
+    return unread ?? (this.#overwrites(request) ? 'EIO' : host.ioError(this.#write(request)));
   }
 
   /** A call looks up only after it has let others run: before that nobody can have asked for anything. */
@@ -251,20 +274,20 @@ export class BlockCopy {
     return { operation: 'write', code };
   }
 
-  #read({ start, end }: Task): IoEffect {
+  #read({ start, end }: Pick<Task, 'start' | 'end'>): IoEffect {
     const { source } = this.#options;
     const at = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
     return { ...at, at: 'backup.source-read', op: 'read', node: source };
   }
 
-  #write({ start, end, kind }: Task): IoEffect {
+  #write({ start, end, kind }: CopyRequest): IoEffect {
     const { target } = this.#options;
     const at = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
     return { ...at, at: 'backup.target-write', op: kind, node: target };
   }
 
   /** Whether a compressed cluster would take the place of one: the format refuses that. */
-  #overwrites({ start, end }: Task): boolean {
+  #overwrites({ start, end }: Pick<Task, 'start' | 'end'>): boolean {
     const { compress, target } = this.#options;
     if (!compress) return false;
     const { driver, image } = skipFilters(target);
