@@ -85,11 +85,16 @@ export class BlockCopy {
       this.#take(task);
       if (this.#readsTables(task.start)) yield* this.#yield(call, { type: 'settle' });
       const { clock } = job.host;
+      const { speedBytesPerSecond } = job;
       const heldUntilNs = clock.now() + job.limit.delayNs(clock.now(), 0);
       if (heldUntilNs > clock.now()) {
         this.#giveBack(task);
         yield* this.#finishAll(job, call);
-        yield* this.#yield(call, { type: 'sleep', ns: Math.max(0, heldUntilNs - clock.now()) });
+        const leftNs =
+          job.speedBytesPerSecond === speedBytesPerSecond
+            ? heldUntilNs - clock.now()
+            : job.limit.delayNs(clock.now(), 0);
+        yield* this.#yield(call, { type: 'sleep', ns: Math.max(0, leftNs) });
         continue;
       }
       job.limit.delayNs(clock.now(), task.end - task.start);
