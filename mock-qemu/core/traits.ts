@@ -78,4 +78,6 @@ export interface MachineBugs {
    * last one with a user.
    */
   readonly olderNodesLeftOut: boolean;
+  /** A stream whose start is refused once it has a backend leaves that backend on its image, for good. */
+  readonly refusedStreamStays: boolean;
 }

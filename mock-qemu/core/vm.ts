@@ -574,6 +574,8 @@ export class Vm implements JobHost {
   /** Closes every node, flushing what is still in memory. */
   closeImages(): void {
     for (const backend of [...this.graph.backends]) this.removeBackend(backend);
+    const left = [...this.graph.nodes.values()].flatMap(({ parents }) => parents);
+    for (const edge of left) if (edge.parent.kind === 'job-backend') this.graph.letGo(edge);
     for (const node of [...this.graph.nodes.values()].reverse()) {
       node.monitorOwned = false;
       this.graph.collect(node);

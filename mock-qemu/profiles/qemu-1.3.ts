@@ -107,6 +107,7 @@ export const qemu13: Profile = {
   // Nothing can be reopened yet.
   bugs: {
     ...qemu72.bugs,
+    refusedStreamStays: false,
     emptyReopenAborts: false,
     reopenTwiceStaysHeld: false,
     groupAbortHangs: false,

@@ -88,5 +88,6 @@ export const qemu72: Profile = {
     inactiveWriteAborts: true,
     debugDiscardKills: true,
     olderNodesLeftOut: false,
+    refusedStreamStays: true,
   },
 };

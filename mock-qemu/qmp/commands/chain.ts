@@ -145,15 +145,25 @@ function createStreamJob(vm: Vm, args: JsonObject, task: StreamTask): Job {
   const nodes = [{ node: filter, as: 'main node' }] as const;
   // The filter is above: the device's backend, if it has one, holds that.
   const defaultId = backendName(filter);
-  return createOverFilter(vm, { args, defaultId, type: 'stream', task, nodes }, (job) => {
-    vm.jobs.addBackend(job, filter, { needs: READ, shares: shares | WRITE });
-    vm.jobs.use(job, { node: top, as: 'active node', rights: { needs: 0, shares: shares | WRITE } });
-    // Every block is read only once, so nobody may write below.
-    const base = belowOf(bottom);
-    for (let node = belowOf(top); node && node !== base; node = belowOf(node)) {
-      vm.jobs.use(job, { node, as: 'intermediate node', rights: { needs: 0, shares } });
-    }
-  });
+  const reader = { needs: READ, shares: shares | WRITE };
+  let readsAs: string | undefined;
+  try {
+    return createOverFilter(vm, { args, defaultId, type: 'stream', task, nodes }, (job) => {
+      vm.jobs.addBackend(job, filter, reader);
+      readsAs = job.id;
+      vm.jobs.use(job, { node: top, as: 'active node', rights: { needs: 0, shares: shares | WRITE } });
+      // Every block is read only once, so nobody may write below.
+      const base = belowOf(bottom);
+      for (let node = belowOf(top); node && node !== base; node = belowOf(node)) {
+        vm.jobs.use(job, { node, as: 'intermediate node', rights: { needs: 0, shares } });
+      }
+    });
+  } catch (error) {
+    // The backend takes the filter's place when that goes, and nobody has it any more.
+    if (readsAs !== undefined && vm.bugs.refusedStreamStays)
+      vm.graph.hold({ kind: 'job-backend', jobId: readsAs }, 'root', top, reader);
+    throw error;
+  }
 }
 
 /** Makes a node writable for a job. */
