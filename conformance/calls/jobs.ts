@@ -67,10 +67,12 @@ async function start(
 ): Promise<void> {
   const found = plain.disks[disk];
   const will = found && refusal === undefined && plain.domain === 'running' ? job(found) : undefined;
-  const speed = will?.held && will.heavy ? HELD_BYTES_PER_SECOND : 0;
   // A fault cannot tell jobs apart: there must not be another one.
   const alone = plain.disks.every((other) => other === found || !other.job);
   const breaks = will !== undefined && fails === true && will.heavy && plain.canFail && alone;
+  // A mirror that has failed notices when it has slept its debt off: one that is held back, after days.
+  const isHeld = will?.held && will.heavy && !(breaks && isMirror(will));
+  const speed = isHeld ? HELD_BYTES_PER_SECOND : 0;
   if (breaks) await rig.fail(FAULT[will.kind]);
   // Events may come before the call returns.
   if (found && will) plain.begin(found, breaks ? { ...will, held: false } : will);
