@@ -87,7 +87,8 @@ const END: Readonly<Record<JobEnd, number>> = {
 /** The number of a job's kind in events and infos. */
 export const typeOf = ({ kind }: PlainJob): number => TYPE[kind];
 /** Whether a job has a mirror, which becomes ready and can be pivoted to. */
-export const isMirror = ({ kind }: Pick<PlainJob, 'kind'>): boolean => kind === 'copy' || kind === 'active-commit';
+export const isMirror = ({ kind }: Pick<PlainJob, 'kind'>): boolean =>
+  kind === 'copy' || kind === 'active-commit';
 
 /** How deep each disk's chain is at first. */
 export interface Setup {
