@@ -2,6 +2,7 @@
  * The blkdebug driver: a filter whose rules make requests fail. A rule waits for an event of the node above it; once
  * the event has come, the next requests that suit the rule fail.
  */
+import { type ClusterLayout, FIRST_CLUSTERS } from '../cluster-layout.ts';
 import type { Data, Value } from '../data.ts';
 import { type Errno, errnoOf } from '../errno.ts';
 import { refuse } from '../errors.ts';
@@ -371,12 +372,17 @@ export function noteSteps(
   if (node.io || hasBitmapBelow(node.file.child)) FORMAT_STEPS[op](ioOf(node), { op, offset, bytes, unmap });
 }
 
-/** A disk has become shorter: its directory of refcounts is written, and the file ends behind its last cluster. */
-export function noteShrunk(node: BlockNode, clusterBytes: number, fileBytes: number): void {
+/**
+ * A disk has become shorter: its directory of refcounts is written, and the file ends behind its last cluster.
+ * @param tables clusters of the file with what else has changed
+ */
+export function noteShrunk(node: BlockNode, layout: ClusterLayout, tables: readonly number[]): void {
   if (!node.file) return;
-  markBelow(node.file.child, clusterBytes, clusterBytes);
+  const { clusterBytes, sizeBytes } = layout;
+  for (const cluster of [FIRST_CLUSTERS.refcounts - 1, ...tables])
+    markBelow(node.file.child, cluster * clusterBytes, clusterBytes);
   for (let at: BlockNode | undefined = node.file.child; at; at = (at.filtered ?? at.file)?.child) {
-    for (const { ranges } of at.bitmaps) ranges.truncate(fileBytes);
+    for (const { ranges } of at.bitmaps) ranges.truncate(sizeBytes);
   }
 }
 

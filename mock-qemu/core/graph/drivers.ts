@@ -2,9 +2,9 @@
 import { assert } from '../../../src/util/assert.ts';
 import { refuse } from '../errors.ts';
 import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
-import { fileSizeBytes, type ImageFile, layoutOf, sharedAt } from '../images.ts';
+import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
-import { hasDebugBelow, noteHeader, noteShrunk, noteSteps } from './blkdebug.ts';
+import { hasDebugBelow, noteHeader, noteSteps } from './blkdebug.ts';
 import { noteRead, readAt, writeTo } from './data.ts';
 import type { BlockDriver, BlockNode, Edge, WriteKind } from './node.ts';
 import { countDiscard, dropClusters, placeWrite, shrinkClusters } from './qcow2-clusters.ts';
@@ -146,13 +146,11 @@ const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
     qcow2.flush(node);
     const image = imageOf(node);
     const before = image.virtualSizeBytes;
-    const shrinks = lengthBytes < before;
     shrinkClusters(node, image, lengthBytes);
     image.extents.truncate(lengthBytes);
     image.virtualSizeBytes = lengthBytes;
-    if (shrinks) noteShrunk(node, image.header.clusterSizeBytes, layoutOf(image).sizeBytes);
     // What a longer backing file has there must not begin to show.
-    else if (node.backing && node.backing.child.lengthBytes > before)
+    if (lengthBytes > before && node.backing && node.backing.child.lengthBytes > before)
       writeClusters(node, before, lengthBytes, 0, 'zero');
     noteHeader(node);
   },

@@ -1,8 +1,9 @@
 /** Which clusters of its file a qcow2 node takes and gives back for what is written to it, and what its file hears of that. */
 
-import type { KeptAt } from '../cluster-layout.ts';
+import { FIRST_CLUSTERS, type KeptAt } from '../cluster-layout.ts';
 import { ABSENT } from '../extents.ts';
 import { type ImageFile, layoutOf, sharedAt } from '../images.ts';
+import { noteShrunk } from './blkdebug.ts';
 import type { BlockNode, WriteKind } from './node.ts';
 import { isZeroBelow } from './qcow2-io.ts';
 
@@ -51,8 +52,13 @@ export function shrinkClusters(node: BlockNode, image: ImageFile, lengthBytes: n
   const { clusterSizeBytes: cluster } = image.header;
   if (lengthBytes >= image.virtualSizeBytes) return;
   const file = fileBelow(node, () => true);
-  for (const { count } of layoutOf(image).truncate(Math.ceil(lengthBytes / cluster)))
-    if (file) countDiscard(file, count * cluster);
+  const layout = layoutOf(image);
+  const end = Math.ceil(lengthBytes / cluster);
+  const freed = layout.truncate(end);
+  for (const { count } of freed) if (file) countDiscard(file, count * cluster);
+  // The table that the disk ends in, or the one that named the tables which have gone.
+  const table = layout.tableAt(Math.floor(end / layout.clustersOfTable)) ?? FIRST_CLUSTERS.l1;
+  noteShrunk(node, layout, freed.length > 0 ? [FIRST_CLUSTERS.refcounts, table] : []);
 }
 
 /** What has been given back is told to the file, where the node and all below it let discards through. */
