@@ -51,7 +51,7 @@ export const FEATURES: readonly Feature[] = [
     name: 'protocol',
     about: 'jobs on the nodes that formats lie on',
     steps: protocolSteps,
-    agreesOn: ['qemu-10.0'],
+    agreesOn: BOTH,
   },
   { name: 'busy', about: 'many jobs at once', steps: busySteps, agreesOn: [] },
   { name: 'quorum', about: 'x-blockdev-change', steps: quorumSteps, agreesOn: BOTH },
