@@ -186,7 +186,7 @@ export class EarlyMirrorTask implements JobTask {
   }
 
   finishNow(): void {
-    finishCopy(this.options, this.#bitmap, this.#inFlight);
+    finishCopy(this.options, this.#bitmap, this.#inFlight ? [this.#inFlight] : []);
   }
 
   /** Opens what the target's header names, which may be refused; then the job ends as soon as it can. */

@@ -14,9 +14,9 @@ import type { MirrorOptions } from './mirror-options.ts';
 export function finishCopy(
   { source, target }: Pick<MirrorOptions, 'source' | 'target'>,
   bitmap: DirtyBitmap,
-  inFlight: { readonly start: number; readonly end: number } | undefined,
+  inFlight: readonly Stretch[],
 ): void {
-  if (inFlight) bitmap.force(inFlight.start, inFlight.end);
+  for (const { start, end } of inFlight) bitmap.force(start, end);
   const endBytes = Math.min(source.lengthBytes, target.lengthBytes);
   for (let dirty = bitmap.ranges.nextFrom(0); dirty; dirty = bitmap.ranges.nextFrom(dirty.end)) {
     copyRange(source, target, dirty.start, Math.min(dirty.end, endBytes));
@@ -73,6 +73,12 @@ const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | und
 
 /** Why a mirror onto a target of another size fails at its start; undefined: it does not. */
 export const sizeMismatch = (traits: Traits): JobFailure | undefined => SIZE_MISMATCH[traits.mirrorSizeCheck];
+
+/** Bytes from a start to an end. */
+export interface Stretch {
+  readonly start: number;
+  readonly end: number;
+}
 
 /** One request of a copy: zeroes are written as such. */
 export interface CopyRequest {

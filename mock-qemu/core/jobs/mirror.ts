@@ -3,7 +3,7 @@ import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
 import { ABSENT } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
-import { metImmediately } from '../graph/blkdebug.ts';
+import { hasDebugBelow, metImmediately } from '../graph/blkdebug.ts';
 import {
   allocatedAbove,
   backingOf,
@@ -27,6 +27,7 @@ import {
   finishCopy,
   isZero,
   requestsOf,
+  type Stretch,
   sizeMismatch,
   type TriedRequest,
 } from './mirror-copy.ts';
@@ -36,6 +37,9 @@ import { SLICE_NS } from './ratelimit.ts';
 import { releaseBackends, releaseNodes } from './transaction.ts';
 
 const MAX_REQUEST_BYTES = 1 << 20;
+/** A mirror has 16 requests under way at most. */
+const MAX_JOINING = 15;
+const NOTHING = { start: 0, end: 0 } as const;
 /**
  * A copy at full speed takes no more steps than this, however large the disk: what is simulated costs its extents, not
  * its bytes. With QEMU's buffer of 16 MiB that begins to show from 256 GiB on.
@@ -55,7 +59,7 @@ export class MirrorTask implements JobTask {
   #drained: Job | undefined;
   #nextOffset = 0;
   /** What is being copied, and so is not dirty. */
-  #inFlight: { readonly start: number; readonly end: number } | undefined;
+  #inFlight: readonly Stretch[] = [];
   #writeBlocking: boolean;
   /** A request for data has just ended: what the job does next it does before the main loop comes round. */
   #followsData = false;
@@ -205,28 +209,32 @@ export class MirrorTask implements JobTask {
     return undefined;
   }
 
-  /** Copies one contiguous dirty stretch of at most buf-size, then sleeps off what that cost. */
+  /** Copies one contiguous dirty stretch of at most buf-size, or what is under way together, then sleeps off what that cost. */
   *#iterate(job: Job, sizeBytes: number): Step {
     const dirty = this.#bitmap.ranges.nextFrom(this.#nextOffset) ?? this.#bitmap.ranges.nextFrom(0);
     if (dirty === undefined) return 'ok';
     const start = dirty.end > this.#nextOffset ? Math.max(dirty.start, this.#nextOffset) : dirty.start;
     const steps = this.#goesOnAtOnce(job, start) ? 2 : 1;
     const end = Math.min(dirty.end, start + steps * this.#stepBytes(job, sizeBytes));
-    this.#bitmap.reset(start, end);
-    this.#nextOffset = end;
+    const stretches = [{ start, end }, ...this.#joining(job, { start, end })];
+    for (const each of stretches) {
+      this.#bitmap.reset(each.start, each.end);
+      this.#nextOffset = each.end;
+    }
     const dataEnd = Math.min(end, sizeBytes);
     // Requests are charged when they are issued: the debt is slept off while they are in flight.
     const freeOfCharge = this.options.target.unmap && isZero(this.options.source, start, dataEnd);
     const issuedNs = job.host.clock.now();
     const { speedBytesPerSecond } = job;
     const untilNs = issuedNs + job.limit.delayNs(issuedNs, freeOfCharge ? 0 : dataEnd - start);
-    this.#inFlight = { start, end };
-    const failed = yield* this.#copy(job, start, dataEnd);
-    this.#inFlight = undefined;
+    this.#inFlight = stretches;
+    const whole = stretches.map((each) => ({ ...each, end: Math.min(each.end, sizeBytes) }));
+    const failed = yield* this.#copy(job, whole);
+    this.#inFlight = [];
     this.#followsData = !isZero(this.options.source, start, dataEnd);
     // The last chunk of a disk is dirty as a whole, but only what there is of it is copied.
     if (failed === undefined) {
-      job.offset += dataEnd - start;
+      job.offset += whole.reduce((sum, each) => sum + each.end - each.start, 0);
       if (job.ready) job.host.reach('mirror.tail-copied');
     }
     const nowNs = job.host.clock.now();
@@ -260,6 +268,27 @@ export class MirrorTask implements JobTask {
     return true;
   }
 
+  /**
+   * What else is on its way before a stretch of data has been read, as far as there are buffers and requests for it. It only
+   * matters where requests meet errors, each its own.
+   */
+  #joining(job: Job, { start, end }: Stretch): readonly Stretch[] {
+    const { source, target, bufSizeBytes } = this.options;
+    const isWatched = hasDebugBelow(source) || hasDebugBelow(target);
+    if (!isWatched || !job.limit.unlimited || isZero(source, start, Math.min(end, source.lengthBytes)))
+      return [];
+    const joining: Stretch[] = [];
+    let buffersBytes = bufSizeBytes - (end - start);
+    let dirty = this.#bitmap.ranges.nextFrom(end);
+    while (dirty && buffersBytes > 0 && joining.length < MAX_JOINING) {
+      const next = { start: dirty.start, end: Math.min(dirty.end, dirty.start + buffersBytes) };
+      joining.push(next);
+      buffersBytes -= next.end - next.start;
+      dirty = this.#bitmap.ranges.nextFrom(next.end);
+    }
+    return joining;
+  }
+
   /** How much is copied at once, in whole chunks of the bitmap. */
   #stepBytes(job: Job, sizeBytes: number): number {
     const { bufSizeBytes, granularityBytes, source, target } = this.options;
@@ -271,10 +300,10 @@ export class MirrorTask implements JobTask {
   /** Undefined: all of it copied. 'ok': some requests failed and are dirty again. Else: why the job fails. */
   *#copy(
     job: Job,
-    start: number,
-    end: number,
+    stretches: readonly Stretch[],
   ): Generator<Effect, undefined | 'ok' | JobFailure, Errno | undefined> {
     const { source, target } = this.options;
+    const [{ start, end } = NOTHING] = stretches;
     const whole = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
     if (!job.host.mayFail(source, target)) {
       yield { ...whole, at: 'mirror.source-read', op: 'read', node: source };
@@ -289,12 +318,8 @@ export class MirrorTask implements JobTask {
       return undefined;
     }
     // Requests in flight at the same time fail each for itself, those first that fail before anything is read.
-    const requests: CopyRequest[] = [];
-    for (let at = start; at < end; at += this.options.bufSizeBytes) {
-      const step = { start: at, end: Math.min(end, at + this.options.bufSizeBytes) };
-      requests.push(...requestsOf(source, step, this.options.granularityBytes, this.#requestBytes));
-    }
-    const reading = this.#issued(job, requests);
+    const requests = stretches.flatMap((stretch) => this.#requestsOf(stretch));
+    const reading = this.#issued(job, requests, end);
     const early = reading.filter(({ failure }) => failure !== undefined);
     if (early.length > 0) yield { type: 'turn' };
     const first = this.#settle(job, early);
@@ -315,11 +340,29 @@ export class MirrorTask implements JobTask {
     return outcome;
   }
 
-  /** Issues requests; none is issued any more when one that lets nobody else run has failed the job. */
-  #issued(job: Job, requests: readonly CopyRequest[]): readonly TriedRequest[] {
+  #requestsOf({ start, end }: Stretch): readonly CopyRequest[] {
+    const { source, bufSizeBytes, granularityBytes } = this.options;
+    const requests: CopyRequest[] = [];
+    for (let at = start; at < end; at += bufSizeBytes) {
+      const step = { start: at, end: Math.min(end, at + bufSizeBytes) };
+      requests.push(...requestsOf(source, step, granularityBytes, this.#requestBytes));
+    }
+    return requests;
+  }
+
+  /**
+   * Issues requests; none is issued any more when one that lets nobody else run has failed the job, nor any of what would have
+   * joined when one has failed before it.
+   */
+  #issued(job: Job, requests: readonly CopyRequest[], joinsFrom: number): readonly TriedRequest[] {
     const { source, target, onSourceError, onTargetError } = this.options;
     const issued: TriedRequest[] = [];
     for (const request of requests) {
+      if (request.start >= joinsFrom && issued.some(({ failure }) => failure)) {
+        this.#bitmap.force(request.start, request.end);
+        this.#nextOffset = Math.min(this.#nextOffset, request.start);
+        continue;
+      }
       const tried = this.#tried(job, request, 'early');
       issued.push(tried);
       if (!tried.failure) continue;
