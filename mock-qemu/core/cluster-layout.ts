@@ -7,6 +7,7 @@ import { ABSENT, type Extent, ExtentMap } from './extents.ts';
 /** Where a new image has its tables, in clusters: the header is the first, the directory of refcounts the second. */
 export const FIRST_CLUSTERS = { refcounts: 2, l1: 3 } as const;
 const ENTRY_BYTES = 8;
+const SECTOR_BYTES = 512;
 /** The tables of an image that fit into this much memory are read and written whole, those of larger ones by slices. */
 const CACHE_BYTES = 32 << 20;
 const SLICE_BYTES = 4096;
@@ -48,6 +49,8 @@ export class ClusterLayout {
   /** L1 entries whose tables belong to an internal snapshot as well. */
   readonly #shared = new Set<number>();
   #compressedInto: number | undefined;
+  /** What lies behind the tables of an image that holds nothing. */
+  readonly #firstFree: number;
   #endCluster: number;
   #freed: HostRun[] = [];
 
@@ -59,6 +62,7 @@ export class ClusterLayout {
     const first = FIRST_CLUSTERS.l1 + this.#clustersOfL1(virtualSizeBytes);
     this.#used = new ExtentMap([{ start: 0, end: first, tag: USED }]);
     this.#endCluster = first;
+    this.#firstFree = first;
     for (const { start, end, tag } of extents) {
       const [from, to] = [Math.floor(start / clusterBytes), Math.ceil(end / clusterBytes)];
       if (tag === 0) this.zero(from, to, false);
@@ -75,7 +79,10 @@ export class ClusterLayout {
 
   /** How long the file is, in bytes. It does not get shorter when clusters in its midst are given back. */
   get sizeBytes(): number {
-    return this.#endCluster * this.clusterBytes;
+    const isEmpty = this.#endCluster === this.#firstFree;
+    return isEmpty
+      ? (this.#firstFree - 1) * this.clusterBytes + SECTOR_BYTES
+      : this.#endCluster * this.clusterBytes;
   }
 
   /** Where a guest cluster lies, and how far those behind it lie behind that; undefined: it has no place of its own. */

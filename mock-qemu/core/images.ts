@@ -138,6 +138,8 @@ const SECTOR_BYTES = 512;
  */
 export function fileSizeBytes(file: ImageFile, unflushedBytes = 0): number {
   if (file.format === 'raw') return file.virtualSizeBytes;
+  // What snapshots and bitmaps take has no places in a layout.
+  if (file.layout && file.snapshots.length + file.bitmaps.length === 0) return file.layout.sizeBytes;
   const cluster = file.header.clusterSizeBytes;
   const dataBytes = storedBytes(file) + snapshotBytes(file) + bitmapBytes(file) + unflushedBytes;
   if (dataBytes === 0) return QCOW2_METADATA_CLUSTERS * cluster + SECTOR_BYTES;

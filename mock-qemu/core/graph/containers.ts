@@ -2,8 +2,9 @@
  * Copies of files that are containers: of a qcow2 file that is read as it lies on the host. What is simulated keeps what an
  * image holds, not its tables, so a copy of the file becomes an image of its own as far as the parts are there that matter.
  */
+import { FIRST_CLUSTERS } from '../cluster-layout.ts';
 import { ExtentMap } from '../extents.ts';
-import type { ImageFile } from '../images.ts';
+import { type ImageFile, layoutOf } from '../images.ts';
 import type { BlockNode } from './node.ts';
 
 /** What has been copied of a container to a file. */
@@ -12,8 +13,8 @@ export interface ContainerCopy {
   readonly copied: ExtentMap;
 }
 
-/** Where a new image has its parts, in clusters: the header, the first table, the one with its entries, content. */
-const PLACES = { header: 0, l1: 3, l2: 4, content: 5 } as const;
+/** How many clusters at the beginning of a file with anything in it are tables. */
+const FIRST_CONTENT = 5;
 
 /** The node that has the file below a node, if nothing on the way changes what is read. */
 function fileBelow(node: BlockNode): BlockNode | undefined {
@@ -31,7 +32,7 @@ export function containerBelow(node: BlockNode): ImageFile | undefined {
 /** How many bytes at the beginning of what a node reads are tables, each of which leaves the rest of its cluster free. */
 export function tablesBytes(node: BlockNode): number {
   const container = containerBelow(node);
-  return container ? PLACES.content * container.header.clusterSizeBytes : 0;
+  return container ? FIRST_CONTENT * container.header.clusterSizeBytes : 0;
 }
 
 /** Copies a stretch of a container to a file that holds nothing else; false: it is none, or not such a file. */
@@ -51,19 +52,22 @@ export function copyContainer(from: BlockNode, to: BlockNode, start: number, end
 function become(target: ImageFile, { source, copied }: ContainerCopy): void {
   const cluster = source.header.clusterSizeBytes;
   const has = (place: number): boolean => copied.at(place * cluster, place * cluster + 1).tag === 1;
-  if (!has(PLACES.header)) return;
+  if (!has(0)) return;
   target.format = source.format;
   target.header = source.header;
   target.virtualSizeBytes = source.virtualSizeBytes;
   target.extents.truncate(0);
-  if (!has(PLACES.l1) || !has(PLACES.l2)) return;
-  let next: number = PLACES.content;
+  target.layout = undefined;
+  if (!has(FIRST_CLUSTERS.l1)) return;
+  const layout = layoutOf(source);
   for (const { start, end, tag } of source.extents.extents) {
     for (let at = start; at < end; at = Math.min(end, (Math.floor(at / cluster) + 1) * cluster)) {
       const until = Math.min(end, (Math.floor(at / cluster) + 1) * cluster);
-      const isThere = tag === 0 || has(next);
-      target.extents.set(at, until, isThere ? tag : 0);
-      if (tag !== 0 && until % cluster === 0) next++;
+      const number = Math.floor(at / cluster);
+      const table = layout.tableAt(Math.floor(number / layout.clustersOfTable));
+      if (table === undefined || !has(table)) continue;
+      const { host } = layout.hostAt(number, number + 1);
+      target.extents.set(at, until, host === undefined || has(host) ? tag : 0);
     }
   }
 }

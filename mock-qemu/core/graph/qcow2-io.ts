@@ -271,6 +271,8 @@ export class Qcow2Io {
       this.#file.tell('write_aio');
       const error = yield* this.#issue('write', hostOffset, bytes);
       if (error !== undefined) return error;
+      // What needs no entry is there now, whatever becomes of the rest.
+      for (const part of parts) if (part.kept && !this.#hasZero(part)) this.#landed.push(part);
     }
     for (const part of parts) {
       if (part.kept && !this.#hasZero(part)) continue;
