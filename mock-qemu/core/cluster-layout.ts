@@ -207,8 +207,9 @@ export class ClusterLayout {
     }
   }
 
-  /** The disk ends at a cluster from now on: the tables behind that are given back as well, one by one. */
-  truncate(end: number): readonly HostRun[] {
+  /** The disk ends at a cluster from now on: what is dropped needs tables, those behind are given back as well, one by one. */
+  truncate(end: number, oldEnd: number): readonly HostRun[] {
+    for (let at = end; at < oldEnd; at = this.#endOfTable(at)) this.#needTable(at);
     this.#drop(end, Math.max(end, this.#hosts.endBytes));
     const freed = [...this.takeFreed()];
     for (const [l1, host] of this.#tables) {

@@ -51,10 +51,10 @@ export function dropClusters(node: BlockNode, image: ImageFile, start: number, e
 export function shrinkClusters(node: BlockNode, image: ImageFile, lengthBytes: number): void {
   const { clusterSizeBytes: cluster } = image.header;
   if (lengthBytes >= image.virtualSizeBytes) return;
+  const [end, oldEnd] = [Math.ceil(lengthBytes / cluster), Math.ceil(image.virtualSizeBytes / cluster)];
   const file = fileBelow(node, () => true);
   const layout = layoutOf(image);
-  const end = Math.ceil(lengthBytes / cluster);
-  const freed = layout.truncate(end);
+  const freed = layout.truncate(end, oldEnd);
   for (const { count } of freed) if (file) countDiscard(file, count * cluster);
   // The table that the disk ends in, or the one that named the tables which have gone.
   const table = layout.tableAt(Math.floor(end / layout.clustersOfTable)) ?? FIRST_CLUSTERS.l1;

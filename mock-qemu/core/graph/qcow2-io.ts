@@ -65,8 +65,6 @@ export class Qcow2Io {
   readonly #node: BlockNode;
   readonly #file: IoSurroundings;
   readonly #tables: Qcow2Tables;
-  /** Whether it is known if clusters were set aside in advance. */
-  #hasLooked = false;
   #landed: Landed[] = [];
   readonly #dropped = new Set<number>();
   #writes = 0;
@@ -106,11 +104,6 @@ export class Qcow2Io {
 
   /** Finds out what is at the beginning of a stretch, without reading it. */
   status(offset: number): Errno | undefined {
-    if (!this.#hasLooked) {
-      this.#hasLooked = true;
-      // Whether that succeeds makes no difference.
-      this.#tables.loadRefcounts();
-    }
     return this.#tables.load(this.#clusterOf(offset));
   }
 
