@@ -49,8 +49,8 @@ export class ClusterLayout {
   /** L1 entries whose tables belong to an internal snapshot as well. */
   readonly #shared = new Set<number>();
   #compressedInto: number | undefined;
-  /** What lies behind the tables of an image that holds nothing. */
-  readonly #firstFree: number;
+  /** Nothing has been taken yet: of the last table there is only a part. */
+  #isFresh = true;
   #endCluster: number;
   #freed: HostRun[] = [];
 
@@ -62,7 +62,6 @@ export class ClusterLayout {
     const first = FIRST_CLUSTERS.l1 + this.#clustersOfL1(virtualSizeBytes);
     this.#used = new ExtentMap([{ start: 0, end: first, tag: USED }]);
     this.#endCluster = first;
-    this.#firstFree = first;
     for (const { start, end, tag } of extents) {
       const [from, to] = [Math.floor(start / clusterBytes), Math.ceil(end / clusterBytes)];
       if (tag === 0) this.zero(from, to, false);
@@ -79,10 +78,8 @@ export class ClusterLayout {
 
   /** How long the file is, in bytes. It does not get shorter when clusters in its midst are given back. */
   get sizeBytes(): number {
-    const isEmpty = this.#endCluster === this.#firstFree;
-    return isEmpty
-      ? (this.#firstFree - 1) * this.clusterBytes + SECTOR_BYTES
-      : this.#endCluster * this.clusterBytes;
+    const bytes = this.#endCluster * this.clusterBytes;
+    return this.#isFresh ? bytes - this.clusterBytes + SECTOR_BYTES : bytes;
   }
 
   /** Where a guest cluster lies, and how far those behind it lie behind that; undefined: it has no place of its own. */
@@ -139,6 +136,7 @@ export class ClusterLayout {
   }
 
   #take(first: number, count: number): void {
+    this.#isFresh = false;
     this.#used.set(first, first + count, USED);
     this.#endCluster = Math.max(this.#endCluster, first + count);
   }
