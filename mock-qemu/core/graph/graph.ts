@@ -242,6 +242,8 @@ export class BlockGraph {
 
   /** As {@link reopen}; a node that cannot be reopened stays as it is. */
   tryReopen(node: BlockNode, readOnly: boolean): void {
+    // What nobody held any more may be closed by now.
+    if (this.nodes.get(node.name) !== node) return;
     try {
       this.reopen(node, readOnly);
     } catch (error) {
