@@ -165,7 +165,7 @@ export class BlockCopy {
     const dirty = left.ranges.nextFrom(offset);
     if (dirty === undefined) return undefined;
     const start = Math.max(dirty.start, offset);
-    const most = Math.min(dirty.end, start + this.#chunkBytes);
+    const most = layerEnd(source, start, Math.min(dirty.end, start + this.#chunkBytes));
     const [first] = requestsOf(source, { start, end: most }, CLUSTER_BYTES, most - start);
     const { end, kind } = first ?? { end: most, kind: 'write' };
     return { start, end, kind, early: undefined, refused: false, saved: false };
@@ -323,4 +323,19 @@ export class BlockCopy {
     job.offset += end - start;
     job.len = job.offset + this.remainingBytes;
   }
+}
+
+/** How far the image of a chain that holds a byte goes on holding what follows: a request reads one image. */
+function layerEnd(source: BlockNode, offset: number, limit: number): number {
+  let end = limit;
+  for (const image of chainOf(source)) {
+    if (offset >= image.lengthBytes) return end;
+    const isHeld = (at: number) => image.driver.at(image, at, end).tag !== ABSENT;
+    const held = isHeld(offset);
+    let to = image.driver.at(image, offset, end).end;
+    while (to < end && isHeld(to) === held) to = image.driver.at(image, to, end).end;
+    if (held) return to;
+    end = Math.min(end, to);
+  }
+  return end;
 }
