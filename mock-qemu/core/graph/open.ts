@@ -3,7 +3,7 @@
 import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
-import { backingPath, type ImageFile, type ImageStore } from '../images.ts';
+import { backingPath, type ImageFile, type ImageHeader, type ImageStore } from '../images.ts';
 import { addressText, type NbdAddress, NbdConnection, type NbdNetwork, parseNbdName } from '../nbd.ts';
 import type { ThrottleGroups } from '../throttle.ts';
 import { DebugRules, debugError } from './blkdebug.ts';
@@ -196,7 +196,7 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   if (node.driver.name === 'raw') return;
   const image = node.image;
   if (image?.layout) image.layout.searchFrom = 0;
-  readMetadata(child);
+  readMetadata(child, image?.header);
   if (image?.format !== node.driver.name) {
     refuse(`Image is not in ${node.driver.name} format`);
   }
@@ -204,24 +204,65 @@ function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, opt
   loadBitmaps(node);
 }
 
-/** What a format reads of its file when it is opened, in this order, with what it says if that fails. */
-const OPENING_READS: readonly {
-  readonly cluster: number;
+/** Something that a format reads of its file when it is opened, and what it says if that fails. */
+interface OpeningRead {
+  readonly offset: number;
   readonly bytes: number;
   readonly text: string;
   readonly event?: string;
-}[] = [
-  { cluster: 0, bytes: 112, text: 'Could not read qcow2 header' },
-  { cluster: 3, bytes: 8, text: 'Could not read L1 table' },
-  { cluster: 1, bytes: 65536, text: 'Could not initialize refcount handling', event: 'reftable_load' },
-];
+}
+
 const CLUSTER_BYTES = 65536;
+const HEADER_BYTES = 112;
+const EXTENSION_HEADER_BYTES = 8;
+/** The table of the names that features have. */
+const FEATURE_TABLE_BYTES = 384;
+
+/** First comes what every image has. */
+const OPENING_READS: readonly OpeningRead[] = [
+  { offset: 0, bytes: HEADER_BYTES, text: 'Could not read qcow2 header' },
+  { offset: 3 * CLUSTER_BYTES, bytes: 8, text: 'Could not read L1 table' },
+  {
+    offset: CLUSTER_BYTES,
+    bytes: CLUSTER_BYTES,
+    text: 'Could not initialize refcount handling',
+    event: 'reftable_load',
+  },
+];
+
+/** Then come the header's extensions, one after the other, and the name of the backing file. */
+function headerReads({ backingName, backingFormat }: ImageHeader): readonly OpeningRead[] {
+  const reads: OpeningRead[] = [];
+  const extension = (offset: number) =>
+    reads.push({
+      ...{ offset, bytes: EXTENSION_HEADER_BYTES },
+      text: `qcow2_read_extension: ERROR: pread fail from offset ${offset}`,
+    });
+  let offset = HEADER_BYTES;
+  const pass = (bytes: number) => {
+    offset += EXTENSION_HEADER_BYTES + Math.ceil(bytes / 8) * 8;
+  };
+  extension(offset);
+  if (backingFormat !== undefined) {
+    const text = 'ERROR: ext_backing_format: Could not read format name';
+    reads.push({ offset: offset + EXTENSION_HEADER_BYTES, bytes: backingFormat.length, text });
+    pass(backingFormat.length);
+    extension(offset);
+  }
+  pass(FEATURE_TABLE_BYTES);
+  extension(offset);
+  pass(0);
+  if (backingName !== undefined) {
+    reads.push({ offset, bytes: backingName.length, text: 'Could not read backing file name' });
+  }
+  return reads;
+}
 
 /** Lets injected errors meet a format that is being opened. */
-function readMetadata(file: BlockNode): void {
-  for (const { cluster, bytes, text, event } of OPENING_READS) {
+function readMetadata(file: BlockNode, header: ImageHeader | undefined): void {
+  for (const { offset, bytes, text, event } of [...OPENING_READS, ...(header ? headerReads(header) : [])]) {
     if (event !== undefined) file.debug?.event(event);
-    const error = debugError(file, { op: 'read', offset: cluster * CLUSTER_BYTES, bytes });
+    const error = debugError(file, { op: 'read', offset, bytes });
     if (error !== undefined) refuse(`${text}: ${strerror(error)}`);
   }
 }
