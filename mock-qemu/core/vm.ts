@@ -10,7 +10,7 @@ import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
 import { earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
-import { holdsOn } from './graph/data.ts';
+import { holdsOn, noteFailedWrite } from './graph/data.ts';
 import { statusError } from './graph/debug-status.ts';
 import { BlockGraph, closeImage } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
@@ -206,7 +206,9 @@ export class Vm implements JobHost {
   }
 
   earlyError(effect: Request): Errno | undefined {
-    return earlyDebugError(effect.node, effect);
+    const error = earlyDebugError(effect.node, effect);
+    if (error !== undefined) noteFailure(effect, true);
+    return error;
   }
 
   faultError(effect: Request): Errno | undefined {
@@ -220,9 +222,10 @@ export class Vm implements JobHost {
   lateError(effect: Request): Errno | undefined {
     const { op, node, offset, bytes } = effect;
     const lost = isConnectionLost(node) ? 'EIO' : undefined;
-    const error = this.faultError(effect) ?? lateDebugError(node, effect) ?? lost;
-    if (error !== undefined || op !== 'write') return error;
-    return lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined;
+    const met = this.faultError(effect) ?? lateDebugError(node, effect) ?? lost;
+    const error = met ?? (op === 'write' && lacksRoom(node, offset, bytes) ? 'ENOSPC' : undefined);
+    if (error !== undefined) noteFailure(effect, false);
+    return error;
   }
 
   statusError(top: BlockNode, base: BlockNode | undefined, offset: number, bytes: number): Errno | undefined {
@@ -628,4 +631,9 @@ function filterError({ op, node, offset, bytes }: Request): Errno | undefined {
     if (error !== undefined) return error;
   }
   return undefined;
+}
+
+function noteFailure({ op, node, offset, bytes }: Request, stopsAtDebug: boolean): void {
+  if (op === 'write' || op === 'zero' || op === 'discard')
+    noteFailedWrite(node, offset, offset + bytes, stopsAtDebug);
 }

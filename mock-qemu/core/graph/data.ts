@@ -137,6 +137,18 @@ export function discardFrom(node: BlockNode, start: number, end: number): void {
   node.hooks?.afterWrite?.(start, end, 0);
 }
 
+/**
+ * A write has failed on its way: what it reached counts as written to all the same, down to the format, or to the blkdebug node
+ * that has stopped it.
+ */
+export function noteFailedWrite(node: BlockNode, start: number, end: number, stopsAtDebug: boolean): void {
+  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child) {
+    at.writeHighestOffset = Math.max(at.writeHighestOffset, end);
+    noteWrite(at, start, end);
+    if (stopsAtDebug && at.debug) return;
+  }
+}
+
 function noteWrite(node: BlockNode, start: number, end: number): void {
   node.generation++;
   for (const bitmap of node.bitmaps) bitmap.mark(start, end);
