@@ -32,7 +32,12 @@ const options = <T extends object>(members: { [K in keyof T]: fc.Arbitrary<T[K]>
     );
 
 const commitOptions = fc.oneof(
-  options({ held, active: fc.constant(true), deletes: seldom, fails: seldom }),
+  options({ held, active: fc.constant(true), deletes: fc.boolean(), fails: seldom }),
+  options({
+    held: seldom,
+    top: fc.integer({ min: 1, max: 2 }),
+    deletes: fc.boolean(),
+  }),
   options({
     held,
     top: fc.integer({ min: 1, max: 2 }),
@@ -44,6 +49,7 @@ const commitOptions = fc.oneof(
     top: fc.option(place, { nil: undefined }),
     base: fc.option(place, { nil: undefined }),
     active: fc.boolean(),
+    deletes: fc.boolean(),
   }),
 );
 
