@@ -1,6 +1,8 @@
 /** Requests to nodes, as faults see them. */
+import type { Errno } from './errno.ts';
 import type { Passing } from './faults/faults.ts';
 import type { FaultPoint, IoPoint } from './faults/points.ts';
+import { noteFailedWrite } from './graph/data.ts';
 import type { BlockNode } from './graph/node.ts';
 import type { IoEffect } from './jobs/host.ts';
 
@@ -31,4 +33,24 @@ function nodesBelow(node: BlockNode): string[] {
   const names: string[] = [];
   for (let at: BlockNode | undefined = node; at; at = (at.filtered ?? at.file)?.child) names.push(at.name);
   return names;
+}
+
+/** Why a filter on a request's way does not let it pass. */
+export function filterError({ op, node, offset, bytes }: Request): Errno | undefined {
+  // Discards that a node does not pass on reach no filter.
+  if (op !== 'write' && op !== 'zero' && !(op === 'discard' && node.unmap)) return undefined;
+  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child) {
+    const error = at.hooks?.refusesWrite?.(offset, offset + bytes);
+    if (error !== undefined) return error;
+  }
+  return undefined;
+}
+
+/**
+ * A request has failed on its way: if it was to change something, what it reached counts as written to.
+ * @param stopsAtDebug a blkdebug node has refused it before it went further down
+ */
+export function noteFailure({ op, node, offset, bytes }: Request, stopsAtDebug: boolean): void {
+  if (op === 'write' || op === 'zero' || op === 'discard')
+    noteFailedWrite(node, offset, offset + bytes, stopsAtDebug);
 }

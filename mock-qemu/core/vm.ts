@@ -10,7 +10,7 @@ import type { FaultPoint, StepPoint } from './faults/points.ts';
 import { BlockBackend } from './graph/backend.ts';
 import { earlyDebugError, hasDebugBelow, lateDebugError } from './graph/blkdebug.ts';
 import { lacksRoom } from './graph/capacity.ts';
-import { holdsOn, noteFailedWrite } from './graph/data.ts';
+import { holdsOn } from './graph/data.ts';
 import { statusError } from './graph/debug-status.ts';
 import { BlockGraph, closeImage } from './graph/graph.ts';
 import type { BlockNode } from './graph/node.ts';
@@ -26,7 +26,7 @@ import { JobRegistry } from './jobs/registry.ts';
 import { Migration } from './migration.ts';
 import { hasRemoteBelow, isConnectionLost, NbdNetwork } from './nbd.ts';
 import type { Random } from './random.ts';
-import { passingOf, pointsOf, type Request } from './request.ts';
+import { filterError, noteFailure, passingOf, pointsOf, type Request } from './request.ts';
 import type { Rights } from './rights.ts';
 import type { DeathSignal } from './surface.ts';
 import { type ThrottleGroup, ThrottleGroups } from './throttle.ts';
@@ -620,20 +620,4 @@ export function groupsBelow(node: BlockNode): ThrottleGroup[] {
     if (at.throttle) groups.push(at.throttle);
   }
   return groups;
-}
-
-/** Why a filter on a request's way does not let it pass. */
-function filterError({ op, node, offset, bytes }: Request): Errno | undefined {
-  // Discards that a node does not pass on reach no filter.
-  if (op !== 'write' && op !== 'zero' && !(op === 'discard' && node.unmap)) return undefined;
-  for (let at: BlockNode | undefined = node; at; at = at.filtered?.child) {
-    const error = at.hooks?.refusesWrite?.(offset, offset + bytes);
-    if (error !== undefined) return error;
-  }
-  return undefined;
-}
-
-function noteFailure({ op, node, offset, bytes }: Request, stopsAtDebug: boolean): void {
-  if (op === 'write' || op === 'zero' || op === 'discard')
-    noteFailedWrite(node, offset, offset + bytes, stopsAtDebug);
 }

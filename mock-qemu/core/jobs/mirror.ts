@@ -3,11 +3,10 @@ import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
 import { ABSENT } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
-import { hasDebugBelow, metImmediately } from '../graph/blkdebug.ts';
+import { hasDebugBelow } from '../graph/blkdebug.ts';
 import {
   allocatedAbove,
   backingOf,
-  copyRange,
   flushNode,
   grow,
   needsFlush,
@@ -19,27 +18,15 @@ import type { Effect, JobFailure, JobRun } from './effects.ts';
 import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
-import {
-  type CopyRequest,
-  copiedBytes,
-  copyAsIssued,
-  copyLanded,
-  finishCopy,
-  isZero,
-  requestsOf,
-  type Stretch,
-  sizeMismatch,
-  type TriedRequest,
-} from './mirror-copy.ts';
+import { copyAsIssued, finishCopy, isZero, type Stretch, sizeMismatch } from './mirror-copy.ts';
 import type { MirrorOptions } from './mirror-options.ts';
-import { POLICY_ACTIONS } from './policy.ts';
+import { MirrorTrials, type StepOutcome } from './mirror-trials.ts';
 import { SLICE_NS } from './ratelimit.ts';
 import { releaseBackends, releaseNodes } from './transaction.ts';
 
 const MAX_REQUEST_BYTES = 1 << 20;
 /** A mirror has 16 requests under way at most. */
 const MAX_JOINING = 15;
-const NOTHING = { start: 0, end: 0 } as const;
 /**
  * A copy at full speed takes no more steps than this, however large the disk: what is simulated costs its extents, not
  * its bytes. With QEMU's buffer of 16 MiB that begins to show from 256 GiB on.
@@ -54,6 +41,7 @@ export class MirrorTask implements JobTask {
   readonly #bitmap: DirtyBitmap;
   readonly #requestBytes: number;
   readonly #chase: GuestChase;
+  readonly #trials: MirrorTrials;
   #shouldComplete = false;
   /** This job, while it holds the source's requests back. */
   #drained: Job | undefined;
@@ -63,8 +51,6 @@ export class MirrorTask implements JobTask {
   #writeBlocking: boolean;
   /** A request for data has just ended: what the job does next it does before the main loop comes round. */
   #followsData = false;
-  /** A request has failed the job before all requests of its step were issued. */
-  #cutShort = false;
   /** In write-blocking mode: source and target have been equal since. */
   activelySynced = false;
 
@@ -80,6 +66,7 @@ export class MirrorTask implements JobTask {
     });
     this.#requestBytes = Math.max(MAX_REQUEST_BYTES, Math.floor(options.bufSizeBytes / 16));
     this.#chase = new GuestChase(options, this.#bitmap);
+    this.#trials = new MirrorTrials(options, this.#bitmap, this.#requestBytes);
     options.bitmapOn.bitmaps.push(this.#bitmap);
   }
 
@@ -243,7 +230,7 @@ export class MirrorTask implements JobTask {
     const delayNs = isSameSpeed ? untilNs - nowNs : job.limit.delayNs(nowNs, 0);
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
     // Once READY a mirror keeps to no speed. One that has failed notices when it wakes.
-    const isExempt = job.ready || (this.#cutShort && job.host.traits.drainCutsRateLimit);
+    const isExempt = job.ready || (this.#trials.isCutShort && job.host.traits.drainCutsRateLimit);
     if (delayNs > 0 && !isExempt) yield { type: 'sleep', ns: delayNs };
     return failed ?? 'ok';
   }
@@ -297,18 +284,15 @@ export class MirrorTask implements JobTask {
     return Math.max(bufSizeBytes, chunks * granularityBytes);
   }
 
-  /** Undefined: all of it copied. 'ok': some requests failed and are dirty again. Else: why the job fails. */
-  *#copy(
-    job: Job,
-    stretches: readonly Stretch[],
-  ): Generator<Effect, undefined | 'ok' | JobFailure, Errno | undefined> {
+  *#copy(job: Job, stretches: readonly Stretch[]): Generator<Effect, StepOutcome, Errno | undefined> {
     const { source, target } = this.options;
-    const [{ start, end } = NOTHING] = stretches;
-    const whole = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
-    if (!job.host.mayFail(source, target)) {
-      yield { ...whole, at: 'mirror.source-read', op: 'read', node: source };
+    const [whole] = stretches;
+    if (whole && !job.host.mayFail(source, target)) {
+      const { start, end } = whole;
+      const all = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
+      yield { ...all, at: 'mirror.source-read', op: 'read', node: source };
       const op = isZero(source, start, end) ? 'zero' : 'write';
-      yield { ...whole, at: 'mirror.target-write', op, node: target };
+      yield { ...all, at: 'mirror.target-write', op, node: target };
       const { granularityBytes: chunkBytes } = this.options;
       copyAsIssued(source, target, {
         ...{ start, end, chunkBytes },
@@ -317,108 +301,10 @@ export class MirrorTask implements JobTask {
       });
       return undefined;
     }
-    // Requests in flight at the same time fail each for itself, those first that fail before anything is read.
-    const requests = stretches.flatMap((stretch) => this.#requestsOf(stretch));
-    const reading = this.#issued(job, requests, end);
-    const early = reading.filter(({ failure }) => failure !== undefined);
-    if (early.length > 0) yield { type: 'turn' };
-    const first = this.#settle(job, early);
-    const others = reading.filter(({ failure }) => failure === undefined).map(({ request }) => request);
-    if (others.length === 0) return first ?? 'ok';
-    yield { ...whole, at: 'mirror.source-read', op: 'read', node: source };
-    yield { ...whole, at: 'mirror.target-write', op: 'write', node: target };
-    const tried = others.map((request) => {
-      const outcome = this.#tried(job, request, 'late');
-      const how = request.kind === 'zero' ? this.#zeroes : 'data';
-      if (outcome.failure) copyLanded(source, target, how);
-      else copyRange(source, target, request.start, request.end, how);
-      return outcome;
-    });
-    const last = this.#settle(job, tried);
-    const outcome = first ?? last;
-    if (outcome !== undefined) job.offset += copiedBytes(tried);
+    const outcome = yield* this.#trials.copy(job, stretches);
+    if (outcome !== undefined) this.activelySynced = false;
+    this.#nextOffset = Math.min(this.#nextOffset, this.#trials.unissuedFrom);
     return outcome;
-  }
-
-  #requestsOf({ start, end }: Stretch): readonly CopyRequest[] {
-    const { source, bufSizeBytes, granularityBytes } = this.options;
-    const requests: CopyRequest[] = [];
-    for (let at = start; at < end; at += bufSizeBytes) {
-      const step = { start: at, end: Math.min(end, at + bufSizeBytes) };
-      requests.push(...requestsOf(source, step, granularityBytes, this.#requestBytes));
-    }
-    return requests;
-  }
-
-  /**
-   * Issues requests; none is issued any more when one that lets nobody else run has failed the job, nor any of what would have
-   * joined when one has failed before it.
-   */
-  #issued(job: Job, requests: readonly CopyRequest[], joinsFrom: number): readonly TriedRequest[] {
-    const { source, target, onSourceError, onTargetError } = this.options;
-    const issued: TriedRequest[] = [];
-    for (const request of requests) {
-      if (request.start >= joinsFrom && issued.some(({ failure }) => failure)) {
-        this.#bitmap.force(request.start, request.end);
-        this.#nextOffset = Math.min(this.#nextOffset, request.start);
-        continue;
-      }
-      const tried = this.#tried(job, request, 'early');
-      issued.push(tried);
-      if (!tried.failure) continue;
-      const { operation, code } = tried.failure;
-      const [node, policy] = operation === 'read' ? [source, onSourceError] : [target, onTargetError];
-      if (POLICY_ACTIONS[policy](code) !== 'report' || !metImmediately(node)) continue;
-      this.#cutShort = issued.length < requests.length;
-      break;
-    }
-    return issued;
-  }
-
-  /** Finds out which error a request meets in one part of its way; zeroes are not read, but found out about. */
-  #tried(job: Job, request: CopyRequest, part: 'early' | 'late'): TriedRequest {
-    const { source, target } = this.options;
-    const { host } = job;
-    const { start, end, kind } = request;
-    const at = { type: 'io', offset: start, bytes: end - start } as const;
-    const read = { ...at, at: 'mirror.source-read', op: 'read', node: source } as const;
-    const { unmap } = this.options;
-    const write = { ...at, at: 'mirror.target-write', op: kind, node: target, unmap } as const;
-    const failed = (operation: 'read' | 'write', code: Errno | undefined): TriedRequest['failure'] =>
-      code === undefined ? undefined : { operation, code };
-    if (part === 'early') {
-      const failure =
-        kind === 'write' ? failed('read', host.earlyError(read)) : failed('write', host.earlyError(write));
-      return { request, failure };
-    }
-    const unread = failed('read', kind === 'write' ? host.lateError(read) : host.faultError(read));
-    const unwritten = () => failed('write', kind === 'write' ? host.ioError(write) : host.lateError(write));
-    return { request, failure: unread ?? unwritten() };
-  }
-
-  /** Does what the policies say about requests that failed; undefined: none did. */
-  #settle(job: Job, tried: readonly TriedRequest[]): 'ok' | JobFailure | undefined {
-    const failures: NonNullable<TriedRequest['failure']>[] = [];
-    for (const { request, failure } of tried) {
-      if (!failure) continue;
-      failures.push(failure);
-      this.#bitmap.force(request.start, request.end);
-    }
-    return failures.length === 0 ? undefined : this.#failed(job, failures);
-  }
-
-  #failed(
-    job: Job,
-    failures: readonly { readonly operation: 'read' | 'write'; readonly code: Errno }[],
-  ): 'ok' | JobFailure {
-    const { onSourceError, onTargetError } = this.options;
-    this.activelySynced = false;
-    let failure: JobFailure | undefined;
-    for (const { operation, code } of failures) {
-      const policy = operation === 'read' ? onSourceError : onTargetError;
-      if (job.handleError(policy, operation, code) === 'report') failure ??= { code };
-    }
-    return failure ?? 'ok';
   }
 
   *#flush(job: Job): Generator<Effect, 'ok' | 'retry' | JobFailure, Errno | undefined> {
