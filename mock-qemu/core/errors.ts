@@ -1,3 +1,5 @@
+import type { Errno } from './errno.ts';
+
 /** QAPI QapiErrorClass, as far as block work meets it. */
 export type ErrorClass = 'GenericError' | 'CommandNotFound' | 'DeviceNotActive' | 'DeviceNotFound';
 
@@ -19,6 +21,8 @@ export class CommandError extends Error {
   readonly grounds: Grounds | undefined;
   /** The file that somebody else has locked, if that is why: the human monitor names it. */
   lockedFile: string | undefined;
+  /** What a job fails with that meets this refusal at its end; left out: EPERM. */
+  errno: Errno | undefined;
   constructor(desc: string, errorClass: ErrorClass = 'GenericError', grounds?: Grounds) {
     super(desc);
     this.errorClass = errorClass;

@@ -280,8 +280,10 @@ function openedBacking(open: () => BlockNode): BlockNode {
   try {
     return open();
   } catch (error) {
-    if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
-    throw error;
+    if (!(error instanceof CommandError)) throw error;
+    const told = new CommandError(`Could not open backing file: ${error.message}`);
+    told.errno = 'EINVAL';
+    throw told;
   }
 }
 
@@ -291,15 +293,12 @@ export function attachHeaderBacking(context: OpenContext, node: BlockNode): void
   const named = image?.header.backingName;
   if (image === undefined || named === undefined || node.backing) return;
   const path = backingPath(image.path, named);
-  try {
+  const backing = openedBacking(() => {
     const format = image.header.backingFormat ?? probeFormat(context.images, path);
     const file = { ...fileOptions(path), 'read-only': true };
-    const backing = openNode(context, { driver: format, file }, backingHints(node));
-    context.graph.adopt(node, 'backing', backing);
-  } catch (error) {
-    if (error instanceof CommandError) refuse(`Could not open backing file: ${error.message}`);
-    throw error;
-  }
+    return openNode(context, { driver: format, file }, backingHints(node));
+  });
+  context.graph.adopt(node, 'backing', backing);
 }
 
 const backingHints = ({ forceShare }: BlockNode): OpenHints => ({

@@ -428,7 +428,7 @@ export class MirrorTask implements JobTask {
       } else if (backing === 'open-from-header') attachHeaderBacking(job.host, target);
       return undefined;
     } catch (error) {
-      if (error instanceof CommandError) return { code: 'EPERM' };
+      if (error instanceof CommandError) return { code: error.errno ?? 'EPERM' };
       throw error;
     }
   }
