@@ -259,7 +259,7 @@ const filter = (name: string): BlockDriver => ({
   discard: () => undefined,
   flush: () => undefined,
   truncate(node, lengthBytes) {
-    node.knownLengthBytes = undefined;
+    node.knownLengthBytes = lengthBytes;
     const child = childOf(node.filtered);
     child.driver.truncate(child, lengthBytes);
   },

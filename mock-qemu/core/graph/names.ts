@@ -102,20 +102,40 @@ const OF_ANY_NODE = new Set([
   'detect-zeroes',
 ]);
 
+/** Members of rules in the order of the schema, in which they get into a dictionary. */
+const RULE_MEMBERS = [
+  ...['event', 'iotype', 'state', 'errno', 'sector', 'once', 'immediately'],
+  'new_state',
+] as const;
+
 /** Rules are listed flat, as they would be on a command line. */
 function debugOptions(node: BlockNode): Data {
   const flat: Record<string, Value> = {};
+  const rules: Record<string, Value> = {};
   const image = node.filtered && optionsOf(node.filtered.child);
   for (const [name, value] of Object.entries(node.debug?.options ?? {})) {
     if (name === 'image' || OF_ANY_NODE.has(name)) continue;
     if (!Array.isArray(value)) flat[name] = value;
-    else for (const [index, rule] of value.entries()) flatten(`${name}.${index}`, rule as Data, flat);
+    else for (const [index, rule] of value.entries()) flatten(`${name}.${index}`, rule as Data, rules);
   }
-  return { ...(image && { image }), ...flat };
+  const sorted = asCarried(Object.keys(rules), node.inherits).map((name) => [name, rules[name] ?? null]);
+  return { ...(image && { image }), ...flat, ...Object.fromEntries(sorted) };
+}
+
+/**
+ * Names in the order in which they get into the last dictionary of those that they are handed through: with what lies above a node
+ * that was described in place, as its `file`; then with its own.
+ */
+function asCarried(names: readonly string[], asFile: boolean): readonly string[] {
+  if (!asFile) return inDictionaryOrder(names);
+  const prefix = 'file.';
+  const above = inDictionaryOrder(inDictionaryOrder(names.map((name) => `${prefix}${name}`)));
+  return inDictionaryOrder(above.map((name) => name.slice(prefix.length)));
 }
 
 function flatten(prefix: string, rule: Data, into: Record<string, Value>): void {
-  for (const [name, value] of Object.entries(rule)) into[`${prefix}.${name}`] = value;
+  const members = RULE_MEMBERS.filter((name) => rule[name] !== undefined);
+  for (const name of inDictionaryOrder(members)) into[`${prefix}.${name}`] = rule[name] ?? null;
 }
 
 /** JSON as QEMU writes it inside a file name: a blank after each colon and comma, members as its dictionaries have them. */

@@ -114,10 +114,12 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
     if (driver === DRIVERS.blkdebug) {
       const debug = new DebugRules(options, context.images);
       graph.adopt(node, 'filtered', openChild(context, options.image, below));
+      keepLength(node);
       debug.begin();
       node.debug = debug;
     } else if (child && driver.kind === 'filter') {
       graph.adopt(node, 'filtered', child);
+      keepLength(node);
       joinGroup(context, node, options);
     } else if (child) openFormat(context, node, child, options);
     else openProtocol(context, node, options);
@@ -129,6 +131,11 @@ export function openNode(context: OpenContext, options: Data, hints: OpenHints =
   node.monitorOwned = hints.monitorOwned ?? false;
   node.inherits = hints.isChild ?? false;
   return node;
+}
+
+/** A filter looks how long what it filters is; it stays so until it is resized itself, or opened again. */
+export function keepLength(filter: BlockNode): void {
+  filter.knownLengthBytes = filter.filtered?.child.lengthBytes;
 }
 
 /** Puts a throttle node under the limits of a group that there is. */

@@ -41,6 +41,12 @@ export function storeBitmaps(node: BlockNode): void {
   image.save();
 }
 
+/** Whether a node that may not be written to has bitmaps that its image should have. */
+export const lacksStoredBitmaps = (node: BlockNode): boolean =>
+  node.readOnly &&
+  imageWithBitmaps(node) !== undefined &&
+  node.bitmaps.some((each) => each.persistent && !each.inconsistent && !each.readOnly);
+
 /** A node may be written again: what its image says of its bitmaps is no longer true. */
 export function takeBitmaps(node: BlockNode): void {
   const image = imageWithBitmaps(node);

@@ -6,7 +6,7 @@ import { backingOf, belowOf, chainOf, skipFilters, skipImplicit } from '../../co
 import { DRIVERS } from '../../core/graph/drivers.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
-import { fileOptions, openNode, probeFormat } from '../../core/graph/open.ts';
+import { fileOptions, keepLength, openNode, probeFormat } from '../../core/graph/open.ts';
 import { BackupTask } from '../../core/jobs/backup.ts';
 import type { Job, JobTask, JobType } from '../../core/jobs/job.ts';
 import { MirrorTask } from '../../core/jobs/mirror.ts';
@@ -63,6 +63,7 @@ export function appendFilter(
   filter.filterState = state;
   try {
     vm.graph.insertAbove(filter, 'filtered', above);
+    keepLength(filter);
   } catch (error) {
     vm.graph.collect(filter);
     throw error;
@@ -83,6 +84,7 @@ export function openFilter(
     filter = addFilter(vm, driver, args);
     filter.alwaysReads = driver === 'copy-before-write' && vm.traits.backupsAlwaysRead;
     vm.graph.adopt(filter, 'filtered', above);
+    keepLength(filter);
     if (target) vm.graph.adopt(filter, 'target', target);
     step = 'replace';
     // A target that lies on its source stays there: the filter holds the target.
@@ -275,13 +277,19 @@ interface TargetFile {
   open(): BlockNode;
 }
 
+/** What a file is opened as that is there: as its content says, but beside a node with no format above it as a file. */
+function formatOf(vm: Vm, source: BlockNode, path: string): string {
+  const copied = skipImplicit(source);
+  return copied.driver.kind === 'protocol' || copied.debug ? 'file' : probeFormat(vm.images, path);
+}
+
 /** Creates, unless it exists, the file that drive-mirror and drive-backup write to. */
 function targetFile(vm: Vm, source: BlockNode, args: JsonObject, kind: DriveCopy): TargetFile {
   const isMirror = kind === 'drive-mirror';
   const path = needText(args, 'target');
   const existing = text(args, 'mode') === 'existing';
   const driver =
-    text(args, 'format') ?? (existing ? probeFormat(vm.images, path) : skipFilters(source).driver.name);
+    text(args, 'format') ?? (existing ? formatOf(vm, source, path) : skipFilters(source).driver.name);
   if (!Object.hasOwn(DRIVERS, driver)) {
     refuse(existing ? `Unknown driver '${driver}'` : `Unknown file format '${driver}'`);
   }

@@ -119,19 +119,6 @@ export function byDeviceOrNode(vm: Vm, args: JsonObject): BlockNode {
   return node ?? refuseNoDevice(device ?? '', nodeName ?? '');
 }
 
-/** Whether a node does not notice that what it passes everything on to has another length. */
-const keepsLength = ({ driver }: BlockNode, { traits }: Vm): boolean =>
-  driver.kind === 'filter' || (driver.name === 'raw' && !traits.rawFollowsFile);
-
-/** Lets what lies on a node that is to be resized stay as long as it is, as far as it does not look again. */
-function keepLengthsAbove(vm: Vm, node: BlockNode): void {
-  for (const { parent, role } of node.parents) {
-    if (parent.kind !== 'node' || role === 'backing') continue;
-    if (keepsLength(parent.node, vm)) parent.node.knownLengthBytes = parent.node.lengthBytes;
-    else if (parent.node.driver.name === 'raw') keepLengthsAbove(vm, parent.node);
-  }
-}
-
 function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefined {
   const node = byDeviceOrNode(vm, args);
   const sizeBytes = integer(args, 'size') ?? 0;
@@ -147,7 +134,10 @@ function blockResize({ vm, profile }: CommandContext, args: JsonObject): undefin
   for (const bitmap of node.bitmaps) if (bitmap.persistent) checkUsable(bitmap);
   // Somebody who wants no other size says so here.
   vm.graph.letGo(vm.graph.hold({ kind: 'resizer' }, 'root', node, { needs: RESIZE, shares: ALL }));
-  keepLengthsAbove(vm, node);
+  for (const { parent } of vm.traits.rawFollowsFile ? [] : node.parents) {
+    if (parent.kind === 'node' && parent.node.driver.name === 'raw')
+      parent.node.knownLengthBytes = parent.node.lengthBytes;
+  }
   node.driver.truncate(node, sizeBytes);
   // The new size is in the file when the command returns, also of a guest that never flushes.
   node.image?.save();

@@ -4,8 +4,9 @@ import { CommandError, refuse } from '../../core/errors.ts';
 import { flushNode, skipImplicit } from '../../core/graph/data.ts';
 import { type Exchanged, type Reopening, reachableFrom } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
-import { imageBelow, joinGroup } from '../../core/graph/open.ts';
+import { imageBelow, joinGroup, keepLength } from '../../core/graph/open.ts';
 import { childrenOf } from '../../core/graph/permissions.ts';
+import { lacksStoredBitmaps } from '../../core/graph/stored-bitmaps.ts';
 import type { Job } from '../../core/jobs/job.ts';
 import type { Vm } from '../../core/vm.ts';
 import {
@@ -52,6 +53,8 @@ function* prepare(vm: Vm, node: BlockNode, options: JsonObject): Generator<Excha
   if (node.driver.kind === 'filter' && !node.debug && !node.throttle) {
     refuse(`Block format '${node.driver.name}' used by node '${node.name}' does not support reopening files`);
   }
+  // Before it becomes read-only its bitmaps are put back, whether it is so already or not.
+  if (flag(options, 'read-only') === true && lacksStoredBitmaps(node)) refuse('No write access');
   const changed = {
     node,
     readOnly: flag(options, 'read-only') ?? false,
@@ -278,7 +281,7 @@ class Reopen {
       node.detectZeroes = detectZeroes;
       if (node.file) node.image = imageBelow(node);
       // It looks again how long its file is; 7.2 does not.
-      if (!this.#vm.traits.rawFollowsFile) node.knownLengthBytes = undefined;
+      if (!this.#vm.traits.rawFollowsFile) keepLength(node);
     }
   }
 
