@@ -8,6 +8,8 @@ export class JobTransaction {
   /** Newest first: the order in which members are settled. */
   readonly members: Job[] = [];
   #aborting = false;
+  /** Those that have begun to end for good. */
+  readonly #settling = new Set<Job>();
   readonly #gone: (job: Job) => void;
 
   /** @param gone called when a job is dismissed. */
@@ -22,8 +24,8 @@ export class JobTransaction {
 
   /** A member's generator has ended. */
   ended(job: Job): void {
-    // Settled already, by the end of the process.
-    if (!this.members.includes(job)) return;
+    // Settled already, by the end of the process or of another member.
+    if (!this.members.includes(job) || this.#settling.has(job)) return;
     if (job.failure === undefined && job.cancelled) job.failure = { code: 'ECANCELED' };
     if (this.#aborting) this.#settle(job);
     else if (job.failure) this.abort(job);
@@ -67,8 +69,9 @@ export class JobTransaction {
     for (const job of others) job.markCancelled(true);
     this.#settle(first, () => {
       for (const job of others) {
-        if (job.deferred) this.#settle(job);
-        else job.poke();
+        if (!job.deferred) job.poke();
+        // One that has come to its end meanwhile may be settled by now.
+        else if (!this.#settling.has(job)) this.#settle(job);
       }
     });
   }
@@ -86,6 +89,7 @@ export class JobTransaction {
   }
 
   #settle(job: Job, then: () => void = () => undefined): void {
+    this.#settling.add(job);
     if (job.failure === undefined && job.cancelled) job.failure = { code: 'ECANCELED' };
     if (job.failure) {
       job.transition('aborting');
