@@ -14,10 +14,14 @@ export interface Span {
   readonly tag: Tag;
 }
 
-/** One entry of an {@link ExtentMap}: bytes from `start` to, not including, `end`. */
-export interface Extent {
+/** From a start to an end, the end not included: bytes, where nothing else is said. */
+export interface Stretch {
   readonly start: number;
   readonly end: number;
+}
+
+/** One entry of an {@link ExtentMap}: bytes from `start` to, not including, `end`. */
+export interface Extent extends Stretch {
   readonly tag: Tag;
 }
 

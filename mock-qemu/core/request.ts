@@ -2,7 +2,7 @@
 import type { Errno } from './errno.ts';
 import type { Passing } from './faults/faults.ts';
 import type { FaultPoint, IoPoint } from './faults/points.ts';
-import { noteFailedWrite } from './graph/data.ts';
+import { noteFailedWrite, storageOf } from './graph/data.ts';
 import type { BlockNode } from './graph/node.ts';
 import type { IoEffect } from './jobs/host.ts';
 
@@ -25,15 +25,8 @@ export const pointsOf = ({ at, op }: Request): readonly IoPoint[] =>
 export const passingOf = ({ node, offset, bytes }: Request): Passing => ({
   offset,
   bytes,
-  nodes: nodesBelow(node),
+  nodes: Array.from(storageOf(node), ({ name }) => name),
 });
-
-/** The names of all nodes that a request to a node reaches: those that store its bytes, not its backing files. */
-function nodesBelow(node: BlockNode): string[] {
-  const names: string[] = [];
-  for (let at: BlockNode | undefined = node; at; at = (at.filtered ?? at.file)?.child) names.push(at.name);
-  return names;
-}
 
 /** Why a filter on a request's way does not let it pass. */
 export function filterError({ op, node, offset, bytes }: Request): Errno | undefined {

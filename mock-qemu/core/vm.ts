@@ -319,20 +319,9 @@ export class Vm implements JobHost {
       job.letThrough();
       if (job.quiescent && !job.ending) continue;
       moving++;
-      if (job.ending) {
-        const { onSettled: before } = job;
-        job.onSettled = () => {
-          before?.();
-          stopped();
-        };
-        continue;
-      }
       // Another section may wait for it already.
-      const { onQuiescent: earlier } = job;
-      job.onQuiescent = () => {
-        earlier?.();
-        this.soon(stopped);
-      };
+      if (job.ending) job.onSettled = inTurn(job.onSettled, stopped);
+      else job.onQuiescent = inTurn(job.onQuiescent, () => this.soon(stopped));
     }
     stopped();
   }
@@ -603,6 +592,11 @@ export class Vm implements JobHost {
     for (const node of this.graph.nodes.values()) closeImage(node);
   }
 }
+
+const inTurn = (first: (() => void) | undefined, then: () => void) => (): void => {
+  first?.();
+  then();
+};
 
 const canBeHeld = ({ deferred, ending, status }: Job): boolean =>
   (!deferred || ending) && status !== 'concluded' && status !== 'created';

@@ -1,11 +1,9 @@
 /** Many jobs at once, on disks that lie on each other: what plain scripts need thousands to come by. */
 import fc from 'fast-check';
-import { args, command, rarely } from './pools.ts';
-import { PLACE, type Step } from './script.ts';
+import { args, at, command, rarely } from './pools.ts';
+import type { Step } from './script.ts';
 
 const MIB = 2 ** 20;
-
-const at = (name: string): string => `${PLACE}/${name}`;
 
 /** Now and then a value: more often than `rarely`, as what is rare alone never meets another rare thing. */
 const often = <T>(arbitrary: fc.Arbitrary<T>): fc.Arbitrary<T | undefined> =>

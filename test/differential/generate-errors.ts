@@ -1,10 +1,8 @@
 /** Injected errors: blkdebug nodes above and below formats, jobs with policies over them, and what a user does then. */
 import fc from 'fast-check';
 import type { JsonObject } from '../../src/qmp/messages.ts';
-import { args, command, mostly, rarely } from './pools.ts';
-import { PLACE, type Script, type Step } from './script.ts';
-
-const at = (name: string): string => `${PLACE}/${name}`;
+import { args, at, command, mostly, rarely } from './pools.ts';
+import type { Script, Step } from './script.ts';
 
 const EVENTS_OF_FORMATS = [
   'read_aio',

@@ -2,12 +2,11 @@
 import fc from 'fast-check';
 import type { Json, JsonObject } from '../../src/qmp/messages.ts';
 import { BACKUP_MEMBERS } from './generate-jobs.ts';
-import { args, command, newNode, node, rarely } from './pools.ts';
-import { PLACE, type Step } from './script.ts';
+import { args, at, command, newNode, node, rarely } from './pools.ts';
+import type { Step } from './script.ts';
 
 const MIB = 2 ** 20;
 
-const at = (name: string): string => `${PLACE}/${name}`;
 const path = fc
   .constantFrom('copy.qcow2', 'over.qcow2', 'small.qcow2', 'raw.img', 'new1.qcow2', 'new2.qcow2', 'nope')
   .map(at);

@@ -1,7 +1,7 @@
 /** Commands that start jobs and act on them. */
 import fc from 'fast-check';
-import { args, command, jobId, mostly, node, rarely } from './pools.ts';
-import { PLACE, type Step } from './script.ts';
+import { args, at, command, jobId, mostly, node, rarely } from './pools.ts';
+import type { Step } from './script.ts';
 
 // Slow enough that a job sleeps for minutes after its first step: then only commands move it.
 const speed = fc.oneof(
@@ -9,12 +9,8 @@ const speed = fc.oneof(
   { weight: 1, arbitrary: fc.constantFrom(0, -1) },
 );
 const policy = fc.constantFrom('report', 'ignore', 'enospc', 'stop', 'auto');
-const file = fc
-  .constantFrom('base.qcow2', 'mid.qcow2', 'top.qcow2', 'nope')
-  .map((name) => `${PLACE}/${name}`);
-const newFile = fc
-  .constantFrom('new1.qcow2', 'new2.qcow2', 'new3.raw', 'copy.qcow2', 'no/such')
-  .map((name) => `${PLACE}/${name}`);
+const file = fc.constantFrom('base.qcow2', 'mid.qcow2', 'top.qcow2', 'nope').map(at);
+const newFile = fc.constantFrom('new1.qcow2', 'new2.qcow2', 'new3.raw', 'copy.qcow2', 'no/such').map(at);
 
 const COMMON = {
   'job-id': mostly(jobId),

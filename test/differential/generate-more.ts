@@ -1,7 +1,7 @@
 /** Features whose commands are few: reopening, changing a mirror, plugging devices, running the CPUs, nodes of files. */
 import fc from 'fast-check';
-import { args, command, newNode, node, rarely } from './pools.ts';
-import { PLACE, type Step } from './script.ts';
+import { args, at, command, newNode, node, rarely } from './pools.ts';
+import type { Step } from './script.ts';
 
 type Steps = fc.Arbitrary<readonly Step[]>;
 
@@ -46,9 +46,7 @@ const BACKING: Readonly<Record<string, string>> = { top: 'mid', mid: 'base' };
 const fileOptions = args({
   driver: fc.constantFrom('file', 'file', 'file', 'raw'),
   'node-name': fc.constantFrom('copy-file', 'raw-file', 'mid-file', 'f1'),
-  filename: fc
-    .constantFrom('copy.qcow2', 'raw.img', 'mid.qcow2', 'over.qcow2')
-    .map((name) => `${PLACE}/${name}`),
+  filename: fc.constantFrom('copy.qcow2', 'raw.img', 'mid.qcow2', 'over.qcow2').map(at),
   'read-only': rarely(fc.boolean()),
   'auto-read-only': rarely(fc.boolean()),
   discard: rarely(fc.constantFrom('unmap', 'ignore')),
@@ -170,7 +168,7 @@ export const protocolSteps: Steps = one(
     command('drive-mirror', {
       ...id,
       device: any,
-      target: fc.constantFrom('new1.qcow2', 'new3.raw').map((name) => `${PLACE}/${name}`),
+      target: fc.constantFrom('new1.qcow2', 'new3.raw').map(at),
       sync,
       format: rarely(fc.constantFrom('raw', 'qcow2')),
     }),

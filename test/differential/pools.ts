@@ -1,7 +1,7 @@
 /** What generators draw from: few names, so that commands of one script meet each other. */
 import fc from 'fast-check';
 import type { Json, JsonObject } from '../../src/qmp/messages.ts';
-import type { Step } from './script.ts';
+import { PLACE, type Step } from './script.ts';
 
 const NAMES: readonly (readonly [number, readonly string[]])[] = [
   [40, ['top']],
@@ -58,5 +58,5 @@ export const command = (
     Object.keys(drawn).length === 0 ? { execute } : { execute, arguments: drawn },
   );
 
-/** A path in the scripts' directory. */
-export type PathOf = (name: string) => string;
+/** The path of a file in the scripts' directory. */
+export const at = (name: string): string => `${PLACE}/${name}`;

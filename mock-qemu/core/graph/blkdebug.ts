@@ -7,6 +7,7 @@ import type { Data, Value } from '../data.ts';
 import { type Errno, errnoOf } from '../errno.ts';
 import { refuse } from '../errors.ts';
 import type { ImageStore } from '../images.ts';
+import { storageOf } from './data.ts';
 import { type DebugConfig, readDebugConfig } from './debug-config.ts';
 import { isDebugEvent } from './debug-events.ts';
 import type { BlockNode } from './node.ts';
@@ -347,9 +348,8 @@ export function takeLanded(node: BlockNode): readonly Landed[] {
 
 /** Marks what a format has written to its file in the bitmaps of the nodes that it passes. */
 function markBelow(file: BlockNode, offset: number, bytes: number): void {
-  for (let at: BlockNode | undefined = file; at; at = (at.filtered ?? at.file)?.child) {
-    for (const bitmap of at.bitmaps) bitmap.mark(offset, offset + bytes);
-  }
+  for (const { bitmaps } of storageOf(file))
+    for (const bitmap of bitmaps) bitmap.mark(offset, offset + bytes);
 }
 
 function hasBitmapBelow(file: BlockNode): boolean {
@@ -381,9 +381,8 @@ export function noteShrunk(node: BlockNode, layout: ClusterLayout, tables: reado
   const { clusterBytes, sizeBytes } = layout;
   for (const cluster of [FIRST_CLUSTERS.refcounts - 1, ...tables])
     markBelow(node.file.child, cluster * clusterBytes, clusterBytes);
-  for (let at: BlockNode | undefined = node.file.child; at; at = (at.filtered ?? at.file)?.child) {
-    for (const { ranges } of at.bitmaps) ranges.truncate(sizeBytes);
-  }
+  for (const { bitmaps } of storageOf(node.file.child))
+    for (const { ranges } of bitmaps) ranges.truncate(sizeBytes);
 }
 
 /** A format has written its header. */

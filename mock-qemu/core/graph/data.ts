@@ -34,6 +34,11 @@ export function chainOf(node: BlockNode): BlockNode[] {
   return chain;
 }
 
+/** A node and what its own bytes lie on, down to its file: those that a request to it reaches, not its backing files. */
+export function* storageOf(node: BlockNode): Generator<BlockNode, void> {
+  for (let at: BlockNode | undefined = node; at; at = (at.filtered ?? at.file)?.child) yield at;
+}
+
 /** What a reader of `node` gets at `offset`. */
 export function readAt(node: BlockNode, offset: number, limit: number): Span {
   const lengthBytes = node.lengthBytes;
@@ -173,8 +178,7 @@ export function copyRange(from: BlockNode, to: BlockNode, start: number, end: nu
   // It is one request, however often its content changes.
   tellThreshold(to, end);
   if (copyContainer(from, to, start, end)) {
-    for (let at: BlockNode | undefined = to; at; at = (at.filtered ?? at.file)?.child)
-      noteWrite(at, start, end);
+    for (const each of storageOf(to)) noteWrite(each, start, end);
     return;
   }
   for (let offset = start; offset < end; ) {

@@ -1,7 +1,7 @@
 /** The drivers of nodes, as a table. */
 import { assert } from '../../../src/util/assert.ts';
 import { refuse } from '../errors.ts';
-import { ABSENT, type ExtentMap, type Span, type Tag } from '../extents.ts';
+import { ABSENT, type ExtentMap, type Span, type Stretch, type Tag } from '../extents.ts';
 import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
 import { hasDebugBelow, noteHeader, noteSteps } from './blkdebug.ts';
@@ -184,11 +184,6 @@ function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, ho
     into.set(offset, to, tag);
     offset = to;
   }
-}
-
-interface Stretch {
-  readonly start: number;
-  readonly end: number;
 }
 
 /** The clusters that lie in a stretch as a whole, or as much of them as the disk has. */

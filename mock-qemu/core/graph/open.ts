@@ -1,12 +1,13 @@
 /** Opening nodes from BlockdevOptions. */
 
+import { FIRST_CLUSTERS } from '../cluster-layout.ts';
 import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { backingPath, type ImageFile, type ImageHeader, type ImageStore } from '../images.ts';
 import { addressText, type NbdAddress, NbdConnection, type NbdNetwork, parseNbdName } from '../nbd.ts';
 import type { ThrottleGroups } from '../throttle.ts';
-import { DebugRules, debugError } from './blkdebug.ts';
+import { DebugRules, debugError, hasDebugBelow } from './blkdebug.ts';
 import { DRIVERS, type DriverName } from './drivers.ts';
 import { type BlockGraph, closeImage, startPending } from './graph.ts';
 import type { BlockNode } from './node.ts';
@@ -228,9 +229,10 @@ const FEATURE_TABLE_BYTES = 384;
 /** First comes what every image has. */
 const OPENING_READS: readonly OpeningRead[] = [
   { offset: 0, bytes: HEADER_BYTES, text: 'Could not read qcow2 header' },
-  { offset: 3 * CLUSTER_BYTES, bytes: 8, text: 'Could not read L1 table' },
+  { offset: FIRST_CLUSTERS.l1 * CLUSTER_BYTES, bytes: 8, text: 'Could not read L1 table' },
   {
-    offset: CLUSTER_BYTES,
+    // The directory of refcounts is right before them.
+    offset: (FIRST_CLUSTERS.refcounts - 1) * CLUSTER_BYTES,
     bytes: CLUSTER_BYTES,
     text: 'Could not initialize refcount handling',
     event: 'reftable_load',
@@ -267,6 +269,7 @@ function headerReads({ backingName, backingFormat }: ImageHeader): readonly Open
 
 /** Lets injected errors meet a format that is being opened. */
 function readMetadata(file: BlockNode, header: ImageHeader | undefined): void {
+  if (!hasDebugBelow(file)) return;
   for (const { offset, bytes, text, event } of [...OPENING_READS, ...(header ? headerReads(header) : [])]) {
     if (event !== undefined) file.debug?.event(event);
     const error = debugError(file, { op: 'read', offset, bytes });

@@ -88,9 +88,8 @@ export class BackupTask implements JobTask {
     if (job.cancelled) return undefined;
     skipFilters(this.options.source).hasRefcounts = true;
     yield { type: 'settle' };
-    const code = this.#lookError(job);
+    const code = this.#keepAllocated(job);
     if (code !== undefined) return { code };
-    this.#markAllocated();
     job.len = this.#left.coveredBytes;
     return undefined;
   }
@@ -137,24 +136,15 @@ export class BackupTask implements JobTask {
     else for (const { start, end } of bitmap?.ranges.extents ?? []) this.#copyBitmap.force(start, end);
   }
 
-  /** The error that it meets to find out what is allocated. */
-  #lookError({ host }: Job): Errno | undefined {
+  /** Of what is left, only clusters stay that are allocated in part at least; the answer is why that cannot be found out. */
+  #keepAllocated({ host }: Job): Errno | undefined {
     const { source } = this.options;
-    for (let offset = 0; offset < this.#sizeBytes; ) {
-      const { end } = allocatedAbove(source, backingOf(source), offset, this.#sizeBytes);
-      const error = host.statusError(source, backingOf(source), offset, end - offset);
-      if (error !== undefined) return error;
-      offset = end;
-    }
-    return undefined;
-  }
-
-  /** Of what is left, only clusters stay that are allocated in part at least. */
-  #markAllocated(): void {
-    const { source } = this.options;
+    const base = backingOf(source);
     const wanted = new DirtyBitmap({ granularityBytes: CLUSTER_BYTES });
     for (let offset = 0; offset < this.#sizeBytes; ) {
-      const { end, allocated } = allocatedAbove(source, backingOf(source), offset, this.#sizeBytes);
+      const { end, allocated } = allocatedAbove(source, base, offset, this.#sizeBytes);
+      const code = host.statusError(source, base, offset, end - offset);
+      if (code !== undefined) return code;
       if (allocated) wanted.force(offset, end);
       offset = end;
     }
@@ -164,6 +154,7 @@ export class BackupTask implements JobTask {
       from = end;
     }
     this.#left.clear(from, Number.POSITIVE_INFINITY);
+    return undefined;
   }
 
   stage(): 'backup' {

@@ -4,7 +4,7 @@
  * way by then is done first.
  */
 import type { Errno } from '../errno.ts';
-import { ABSENT } from '../extents.ts';
+import { ABSENT, type Stretch } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { knowsTables, metImmediately } from '../graph/blkdebug.ts';
 import { chainOf, copyRange, skipFilters } from '../graph/data.ts';
@@ -13,7 +13,7 @@ import { layoutOf } from '../images.ts';
 import type { Effect } from './effects.ts';
 import type { IoEffect, JobHost } from './host.ts';
 import type { Job } from './job.ts';
-import { type CopyRequest, copyLanded, isZero, requestsOf } from './mirror-copy.ts';
+import { type CopyFailure, type CopyRequest, copyLanded, isZero, requestsOf } from './mirror-copy.ts';
 
 /** What is copied, and how. */
 export interface BlockCopyOptions {
@@ -29,19 +29,10 @@ export interface BlockCopyOptions {
   readonly maxWorkers: number;
 }
 
-/** Why a call failed. */
-export interface CopyFailure {
-  readonly operation: 'read' | 'write';
-  readonly code: Errno;
-}
-
 type Step<T = void> = Generator<Effect, T, Errno | undefined>;
 
 /** One request. */
-interface Task {
-  readonly start: number;
-  readonly end: number;
-  readonly kind: 'write' | 'zero';
+interface Task extends CopyRequest {
   /** An error that it has met before anything was read or written. */
   early: CopyFailure | undefined;
   /** The target does not take it: it fails when the next one is done. */
@@ -90,10 +81,7 @@ export class BlockCopy {
       if (heldUntilNs > clock.now()) {
         this.#giveBack(task);
         yield* this.#finishAll(job, call);
-        const leftNs =
-          job.speedBytesPerSecond === speedBytesPerSecond
-            ? heldUntilNs - clock.now()
-            : job.limit.delayNs(clock.now(), 0);
+        const leftNs = job.debtNs(heldUntilNs, speedBytesPerSecond);
         yield* this.#yield(call, { type: 'sleep', ns: Math.max(0, leftNs) });
         continue;
       }
@@ -279,7 +267,7 @@ export class BlockCopy {
     return { operation: 'write', code };
   }
 
-  #read({ start, end }: Pick<Task, 'start' | 'end'>): IoEffect {
+  #read({ start, end }: Stretch): IoEffect {
     const { source } = this.#options;
     const at = { type: 'io', offset: start, bytes: end - start, unchecked: true } as const;
     return { ...at, at: 'backup.source-read', op: 'read', node: source };
@@ -292,7 +280,7 @@ export class BlockCopy {
   }
 
   /** Whether a compressed cluster would take the place of one: the format refuses that. */
-  #overwrites({ start, end }: Pick<Task, 'start' | 'end'>): boolean {
+  #overwrites({ start, end }: Stretch): boolean {
     const { compress, target } = this.#options;
     if (!compress) return false;
     const { driver, image } = skipFilters(target);

@@ -4,6 +4,7 @@
  * not dirty, until READY pins it.
  */
 import type { Errno } from '../errno.ts';
+import type { Stretch } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
 import { allocatedAbove, backingOf, copyRange, flushNode, needsFlush } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
@@ -41,7 +42,7 @@ export class EarlyMirrorTask implements JobTask {
   #startedNs = 0;
   #nextOffset = 0;
   /** What is being copied, and so is not dirty. */
-  #inFlight: { readonly start: number; readonly end: number } | undefined;
+  #inFlight: Stretch | undefined;
 
   constructor(options: EarlyMirrorOptions) {
     this.options = options;

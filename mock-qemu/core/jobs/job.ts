@@ -201,6 +201,15 @@ export class Job {
   }
 
   /**
+   * How much of a debt is left to be slept off, in nanoseconds; one made at another speed is worked out anew.
+   * @param untilNs when it would be over at the speed at which it was made
+   */
+  debtNs(untilNs: number, speedBytesPerSecond: number | bigint): number {
+    const nowNs = this.host.clock.now();
+    return this.speedBytesPerSecond === speedBytesPerSecond ? untilNs - nowNs : this.limit.delayNs(nowNs, 0);
+  }
+
+  /**
    * Asks for a pause; it happens at the next pause point, at once if the job waits at one.
    * @param lets the job sleep on and notice only when it wakes
    */

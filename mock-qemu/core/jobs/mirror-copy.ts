@@ -1,6 +1,6 @@
 /** What mirrors of all generations do with the bytes between source and target. */
 import type { Errno } from '../errno.ts';
-import { ABSENT } from '../extents.ts';
+import { ABSENT, type Stretch } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { takeLanded } from '../graph/blkdebug.ts';
 import { tablesBytes } from '../graph/containers.ts';
@@ -31,9 +31,7 @@ export function finishCopy(
 export function copyAsIssued(
   source: BlockNode,
   target: BlockNode,
-  stretch: {
-    readonly start: number;
-    readonly end: number;
+  stretch: Stretch & {
     readonly chunkBytes: number;
     readonly requestBytes: number;
     readonly zeroes: WriteKind;
@@ -56,6 +54,9 @@ function copyKnown(source: BlockNode, target: BlockNode, { start, end }: CopyReq
   }
 }
 
+/** How a mirror writes zeroes. */
+export const zeroesOf = ({ unmap }: Pick<MirrorOptions, 'unmap'>): WriteKind => (unmap ? 'unmap' : 'zero');
+
 /** Copies the parts of a request that were written although it has failed. */
 export function copyLanded(source: BlockNode, target: BlockNode, how: WriteKind): void {
   for (const { start, end } of takeLanded(target)) copyRange(source, target, start, end, how);
@@ -74,23 +75,21 @@ const SIZE_MISMATCH: Readonly<Record<Traits['mirrorSizeCheck'], JobFailure | und
 /** Why a mirror onto a target of another size fails at its start; undefined: it does not. */
 export const sizeMismatch = (traits: Traits): JobFailure | undefined => SIZE_MISMATCH[traits.mirrorSizeCheck];
 
-/** Bytes from a start to an end. */
-export interface Stretch {
-  readonly start: number;
-  readonly end: number;
+/** One request of a copy: zeroes are written as such. */
+export interface CopyRequest extends Stretch {
+  readonly kind: 'write' | 'zero';
 }
 
-/** One request of a copy: zeroes are written as such. */
-export interface CopyRequest {
-  readonly start: number;
-  readonly end: number;
-  readonly kind: 'write' | 'zero';
+/** Why a request has failed, and on which side. */
+export interface CopyFailure {
+  readonly operation: 'read' | 'write';
+  readonly code: Errno;
 }
 
 /** A request and the error that it has met. */
 export interface TriedRequest {
   readonly request: CopyRequest;
-  readonly failure: { readonly operation: 'read' | 'write'; readonly code: Errno } | undefined;
+  readonly failure: CopyFailure | undefined;
 }
 
 /** How much of what was tried met no error. */
@@ -100,7 +99,7 @@ export const copiedBytes = (tried: readonly TriedRequest[]): number =>
 /** The requests that a stretch is copied by, in whole chunks: zeroes in one, data in pieces. */
 export function requestsOf(
   node: BlockNode,
-  { start, end }: { readonly start: number; readonly end: number },
+  { start, end }: Stretch,
   chunkBytes: number,
   mostBytes: number,
 ): CopyRequest[] {

@@ -1,17 +1,19 @@
 /** The step of a mirror whose requests may fail: each that is under way fails for itself, as the job's policies say. */
 import type { Errno } from '../errno.ts';
+import type { Stretch } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { metImmediately } from '../graph/blkdebug.ts';
 import { copyRange } from '../graph/data.ts';
 import type { Effect, JobFailure } from './effects.ts';
 import type { Job } from './job.ts';
 import {
+  type CopyFailure,
   type CopyRequest,
   copiedBytes,
   copyLanded,
   requestsOf,
-  type Stretch,
   type TriedRequest,
+  zeroesOf,
 } from './mirror-copy.ts';
 import type { MirrorOptions } from './mirror-options.ts';
 import { POLICY_ACTIONS } from './policy.ts';
@@ -51,7 +53,7 @@ export class MirrorTrials {
     if (others.length === 0) return first ?? 'ok';
     yield { ...whole, at: 'mirror.source-read', op: 'read', node: source };
     yield { ...whole, at: 'mirror.target-write', op: 'write', node: target };
-    const zeroes = this.#options.unmap ? 'unmap' : 'zero';
+    const zeroes = zeroesOf(this.#options);
     const tried = others.map((request) => {
       const outcome = this.#tried(job, request, 'late');
       const how = request.kind === 'zero' ? zeroes : 'data';
@@ -123,8 +125,8 @@ export class MirrorTrials {
   }
 
   /** Does what the policies say about requests that failed; undefined: none did. */
-  #settle(job: Job, tried: readonly TriedRequest[]): 'ok' | JobFailure | undefined {
-    const failures: NonNullable<TriedRequest['failure']>[] = [];
+  #settle(job: Job, tried: readonly TriedRequest[]): StepOutcome {
+    const failures: CopyFailure[] = [];
     for (const { request, failure } of tried) {
       if (!failure) continue;
       failures.push(failure);
@@ -133,10 +135,7 @@ export class MirrorTrials {
     return failures.length === 0 ? undefined : this.#failed(job, failures);
   }
 
-  #failed(
-    job: Job,
-    failures: readonly { readonly operation: 'read' | 'write'; readonly code: Errno }[],
-  ): 'ok' | JobFailure {
+  #failed(job: Job, failures: readonly CopyFailure[]): 'ok' | JobFailure {
     const { onSourceError, onTargetError } = this.#options;
     let failure: JobFailure | undefined;
     for (const { operation, code } of failures) {

@@ -1,7 +1,7 @@
 /** The mirror job: copies a node while it is written to, then, on completion, puts the copy in its place. */
 import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
-import { ABSENT } from '../extents.ts';
+import { ABSENT, type Stretch } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
 import { hasDebugBelow } from '../graph/blkdebug.ts';
 import {
@@ -18,7 +18,7 @@ import type { Effect, JobFailure, JobRun } from './effects.ts';
 import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
 import type { Job, JobTask } from './job.ts';
-import { copyAsIssued, finishCopy, isZero, type Stretch, sizeMismatch } from './mirror-copy.ts';
+import { copyAsIssued, finishCopy, isZero, sizeMismatch, zeroesOf } from './mirror-copy.ts';
 import type { MirrorOptions } from './mirror-options.ts';
 import { MirrorTrials, type StepOutcome } from './mirror-trials.ts';
 import { SLICE_NS } from './ratelimit.ts';
@@ -148,11 +148,6 @@ export class MirrorTask implements JobTask {
     }
   }
 
-  /** How zeroes are written. */
-  get #zeroes(): 'zero' | 'unmap' {
-    return this.options.unmap ? 'unmap' : 'zero';
-  }
-
   refresh(job: Job): void {
     this.#chase.refresh(job);
   }
@@ -185,7 +180,7 @@ export class MirrorTask implements JobTask {
       return undefined;
     }
     // All of it at once, and so free of what zeroes cost one by one.
-    if (targetIsZero === 'made') writeTo(this.options.target, 0, sizeBytes, 0, this.#zeroes);
+    if (targetIsZero === 'made') writeTo(this.options.target, 0, sizeBytes, 0, zeroesOf(this.options));
     for (let offset = 0; offset < sizeBytes; ) {
       const { end, allocated } = allocatedAbove(source, base, offset, sizeBytes);
       const code = job.host.statusError(source, base, offset, end - offset);
@@ -224,10 +219,7 @@ export class MirrorTask implements JobTask {
       job.offset += whole.reduce((sum, each) => sum + each.end - each.start, 0);
       if (job.ready) job.host.reach('mirror.tail-copied');
     }
-    const nowNs = job.host.clock.now();
-    // A job that was given another speed meanwhile sleeps its debt off at that one.
-    const isSameSpeed = job.speedBytesPerSecond === speedBytesPerSecond;
-    const delayNs = isSameSpeed ? untilNs - nowNs : job.limit.delayNs(nowNs, 0);
+    const delayNs = job.debtNs(untilNs, speedBytesPerSecond);
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
     // Once READY a mirror keeps to no speed. One that has failed notices when it wakes.
     const isExempt = job.ready || (this.#trials.isCutShort && job.host.traits.drainCutsRateLimit);
@@ -297,7 +289,7 @@ export class MirrorTask implements JobTask {
       copyAsIssued(source, target, {
         ...{ start, end, chunkBytes },
         requestBytes: this.#requestBytes,
-        zeroes: this.#zeroes,
+        zeroes: zeroesOf(this.options),
       });
       return undefined;
     }

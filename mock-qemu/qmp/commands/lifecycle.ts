@@ -7,8 +7,8 @@ import { flushNode, needsFlush } from '../../core/graph/data.ts';
 import { reset } from '../../core/guest/lifecycle.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
 
-// Long enough for the reply to leave before the process does.
 const NS_PER_MS = 1_000_000;
+// Long enough for the reply to leave before the process does.
 const EXIT_NS = 1_000;
 // A device is freed only after a grace period, so its end comes well after the reply.
 const UNPLUG_NS = 20_000_000;

@@ -9,6 +9,7 @@ import { childrenOf } from '../../core/graph/permissions.ts';
 import { lacksStoredBitmaps } from '../../core/graph/stored-bitmaps.ts';
 import type { Job } from '../../core/jobs/job.ts';
 import type { Vm } from '../../core/vm.ts';
+import { HeldJobs } from './held-jobs.ts';
 import {
   type CommandContext,
   type CommandTable,
@@ -53,11 +54,12 @@ function* prepare(vm: Vm, node: BlockNode, options: JsonObject): Generator<Excha
   if (node.driver.kind === 'filter' && !node.debug && !node.throttle) {
     refuse(`Block format '${node.driver.name}' used by node '${node.name}' does not support reopening files`);
   }
+  const readOnly = flag(options, 'read-only') ?? false;
   // Before it becomes read-only its bitmaps are put back, whether it is so already or not.
-  if (flag(options, 'read-only') === true && lacksStoredBitmaps(node)) refuse('No write access');
+  if (readOnly && lacksStoredBitmaps(node)) refuse('No write access');
   const changed = {
     node,
-    readOnly: flag(options, 'read-only') ?? false,
+    readOnly,
     unmap,
     detectZeroes: (options['detect-zeroes'] ?? 'off') as BlockNode['detectZeroes'],
   };
@@ -154,51 +156,39 @@ function checkNotFrozen(vm: Vm, node: BlockNode): void {
 class Sections {
   readonly #vm: Vm;
   readonly #roots: BlockNode[] = [];
-  /** How often each job is held. */
-  readonly #held = new Map<Job, number>();
+  readonly #held: HeldJobs;
 
   constructor(vm: Vm) {
     this.#vm = vm;
+    this.#held = new HeldJobs(vm);
   }
 
   begin(node: BlockNode, then: () => void): void {
     this.#roots.push(node);
-    this.#hold(this.#vm.jobsAround(node), then);
+    this.#held.hold(this.#vm.jobsAround(node), then);
   }
 
   /** A child comes under a node: those around it are held as well, by each section that the node is in. */
   join({ node, child }: Exchange, then: () => void): void {
-    this.#hold(child ? this.#around(node, child) : [], then);
+    this.#held.hold(child ? this.#around(node, child) : [], then);
   }
 
   /** A child goes from under a node: those around it go on. */
   leave(node: BlockNode, child: BlockNode | undefined): void {
-    if (child) for (const job of this.#around(node, child)) this.#release(job);
+    if (child) for (const job of this.#around(node, child)) this.#held.release(job);
   }
 
   /** Ends all sections, the last one first. */
   end(): void {
     for (const root of this.#roots.splice(0).reverse())
-      for (const job of this.#vm.jobsAround(root)) this.#release(job);
-    for (const [job, count] of this.#held) for (let left = count; left > 0; left--) this.#release(job);
+      for (const job of this.#vm.jobsAround(root)) this.#held.release(job);
+    this.#held.releaseAll();
   }
 
   #around(node: BlockNode, child: BlockNode): Job[] {
     const sections = this.#roots.reduce((sum, root) => sum + timesIn(root, node), 0);
     const jobs = this.#vm.jobsAroundChild(child, node);
     return Array.from({ length: sections }, () => jobs).flat();
-  }
-
-  #hold(jobs: readonly Job[], then: () => void): void {
-    for (const job of jobs) this.#held.set(job, (this.#held.get(job) ?? 0) + 1);
-    this.#vm.drain(jobs, then);
-  }
-
-  #release(job: Job): void {
-    const count = this.#held.get(job) ?? 0;
-    if (count === 0) return;
-    this.#held.set(job, count - 1);
-    job.resume();
   }
 }
 

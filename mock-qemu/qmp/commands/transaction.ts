@@ -9,6 +9,7 @@ import type { Behaviour } from '../../profiles/profile.ts';
 import { type BitmapAction, bitmapActions, prepareRemoval } from './bitmaps.ts';
 import { backupFile, createBackup } from './copy.ts';
 import { prepareMirror, syncOf } from './early-copy.ts';
+import { HeldJobs } from './held-jobs.ts';
 import { byDeviceOrNode, prepareSnapshot, prepareSnapshotSync } from './nodes.ts';
 import { prepareInternalSnapshot, rootOf } from './snapshots.ts';
 import {
@@ -137,11 +138,11 @@ interface Step {
 class Sections {
   readonly #vm: Vm;
   readonly #nodes: BlockNode[] = [];
-  /** How often each job is held. */
-  readonly #held = new Map<Job, number>();
+  readonly #held: HeldJobs;
 
   constructor(vm: Vm) {
     this.#vm = vm;
+    this.#held = new HeldJobs(vm);
   }
 
   /** Begins a section on a node, if there is one. */
@@ -152,8 +153,7 @@ class Sections {
 
   /** Holds jobs that have come under a node of a section. */
   join(jobs: readonly Job[], then: () => void): void {
-    for (const job of jobs) this.#count(job, 1);
-    this.#vm.drain(jobs, then);
+    this.#held.hold(jobs, then);
   }
 
   /** Starts jobs on nodes of sections: each shows as paused as soon as it runs, and goes on when the last section ends. */
@@ -166,24 +166,14 @@ class Sections {
     for (const job of jobs) {
       const sections = Math.max(1, met.filter((each) => each === job).length);
       for (let more = sections - 1; more > 0; more--) job.pause();
-      this.#count(job, sections);
+      this.#held.add(job, sections);
     }
   }
 
   end(inOrder: <T>(list: readonly T[]) => readonly T[]): void {
-    for (const node of inOrder(this.#nodes)) for (const job of this.#vm.jobsAbove(node)) this.#release(job);
-    // Jobs that no section meets any more.
-    for (const [job, count] of this.#held) for (let left = count; left > 0; left--) this.#release(job);
-  }
-
-  #release(job: Job): void {
-    if ((this.#held.get(job) ?? 0) === 0) return;
-    this.#count(job, -1);
-    job.resume();
-  }
-
-  #count(job: Job, by: number): void {
-    this.#held.set(job, (this.#held.get(job) ?? 0) + by);
+    for (const node of inOrder(this.#nodes))
+      for (const job of this.#vm.jobsAbove(node)) this.#held.release(job);
+    this.#held.releaseAll();
   }
 }
 
