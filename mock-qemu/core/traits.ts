@@ -46,6 +46,8 @@ export interface Traits {
   readonly rawFollowsFile: boolean;
   /** A job that has nothing to do is still running when its start is answered (10.0). */
   readonly idleJobsYield: boolean;
+  /** A snapshot whose node cannot be flushed says which one and why (10.0). */
+  readonly snapshotErrorSaysWhy: boolean;
   /** What becomes of a commit's read-only base when the commit of the active image fails [7.2: stays writable]. */
   readonly failedCommitBase: 'read-only' | 'writable';
   /** A backup's filter needs to read its source [7.2: only if somebody writes through it]. */

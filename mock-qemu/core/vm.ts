@@ -113,6 +113,8 @@ export class Vm implements JobHost {
   /** Drained sections that wait for a job to stand still. */
   #draining = 0;
   readonly #whenStill: (() => void)[] = [];
+  /** The process ends: nothing is waited for. */
+  #isClosing = false;
   readonly #startedNs: number;
   #stalledUntilNs = 0;
   name: string | undefined;
@@ -328,8 +330,12 @@ export class Vm implements JobHost {
 
   /** Runs something when no drained section waits for a job any more: what a command does and says after it has drained. */
   whenStill(run: () => void): void {
-    if (this.#draining === 0) run();
+    if (this.#draining === 0 || this.#isClosing) run();
     else this.#whenStill.push(run);
+  }
+
+  get sections(): number {
+    return this.#draining;
   }
 
   /** Something takes many requests to files: jobs get on with theirs until they rest, or until it is done. */
@@ -556,8 +562,10 @@ export class Vm implements JobHost {
 
   /** Ends the process in order: jobs are cancelled, images flushed and closed. */
   shutDown(reason: ShutdownReason): void {
+    this.#isClosing = true;
     this.emit('SHUTDOWN', { guest: reason.startsWith('guest-'), reason });
     this.drain(this.jobsOnAnyNode(), () => undefined);
+    this.graph.flushAll();
     this.jobs.cancelAll(() => this.settle());
     this.exports.closeAll();
     this.closeImages();

@@ -25,6 +25,7 @@ export const qemu100: Profile = {
     },
     rawFollowsFile: false,
     idleJobsYield: true,
+    snapshotErrorSaysWhy: true,
     failedCommitBase: 'read-only',
     backupsAlwaysRead: true,
     jobBitmapsOn: 'filter',

@@ -50,6 +50,7 @@ export const qemu72: Profile = {
     },
     rawFollowsFile: true,
     idleJobsYield: false,
+    snapshotErrorSaysWhy: false,
     failedCommitBase: 'writable',
     backupsAlwaysRead: false,
     jobBitmapsOn: 'source',

@@ -202,7 +202,8 @@ export class MockQemu implements SimulatedQemu, CommandPort {
   #perform(name: string, args: JsonObject, reply: (result: CommandResult) => void): void {
     const answer = (result: CommandResult) => {
       // What the command set off comes before its reply, unless it needs time.
-      this.vm.whenStill(() => this.vm.soon(() => this.vm.soon(() => reply(result))));
+      const { vm } = this;
+      vm.whenStill(() => vm.soon(() => vm.soon(() => vm.whenStill(() => reply(result)))));
     };
     try {
       this.vm.catchUp();

@@ -7,7 +7,7 @@ import type { Data, Value } from '../data.ts';
 import { type Errno, errnoOf } from '../errno.ts';
 import { refuse } from '../errors.ts';
 import type { ImageStore } from '../images.ts';
-import { storageOf } from './data.ts';
+import { flushNode, storageOf } from './data.ts';
 import { type DebugConfig, readDebugConfig } from './debug-config.ts';
 import { isDebugEvent } from './debug-events.ts';
 import type { BlockNode } from './node.ts';
@@ -305,6 +305,13 @@ export function lateDebugError(node: BlockNode, request: DebugRequest): Errno | 
   return error;
 }
 
+/** Flushes a node for the block layer's own sake, unless blkdebug makes that fail. */
+export function flushOrFail(node: BlockNode): Errno | undefined {
+  const error = hasDebugBelow(node) ? debugError(node, { op: 'flush', offset: 0, bytes: 0 }) : undefined;
+  if (error === undefined) flushNode(node);
+  return error;
+}
+
 /** Whether the error that a node's requests met last came before anybody else could run. */
 export function metImmediately(node: BlockNode): boolean {
   if (node.debug?.metImmediately) return true;
@@ -315,7 +322,9 @@ export function metImmediately(node: BlockNode): boolean {
 /** Whether the first format below has its tables for a stretch in memory, as far as anybody looks after that. */
 export function knowsTables(node: BlockNode, offset: number, bytes: number): boolean {
   const below = throughNode(node);
-  return below ? knowsTables(below, offset, bytes) : (node.io?.knows(offset, bytes) ?? false);
+  if (below) return knowsTables(below, offset, bytes);
+  // A format whose own requests nobody can fail keeps no account of them.
+  return node.io?.knows(offset, bytes) ?? node.hasTables;
 }
 
 /** Whether a discard gets through to what stores the bytes. */

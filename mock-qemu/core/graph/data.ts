@@ -214,6 +214,14 @@ export function needsFlush(node: BlockNode): boolean {
   return below !== undefined && needsFlush(below);
 }
 
+/** Whether requests to a node are done as soon as they are made: nothing but memory is asked. */
+export function answersAtOnce(node: BlockNode): boolean {
+  if (node.throttle) return false;
+  const below = node.filtered?.child ?? (node.driver.supportsBacking ? undefined : node.file?.child);
+  if (below) return answersAtOnce(below);
+  return node.driver.name === 'null-co' && !node.isSlow;
+}
+
 /** Makes everything written to a node last. */
 export function flushNode(node: BlockNode): void {
   const below = node.filtered?.child ?? node.file?.child;

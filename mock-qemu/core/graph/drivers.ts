@@ -161,6 +161,7 @@ function writeClusters(node: BlockNode, start: number, end: number, tag: Tag, ho
   const isNoted = how === 'zero' || how === 'unmap';
   noteSteps(node, isNoted ? 'zero' : 'write', start, end - start, how === 'unmap');
   node.hasRefcounts = true;
+  node.hasTables = true;
   placeWrite(node, image, start, end, how);
   const cluster = image.header.clusterSizeBytes;
   fillCluster(node, Math.floor(start / cluster) * cluster, start);

@@ -1,11 +1,13 @@
 /** The block graph: which nodes there are and who holds them. */
 import { assert } from '../../../src/util/assert.ts';
+import { strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { ABSENT, ExtentMap } from '../extents.ts';
 import type { Random } from '../random.ts';
 import { NO_RIGHTS, type Rights } from '../rights.ts';
 import type { BlockBackend } from './backend.ts';
-import { flushNode } from './data.ts';
+import { flushOrFail } from './blkdebug.ts';
+import { flushNode, needsFlush } from './data.ts';
 import type { BlockDriver, BlockedOp, BlockNode, ChildRole, Edge, Parent } from './node.ts';
 import { BlockNode as Node } from './node.ts';
 import { checkAwake, childrenOf, forceRights, takeRights, yieldRights } from './permissions.ts';
@@ -170,6 +172,7 @@ export class BlockGraph {
     if (node.throttle) node.throttle.members--;
     node.remote?.close();
     if (!node.readOnly && node.active && !LETS_GO_FIRST.has(node.driver.name)) {
+      flushOrFail(node);
       closeTables(node);
       flushNode(node);
       storeBitmaps(node);
@@ -178,10 +181,19 @@ export class BlockGraph {
     for (const edge of [node.filtered, node.target, node.backing, node.file]) this.letGo(edge);
   }
 
+  /** Makes everything last that was written to any node; tells whether there was anything. */
+  flushAll(): boolean {
+    const writable = [...this.nodes.values()].filter(({ readOnly }) => !readOnly);
+    const isNeeded = writable.some(needsFlush);
+    for (const node of writable) if (node.monitorOwned || hasBackend(node)) flushOrFail(node);
+    return isNeeded;
+  }
+
   /** Changes a node between read-only and read-write, its file node with it; refused as above. */
   reopen(node: BlockNode, readOnly: boolean): void {
     if (node.readOnly === readOnly) return;
-    flushNode(node);
+    const error = readOnly ? flushOrFail(node) : undefined;
+    if (error !== undefined) refuse(`Error flushing drive: ${strerror(error)}`);
     this.reopenAll([{ node, readOnly }]);
   }
 

@@ -147,6 +147,8 @@ export class BlockNode {
   throttle: ThrottleGroup | undefined;
   /** A format has the refcounts of its file in memory: it has been asked what is where, or has allocated something. */
   hasRefcounts = false;
+  /** A format has the tables of what it holds in memory: it has written something. */
+  hasTables = false;
   /** What a format with clusters does with its file; undefined: nobody has looked. */
   io: Qcow2Io | undefined;
   /** Guest requests are held back while above 0. */
@@ -168,6 +170,8 @@ export class BlockNode {
   onThreshold: ((exceededBytes: number) => void) | undefined;
   /** A node without a file whose reads fill the buffer. */
   readsZeroes = false;
+  /** A null-co node that takes its time over every request. */
+  isSlow = false;
   /** How long its raw file was when it was opened, or after what was done through this node. */
   knownBytes: number | undefined;
   /** Options that a node without a file was given. */

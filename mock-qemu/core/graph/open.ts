@@ -187,6 +187,7 @@ function openProtocol(context: OpenContext, node: BlockNode, options: Data): voi
     };
     node.fixedSizeBytes = typeof size === 'number' ? size : 2 ** 30;
     node.readsZeroes = isOn(readZeroes);
+    node.isSlow = Number(options['latency-ns'] ?? 0) > 0;
     return;
   }
   if (node.driver === DRIVERS.nbd) {

@@ -1,7 +1,7 @@
 /** blockdev-backup: copies a node as it was when the job started. */
 import type { Errno } from '../errno.ts';
 import { abdicate, DirtyBitmap, freezeBitmap, reclaim } from '../graph/bitmap.ts';
-import { allocatedAbove, backingOf, flushNode, skipFilters } from '../graph/data.ts';
+import { allocatedAbove, answersAtOnce, backingOf, flushNode, skipFilters } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { BlockCopy } from './block-copy.ts';
 import type { JobRun } from './effects.ts';
@@ -70,8 +70,6 @@ export class BackupTask implements JobTask {
     this.#job = job;
     // Of a `top` nothing has been left out of the disk yet.
     job.len = sync === 'top' ? this.#sizeBytes : this.#left.coveredBytes;
-    // With a bitmap there is nothing to look for: an empty one ends the job at once.
-    if (job.host.traits.idleJobsYield && sync !== 'bitmap' && !job.cancelled) yield { type: 'settle' };
     if (sync === 'none') {
       while (!job.cancelled) yield { type: 'idle', tickNs: 1 };
       return undefined;
@@ -87,7 +85,7 @@ export class BackupTask implements JobTask {
   *#leaveOut(job: Job): JobRun {
     if (job.cancelled) return undefined;
     skipFilters(this.options.source).hasRefcounts = true;
-    yield { type: 'settle' };
+    if (!answersAtOnce(this.options.source)) yield { type: 'settle' };
     const code = this.#keepAllocated(job);
     if (code !== undefined) return { code };
     job.len = this.#left.coveredBytes;

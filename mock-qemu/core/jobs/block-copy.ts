@@ -7,7 +7,7 @@ import type { Errno } from '../errno.ts';
 import { ABSENT, type Stretch } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 import { knowsTables, metImmediately } from '../graph/blkdebug.ts';
-import { chainOf, copyRange, skipFilters } from '../graph/data.ts';
+import { answersAtOnce, chainOf, copyRange, skipFilters, unknownAt } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { layoutOf } from '../images.ts';
 import type { Effect } from './effects.ts';
@@ -206,12 +206,16 @@ export class BlockCopy {
     if (metImmediately(first.node)) this.#fail(call, task, task.early);
   }
 
-  /** Zeroes of a format that has its tables in memory by now are written without waiting for any file. */
+  /** Zeroes of a format that has its tables in memory by now are written without waiting for any file; null-co has none. */
   #takesNoTime(job: Job, { kind, start, end }: Task): boolean {
     const { source, target } = this.#options;
-    if (kind !== 'zero' || !isZero(source, start, end)) return false;
-    if (job.host.mayFail(source, target)) return knowsTables(target, start, end - start);
-    return this.#hasTables || (skipFilters(target).pending?.count ?? 0) > 0;
+    const mayFail = job.host.mayFail(source, target);
+    // What nobody promises to be zeroes is read.
+    const isRead = kind !== 'zero' || !isZero(source, start, end) || unknownAt(source, start, end).unknown;
+    if (isRead) return !mayFail && answersAtOnce(source) && answersAtOnce(target);
+    if (answersAtOnce(target)) return true;
+    if (mayFail) return knowsTables(target, start, end - start);
+    return this.#hasTables || skipFilters(target).hasTables;
   }
 
   *#finishAll(job: Job, call: Call): Step {

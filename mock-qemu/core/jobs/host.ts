@@ -29,6 +29,10 @@ export interface JobHost extends OpenContext {
   flapAroundChild(node: BlockNode, above: BlockNode, times: number): void;
   /** Holds all other jobs still, so many times in a row, then calls back. */
   flapAll(times: number, then: () => void): void;
+  /** How many drained sections wait for some job. */
+  readonly sections: number;
+  /** Runs something when none of them does any more. */
+  whenStill(run: () => void): void;
   /** Runs something in the main loop, before any reply and before time moves. */
   soon(run: () => void): void;
   /** How long a request takes. */

@@ -3,7 +3,7 @@ import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
 import { ABSENT, type Stretch } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
-import { hasDebugBelow } from '../graph/blkdebug.ts';
+import { flushOrFail, hasDebugBelow } from '../graph/blkdebug.ts';
 import {
   allocatedAbove,
   backingOf,
@@ -301,7 +301,10 @@ export class MirrorTask implements JobTask {
 
   *#flush(job: Job): Generator<Effect, 'ok' | 'retry' | JobFailure, Errno | undefined> {
     const { target, onTargetError } = this.options;
-    if (!needsFlush(target)) return 'ok';
+    if (!needsFlush(target)) {
+      flushOrFail(target);
+      return 'ok';
+    }
     // After READY the target is flushed only when the job ends: mirrored writes are not durable.
     if (job.ready && !this.#ends(job)) return 'ok';
     const error = yield {

@@ -1,6 +1,7 @@
 /** How jobs end: alone or as a group, by themselves or by hand. */
 import { holdsOn } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
+import type { JobHost } from './host.ts';
 import type { Job } from './job.ts';
 
 /** Jobs that succeed or fail together. A job without company is in a transaction of its own. */
@@ -34,15 +35,19 @@ export class JobTransaction {
 
   /** Finishes every member that is pending; job-finalize. */
   finalize(): void {
+    const [first] = this.members;
+    if (first) waitOut(first.host, () => this.#prepareAll());
+  }
+
+  #prepareAll(): () => void {
     for (const job of [...this.members]) {
       const failure = job.task.prepare?.(job);
       if (failure) {
         job.failure = failure;
-        this.abort(job);
-        return;
+        return () => this.abort(job);
       }
     }
-    this.#settleAll([...this.members]);
+    return () => this.#settleAll([...this.members]);
   }
 
   /** Settles jobs one after the other; the first one may let others end before it is through. */
@@ -95,14 +100,15 @@ export class JobTransaction {
       job.transition('aborting');
       job.task.abort?.(job);
     }
-    job.task.clean?.(job.host, job);
-    if (job.autoDismiss || !job.task.keepsNodes?.(job)) releaseNodes(job);
     const tell = () => {
       this.#tell(job);
       then();
     };
-    if (job.isBlockJob) job.host.flapAll(job.host.traits.flaps.jobEnd, tell);
-    else tell();
+    waitOut(job.host, () => {
+      job.task.clean?.(job.host, job);
+      if (job.autoDismiss || !job.task.keepsNodes?.(job)) releaseNodes(job);
+      return () => (job.isBlockJob ? job.host.flapAll(job.host.traits.flaps.jobEnd, tell) : tell());
+    });
   }
 
   #tell(job: Job): void {
@@ -120,6 +126,14 @@ export class JobTransaction {
     job.transition('null');
     this.#gone(job);
   }
+}
+
+/** Does a step of a job's end, and what comes next when all drained sections that the step began are over. */
+function waitOut(host: JobHost, step: () => () => void): void {
+  const { sections } = host;
+  const next = step();
+  if (host.sections > sections) host.whenStill(next);
+  else next();
 }
 
 /** Gives back every node that a job held and blocked; what held the nodes does not hold the job any more. */

@@ -3,7 +3,6 @@ import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { activateAll } from '../../core/activity.ts';
 import { addDevice, finishUnplug } from '../../core/devices.ts';
 import { refuse } from '../../core/errors.ts';
-import { flushNode, needsFlush } from '../../core/graph/data.ts';
 import { reset } from '../../core/guest/lifecycle.ts';
 import { type CommandTable, LATER, needText } from './table.ts';
 
@@ -44,9 +43,7 @@ export const lifecycleCommands: CommandTable = {
     if (vm.running) vm.pause('paused');
     // Everything is drained and flushed, whether the CPUs ran or not.
     vm.flapAll();
-    const unflushed = [...vm.graph.nodes.values()].filter((node) => !node.readOnly && needsFlush(node));
-    for (const node of unflushed) flushNode(node);
-    if (unflushed.length === 0) return undefined;
+    if (!vm.graph.flushAll()) return undefined;
     vm.clock.after(vm.costNs({ op: 'flush', bytes: 0 }), () => finish());
     return LATER;
   },

@@ -3,7 +3,8 @@ import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
 import { activate, activateAll, inactivate, inactivateAll } from '../../core/activity.ts';
 import { HostError, strerror } from '../../core/errno.ts';
 import { refuse } from '../../core/errors.ts';
-import { backingOf, chainOf, flushNode } from '../../core/graph/data.ts';
+import { flushFor } from '../../core/flushing.ts';
+import { backingOf, chainOf } from '../../core/graph/data.ts';
 import {
   blockedReason,
   checkNotBlocked,
@@ -261,7 +262,7 @@ export interface PreparedSnapshot {
 export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
   const node = vm.graph.findNodeOrDevice(needText(data, 'node'));
   const overlayName = needText(data, 'overlay');
-  checkSnapshotSource(node);
+  checkSnapshotSource(vm, node);
   const overlay = vm.graph.findNodeOrDevice(overlayName);
   if (isRead(overlay)) refuse('The overlay is already in use');
   if (overlay.backing) refuse('The overlay already has a backing image');
@@ -284,7 +285,7 @@ export function prepareSnapshot(vm: Vm, data: JsonObject): PreparedSnapshot {
  */
 export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot | (() => PreparedSnapshot) {
   const node = byDeviceOrNode(vm, data);
-  checkSnapshotSource(node);
+  checkSnapshotSource(vm, node);
   const path = needText(data, 'snapshot-file');
   const driver = text(data, 'format') ?? 'qcow2';
   const name = text(data, 'snapshot-node-name');
@@ -302,10 +303,16 @@ export function prepareSnapshotSync(vm: Vm, data: JsonObject): PreparedSnapshot 
   return takesLong ? append : append();
 }
 
-function checkSnapshotSource(node: BlockNode): void {
+function checkSnapshotSource(vm: Vm, node: BlockNode): void {
   checkNotBlocked(node, 'external-snapshot');
-  if (node.readOnly) return;
-  flushNode(node);
+  const error = flushFor(vm, node);
+  if (error === undefined) return;
+  const { snapshotErrorSaysWhy } = vm.traits;
+  refuse(
+    snapshotErrorSaysWhy
+      ? `Write to node '${displayName(node)}' failed: ${strerror(error)}`
+      : 'An IO error has occurred',
+  );
 }
 
 /** Puts the overlay on top at once: the following actions of a transaction find it there. */

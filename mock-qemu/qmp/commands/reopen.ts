@@ -1,7 +1,9 @@
 /** blockdev-reopen: gives nodes that are open other options, all of them or none. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
+import { strerror } from '../../core/errno.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
-import { flushNode, skipImplicit } from '../../core/graph/data.ts';
+import { flushFor } from '../../core/flushing.ts';
+import { skipImplicit } from '../../core/graph/data.ts';
 import { type Exchanged, type Reopening, reachableFrom } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
 import { imageBelow, joinGroup, keepLength } from '../../core/graph/open.ts';
@@ -196,6 +198,11 @@ class Sections {
 const timesIn = (root: BlockNode, node: BlockNode): number =>
   (root === node ? 1 : 0) + childrenOf(root).reduce((sum, child) => sum + timesIn(child, node), 0);
 
+function flushForReopen(vm: Vm, node: BlockNode): void {
+  const error = flushFor(vm, node);
+  if (error !== undefined) refuse(`Error flushing drive: ${strerror(error)}`);
+}
+
 /** One reopening on its way: all nodes are held still from the moment they are found until all is done. */
 class Reopen {
   readonly #vm: Vm;
@@ -223,8 +230,10 @@ class Reopen {
   start(index = 0): void {
     const options = this.#list[index];
     if (!options) {
-      for (const node of this.#queue.keys()) flushNode(node);
-      this.#prepare([...this.#queue], 0);
+      this.#try(() => {
+        for (const node of this.#queue.keys()) flushForReopen(this.#vm, node);
+        this.#prepare([...this.#queue], 0);
+      });
       return;
     }
     this.#try(() => {

@@ -1,7 +1,9 @@
 /** Internal snapshots: QMP's commands and transaction actions, and the human monitor's savevm family. */
 import type { JsonObject } from '../../../src/qmp/messages.ts';
 import { EPOCH_SECONDS } from '../../core/clock.ts';
+import { strerror } from '../../core/errno.ts';
 import { refuse } from '../../core/errors.ts';
+import { flushFor } from '../../core/flushing.ts';
 import { backendName, checkNotBlocked, isRoot } from '../../core/graph/graph.ts';
 import type { BlockNode } from '../../core/graph/node.ts';
 import type { InternalSnapshot } from '../../core/images.ts';
@@ -65,6 +67,10 @@ export function prepareInternalSnapshot(vm: Vm, data: JsonObject): Done {
   if (name === '') refuse('Name is empty');
   if (snapshotsOf(node)?.some((each) => each.name === name)) {
     refuse(`Snapshot with name '${name}' already exists on device '${device}'`);
+  }
+  const error = flushFor(vm, node);
+  if (error !== undefined) {
+    refuse(`Failed to create snapshot '${name}' on device '${device}': ${strerror(error)}`);
   }
   const id = takeSnapshot(vm, node, name);
   return {
