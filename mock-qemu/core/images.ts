@@ -221,7 +221,8 @@ export function sharedAt(
 
 /** A backing name as its overlay means it: relative names start at the overlay's directory. */
 export function resolveBacking(overlayPath: string, name: string): string {
-  if (/^(?:\/|json:|blkdebug:)/.test(name)) return name;
+  // What has a colon before any slash begins with a protocol.
+  if (/^(?:\/|[^:/]*:)/.test(name)) return name;
   const parts = overlayPath.split('/').slice(0, -1);
   for (const part of name.split('/')) {
     if (part === '..') parts.pop();
