@@ -300,13 +300,14 @@ export class MirrorTask implements JobTask {
   }
 
   *#flush(job: Job): Generator<Effect, 'ok' | 'retry' | JobFailure, Errno | undefined> {
-    const { target, onTargetError } = this.options;
-    if (!needsFlush(target)) {
-      flushOrFail(target);
-      return 'ok';
-    }
+    const { target } = this.options;
     // After READY the target is flushed only when the job ends: mirrored writes are not durable.
     if (job.ready && !this.#ends(job)) return 'ok';
+    if (!needsFlush(target)) {
+      // Writes that have failed may have left blkdebug something to flush.
+      const failed = flushOrFail(target);
+      return failed === undefined ? 'ok' : this.#flushFailed(job, failed);
+    }
     const error = yield {
       type: 'io',
       at: 'mirror.target-flush',
@@ -319,7 +320,11 @@ export class MirrorTask implements JobTask {
       flushNode(target);
       return this.#bitmap.countBytes > 0 ? 'retry' : 'ok';
     }
-    return job.handleError(onTargetError, 'write', error) === 'report' ? { code: error } : 'retry';
+    return this.#flushFailed(job, error);
+  }
+
+  #flushFailed(job: Job, code: Errno): 'retry' | JobFailure {
+    return job.handleError(this.options.onTargetError, 'write', code) === 'report' ? { code } : 'retry';
   }
 
   /** In write-blocking mode a guest write reaches the target before it is done. */
