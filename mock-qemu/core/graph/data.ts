@@ -67,6 +67,15 @@ export function unknownAt(
   return { end, unknown: !allocated };
 }
 
+/** What says which bytes of an image are allocated: a raw image leaves that to a format that it lies on. */
+function layerOf(node: BlockNode): BlockNode {
+  for (let at = node; ; ) {
+    if (at.driver.supportsBacking) return at;
+    if (!at.file) return node;
+    at = skipFilters(at.file.child);
+  }
+}
+
 /**
  * Whether a layer between `top` and `base` (base not included) holds the byte at `offset`, and how far that goes. Beyond the
  * end of `top` nothing does.
@@ -84,7 +93,8 @@ export function allocatedAbove(
     const lengthBytes = at.lengthBytes;
     // An overlay that leaves a stretch to a shorter image gets zeroes from there: as if that image had them.
     if (offset >= lengthBytes) return { end, allocated: at !== skipFilters(top) };
-    const span = at.driver.at(at, offset, Math.min(end, lengthBytes));
+    const layer = layerOf(at);
+    const span = layer.driver.at(layer, offset, Math.min(end, lengthBytes));
     if (span.tag !== ABSENT) return { end: span.end, allocated: true };
     end = span.end;
   }

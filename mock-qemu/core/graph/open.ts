@@ -4,7 +4,7 @@ import { FIRST_CLUSTERS } from '../cluster-layout.ts';
 import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
-import { backingPath, type ImageFile, type ImageHeader, type ImageStore } from '../images.ts';
+import { type ImageFile, type ImageHeader, type ImageStore, resolveBacking } from '../images.ts';
 import { addressText, type NbdAddress, NbdConnection, type NbdNetwork, parseNbdName } from '../nbd.ts';
 import type { ThrottleGroups } from '../throttle.ts';
 import { DebugRules, debugError, hasDebugBelow } from './blkdebug.ts';
@@ -303,13 +303,32 @@ export function attachHeaderBacking(context: OpenContext, node: BlockNode): void
   const image = node.image;
   const named = image?.header.backingName;
   if (image === undefined || named === undefined || node.backing) return;
-  const path = backingPath(image.path, named);
-  const backing = openedBacking(() => {
-    const format = image.header.backingFormat ?? probeFormat(context.images, path);
-    const file = { ...fileOptions(path), 'read-only': true };
-    return openNode(context, { driver: format, file }, backingHints(node));
-  });
+  const path = resolveBacking(image.path, named);
+  const backing = openedBacking(() =>
+    openNode(context, backingOptions(context, image, path), backingHints(node)),
+  );
   context.graph.adopt(node, 'backing', backing);
+}
+
+const JSON_NAME = 'json:';
+
+/** The options that a name is made of; it may come from a file that anybody has written. */
+function namedOptions(name: string): Data {
+  try {
+    const options = JSON.parse(name.slice(JSON_NAME.length)) as Value;
+    if (isObject(options)) return options;
+  } catch (error) {
+    if (!(error instanceof SyntaxError)) throw error;
+  }
+  return refuse('Could not parse the JSON options');
+}
+
+/** What a header says of the backing file: its name, be it made of options, and mostly its format. */
+function backingOptions({ images }: OpenContext, { header }: ImageFile, path: string): Data {
+  const { backingFormat: driver } = header;
+  if (path.startsWith(JSON_NAME)) return { ...(driver && { driver }), ...namedOptions(path) };
+  const file = { ...fileOptions(path), 'read-only': true };
+  return { driver: driver ?? probeFormat(images, path), file };
 }
 
 const backingHints = ({ forceShare }: BlockNode): OpenHints => ({
