@@ -9,6 +9,7 @@ import { RealPlace } from './real.ts';
 import { PLACE, pasteable, type Script } from './script.ts';
 import { shrink } from './shrink.ts';
 import { runSimulated } from './simulated.ts';
+import { agreesAtLast } from './steadiness.ts';
 
 /** One kind of difference, told by its smallest script. */
 export interface Finding {
@@ -54,20 +55,12 @@ export interface Outcome {
 }
 
 const MAX_FINDINGS = 20;
-// A real one that does two things equally often does the other one in these with 31 chances of 32.
-const MORE_RUNS = 5;
-// One that has shown three answers may have many: the simulation's must be among these.
-const MANY_RUNS = 60;
-const MANY_ANSWERS = 3;
 const PROGRESS_EVERY = 100;
 
 interface Found {
   readonly script: number;
   count: number;
 }
-
-/** What the real one said where the sides parted. */
-const answerOf = ({ place, real }: Divergence): string => `${place}\n${real}`;
 
 class Run {
   readonly #options: Options;
@@ -148,7 +141,7 @@ class Run {
       this.#hits.set(entry, [...(this.#hits.get(entry) ?? []), index]);
       return;
     }
-    const isUnsteady = await this.#agreesAtLast(place, script, divergence);
+    const isUnsteady = await agreesAtLast(divergence, () => this.#compare(place, script));
     if (!isUnsteady) this.#diverging++;
     const kinds = isUnsteady ? this.#unsteady : this.#found;
     const sign = signature(divergence);
@@ -156,17 +149,6 @@ class Run {
     if (found) found.count++;
     else kinds.set(sign, { script: index, count: 1 });
     process.stderr.write(`script ${index}${isUnsteady ? ' (unsteady)' : ''}: ${sign}\n`);
-  }
-
-  /** Whether the real one, asked again and again, does once all that the simulation does. */
-  async #agreesAtLast(place: RealPlace, script: Script, first: Divergence): Promise<boolean> {
-    const answers = new Set([answerOf(first)]);
-    for (let run = 0; run < (answers.size < MANY_ANSWERS ? MORE_RUNS : MANY_RUNS); run++) {
-      const divergence = await this.#compare(place, script);
-      if (!divergence) return true;
-      answers.add(answerOf(divergence));
-    }
-    return false;
   }
 
   /** The difference that a script shows, whether the ledger has it or not. */
