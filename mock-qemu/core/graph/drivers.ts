@@ -25,7 +25,16 @@ function unflushedBytes(node: BlockNode): number {
   return above?.kind === 'node' ? (above.node.pending?.coveredBytes ?? 0) : 0;
 }
 
+/** Whether a format with tables keeps its clusters in a node, be it through others. */
+const isWrittenByFormat = (node: BlockNode): boolean =>
+  node.parents.some(({ role, parent }) => {
+    if (parent.kind !== 'node') return false;
+    if (!parent.node.driver.supportsBacking) return isWrittenByFormat(parent.node);
+    return role === 'file' && !parent.node.readOnly;
+  });
+
 const BLOCK_BYTES = 4096;
+const SECTOR_BYTES = 512;
 
 /** A whole block that is zeroed or dropped becomes a hole; one that is written to in part is data as a whole. */
 function noteFirstBlock(image: ImageFile, start: number, end: number, isHole: boolean): void {
@@ -42,8 +51,11 @@ const file: BlockDriver = {
     const image = imageOf(node);
     const bytes = fileSizeBytes(image, unflushedBytes(node));
     const { knownBytes = bytes } = node;
-    // What others do to a file goes unnoticed; what is formatted where it is does not get shorter.
-    return Math.ceil((image.format === 'raw' ? knownBytes : Math.max(knownBytes, bytes)) / 512) * 512;
+    // What others do to a file goes unnoticed; what the format above does to it has been done through this node.
+    return (
+      Math.ceil((isWrittenByFormat(node) ? Math.max(knownBytes, bytes) : knownBytes) / SECTOR_BYTES) *
+      SECTOR_BYTES
+    );
   },
   at(node, offset, limit) {
     const span = imageOf(node).extents.at(offset, limit);
@@ -234,7 +246,7 @@ const nullCo: BlockDriver = {
   supportsBacking: false,
   holdsNothing: true,
   // Sectors count whole here, too.
-  lengthBytes: (node) => Math.ceil(node.fixedSizeBytes / 512) * 512,
+  lengthBytes: (node) => Math.ceil(node.fixedSizeBytes / SECTOR_BYTES) * SECTOR_BYTES,
   at: (_node, _offset, limit) => ({ end: limit, tag: 0 }),
   write: () => undefined,
   discard: () => undefined,

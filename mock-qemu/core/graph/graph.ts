@@ -7,7 +7,7 @@ import type { Random } from '../random.ts';
 import { NO_RIGHTS, type Rights } from '../rights.ts';
 import type { BlockBackend } from './backend.ts';
 import { flushOrFail } from './blkdebug.ts';
-import { flushNode, needsFlush } from './data.ts';
+import { flushNode, needsFlush, storageOf } from './data.ts';
 import type { BlockDriver, BlockedOp, BlockNode, ChildRole, Edge, Parent } from './node.ts';
 import { BlockNode as Node } from './node.ts';
 import { checkAwake, childrenOf, forceRights, takeRights, yieldRights } from './permissions.ts';
@@ -178,6 +178,7 @@ export class BlockGraph {
       storeBitmaps(node);
     }
     closeImage(node);
+    if (!node.readOnly && node.file) keepFileLength(node.file.child);
     for (const edge of [node.filtered, node.target, node.backing, node.file]) this.letGo(edge);
   }
 
@@ -361,6 +362,12 @@ export function backendName(node: BlockNode): string {
 }
 
 /** Tables are written twice when a node is closed; clusters whose entries could not be written are lost. */
+/** A file stays as long as the format that leaves it has made it. */
+function keepFileLength(below: BlockNode): void {
+  for (const node of storageOf(below))
+    if (node.driver.kind === 'protocol') node.knownBytes = node.driver.lengthBytes(node);
+}
+
 function closeTables({ io, image, pending }: BlockNode): void {
   if (!io || io.flush() === undefined || io.flush() === undefined || !io.hasUnwritten) return;
   pending?.truncate(0);

@@ -4,7 +4,13 @@ import { FIRST_CLUSTERS } from '../cluster-layout.ts';
 import type { Data, Value } from '../data.ts';
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
-import { type ImageFile, type ImageHeader, type ImageStore, resolveBacking } from '../images.ts';
+import {
+  fileSizeBytes,
+  type ImageFile,
+  type ImageHeader,
+  type ImageStore,
+  resolveBacking,
+} from '../images.ts';
 import { addressText, type NbdAddress, NbdConnection, type NbdNetwork, parseNbdName } from '../nbd.ts';
 import type { ThrottleGroups } from '../throttle.ts';
 import { DebugRules, debugError, hasDebugBelow } from './blkdebug.ts';
@@ -195,7 +201,7 @@ function openProtocol(context: OpenContext, node: BlockNode, options: Data): voi
     return;
   }
   node.image = openFile(context.images, String(options.filename ?? ''));
-  if (node.image.format === 'raw') node.knownBytes = node.image.virtualSizeBytes;
+  node.knownBytes = fileSizeBytes(node.image);
 }
 
 function openFormat(context: OpenContext, node: BlockNode, child: BlockNode, options: Data): void {

@@ -1,8 +1,9 @@
 /** blockdev-create: formats an image. */
 import { HostError, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
+import { storageOf } from '../graph/data.ts';
 import type { BlockNode, Edge } from '../graph/node.ts';
-import { clearContent, type ImageFile, type ImageHeader, type ImageStore } from '../images.ts';
+import { clearContent, fileSizeBytes, type ImageFile, type ImageHeader, type ImageStore } from '../images.ts';
 import { ALL, CREATOR_RIGHTS, RESIZE, WRITE } from '../rights.ts';
 import type { Traits } from '../traits.ts';
 import type { JobRun } from './effects.ts';
@@ -63,6 +64,7 @@ export class CreateTask implements JobTask {
         if (error !== undefined) return { code: error, text: `Could not create image: ${strerror(error)}` };
         const image = imageOf(node);
         if (image) format(image, this.options);
+        growKnown(node);
       } else {
         const { images } = job.host;
         checkMayEmpty(images, where.path, job.host.traits);
@@ -97,6 +99,13 @@ function explain(error: unknown): { readonly code: 'EINVAL'; readonly text: stri
 function imageOf(node: BlockNode): ImageFile | undefined {
   const below = node.filtered ?? node.file;
   return below ? imageOf(below.child) : node.image;
+}
+
+/** A file is not made shorter where it is formatted, and knows if that has made it longer. */
+function growKnown(node: BlockNode): void {
+  for (const each of storageOf(node))
+    if (each.image && each.driver.kind === 'protocol')
+      each.knownBytes = Math.max(each.knownBytes ?? 0, fileSizeBytes(each.image));
 }
 
 /** Makes an empty image of a file. */

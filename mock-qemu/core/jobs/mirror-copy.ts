@@ -105,7 +105,7 @@ export function requestsOf(
 ): CopyRequest[] {
   const requests: CopyRequest[] = [];
   const first = Math.min(end, chunkBytes);
-  if (start === 0 && beginsWithBlock(node) && sameKind(node, 0, first).kind === 'zero') {
+  if (start === 0 && beginsWithBlock(node) && shownAs(node, 0, first).kind === 'zero') {
     requests.push({ start, end: first, kind: 'write' });
   }
   // Of each cluster with a table only the beginning is there, and so each is data by itself.
@@ -116,7 +116,7 @@ export function requestsOf(
       offset = requests.at(-1)?.end ?? end;
       continue;
     }
-    const span = sameKind(node, offset, end);
+    const span = shownAs(node, offset, end);
     const bytes = span.end === end ? end - offset : span.end - offset - ((span.end - offset) % chunkBytes);
     // A chunk that is zero in part only is data.
     const kind = bytes === 0 ? 'write' : span.kind;
@@ -125,6 +125,27 @@ export function requestsOf(
     offset = requests.at(-1)?.end ?? end;
   }
   return requests;
+}
+
+// Files have holes by blocks of their host.
+const BLOCK_BYTES = 4096;
+
+/** As what a stretch is shown: zeroes that share a block with data are data. */
+function shownAs(node: BlockNode, start: number, limit: number): ReturnType<typeof sameKind> {
+  const first = sameKind(node, start, limit);
+  if (first.kind === 'zero') {
+    const hole = first.end - (first.end % BLOCK_BYTES);
+    if (first.end === limit || hole > start) return first.end === limit ? first : { end: hole, kind: 'zero' };
+  }
+  let end = first.kind === 'zero' ? sameKind(node, first.end, limit).end : first.end;
+  while (end < limit) {
+    const gap = sameKind(node, end, limit);
+    const shown = Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES;
+    if (gap.end === limit || gap.end - (gap.end % BLOCK_BYTES) > shown)
+      return { end: Math.min(shown, limit), kind: 'write' };
+    end = sameKind(node, gap.end, limit).end;
+  }
+  return { end, kind: 'write' };
 }
 
 /** How far content goes on being all zeroes, or not. */
