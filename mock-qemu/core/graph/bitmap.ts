@@ -31,6 +31,8 @@ export class DirtyBitmap {
   readonly ranges = new ExtentMap();
   /** Told whenever something was marked: an idle mirror waits for this. */
   onMark: (() => void) | undefined;
+  /** Told of whole chunks that a write is about to mark. */
+  beforeMark: ((start: number, end: number) => void) | undefined;
   /** Marks in its place while a backup works on it; the two are on the same node. */
   successor: DirtyBitmap | undefined;
 
@@ -55,7 +57,10 @@ export class DirtyBitmap {
 
   /** Marks every chunk that the range touches, if the bitmap records. */
   mark(start: number, end: number): void {
-    if (this.enabled) this.force(start, end);
+    if (!this.enabled) return;
+    const chunk = this.granularityBytes;
+    this.beforeMark?.(Math.floor(start / chunk) * chunk, Math.ceil(end / chunk) * chunk);
+    this.force(start, end);
   }
 
   /** Marks every chunk that the range touches. */

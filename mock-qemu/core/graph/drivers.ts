@@ -30,7 +30,7 @@ const isWrittenByFormat = (node: BlockNode): boolean =>
   node.parents.some(({ role, parent }) => {
     if (parent.kind !== 'node') return false;
     if (!parent.node.driver.supportsBacking) return isWrittenByFormat(parent.node);
-    return role === 'file' && !parent.node.readOnly;
+    return role === 'file';
   });
 
 const BLOCK_BYTES = 4096;
@@ -148,6 +148,7 @@ const qcow2: BlockDriver & Required<Pick<BlockDriver, 'settle'>> = {
   flush(node) {
     noteSteps(node, 'flush', 0, 0);
     qcow2.settle(node);
+    node.unwritten = undefined;
   },
   settle(node) {
     const image = imageOf(node);

@@ -178,7 +178,7 @@ export class BlockGraph {
       storeBitmaps(node);
     }
     closeImage(node);
-    if (!node.readOnly && node.file) keepFileLength(node.file.child);
+    if (node.file) keepFileLength(node.file.child);
     for (const edge of [node.filtered, node.target, node.backing, node.file]) this.letGo(edge);
   }
 

@@ -138,6 +138,8 @@ export class BlockNode {
   image: ImageFile | undefined;
   /** Written but not flushed: lost with the process. Only formats that cache their metadata have it. */
   pending: ExtentMap | undefined;
+  /** What has been made to last although its tables have not been written. */
+  unwritten: ExtentMap | undefined;
   hooks: RequestHooks | undefined;
   /** What makes requests to a blkdebug node fail. */
   debug: DebugRules | undefined;

@@ -333,7 +333,9 @@ function namedOptions(name: string): Data {
 function backingOptions({ images }: OpenContext, { header }: ImageFile, path: string): Data {
   const { backingFormat: driver } = header;
   if (path.startsWith(JSON_NAME)) return { ...(driver && { driver }), ...namedOptions(path) };
-  const file = { ...fileOptions(path), 'read-only': true };
+  const file: Data = { ...fileOptions(path), 'read-only': true };
+  // An overlay of a file alone says that its backing file is one.
+  if (driver === file.driver) return file;
   return { driver: driver ?? probeFormat(images, path), file };
 }
 

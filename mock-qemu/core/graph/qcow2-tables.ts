@@ -70,14 +70,17 @@ export class Qcow2Tables {
 
   #takePending(node: BlockNode): void {
     const { clusterBytes } = this;
-    if ((node.pending?.count ?? 0) === 0) return;
+    const unwritten = [...(node.unwritten?.extents ?? []), ...(node.pending?.extents ?? [])];
+    if (unwritten.length === 0) return;
     // What has been written since the last flush is in memory.
     this.#refcounts.loaded = true;
     this.#refcounts.dirty = true;
     this.#slicesAfter = 'refcounts';
-    for (const { start, end: to } of node.pending?.extents ?? []) {
-      for (let cluster = Math.floor(start / clusterBytes); cluster * clusterBytes < to; cluster++)
+    for (const { start, end } of unwritten) {
+      for (let cluster = Math.floor(start / clusterBytes); cluster * clusterBytes < end; ) {
         this.#slices.set(this.#sliceOf(cluster), true);
+        cluster += this.clustersOfSlice(cluster);
+      }
     }
   }
 

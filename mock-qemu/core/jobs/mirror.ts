@@ -14,6 +14,7 @@ import {
   writeTo,
 } from '../graph/data.ts';
 import { attachHeaderBacking } from '../graph/open.ts';
+import { DirtyWalk } from './dirty-walk.ts';
 import type { Effect, JobFailure, JobRun } from './effects.ts';
 import { GuestChase } from './guest-chase.ts';
 import type { JobHost } from './host.ts';
@@ -45,7 +46,7 @@ export class MirrorTask implements JobTask {
   #shouldComplete = false;
   /** This job, while it holds the source's requests back. */
   #drained: Job | undefined;
-  #nextOffset = 0;
+  readonly #walk: DirtyWalk;
   /** What is being copied, and so is not dirty. */
   #inFlight: readonly Stretch[] = [];
   #writeBlocking: boolean;
@@ -65,6 +66,7 @@ export class MirrorTask implements JobTask {
       keptByJob: options.bitmapOn !== options.source,
     });
     this.#requestBytes = Math.max(MAX_REQUEST_BYTES, Math.floor(options.bufSizeBytes / 16));
+    this.#walk = new DirtyWalk(this.#bitmap);
     this.#chase = new GuestChase(options, this.#bitmap);
     this.#trials = new MirrorTrials(options, this.#bitmap, this.#requestBytes);
     options.bitmapOn.bitmaps.push(this.#bitmap);
@@ -193,15 +195,15 @@ export class MirrorTask implements JobTask {
 
   /** Copies one contiguous dirty stretch of at most buf-size, or what is under way together, then sleeps off what that cost. */
   *#iterate(job: Job, sizeBytes: number): Step {
-    const dirty = this.#bitmap.ranges.nextFrom(this.#nextOffset) ?? this.#bitmap.ranges.nextFrom(0);
+    const dirty = this.#walk.next();
     if (dirty === undefined) return 'ok';
-    const start = dirty.end > this.#nextOffset ? Math.max(dirty.start, this.#nextOffset) : dirty.start;
+    const { start } = dirty;
     const steps = this.#goesOnAtOnce(job, start) ? 2 : 1;
     const end = Math.min(dirty.end, start + steps * this.#stepBytes(job, sizeBytes));
     const stretches = [{ start, end }, ...this.#joining(job, { start, end })];
     for (const each of stretches) {
       this.#bitmap.reset(each.start, each.end);
-      this.#nextOffset = each.end;
+      this.#walk.passed(each);
     }
     const dataEnd = Math.min(end, sizeBytes);
     // Requests are charged when they are issued: the debt is slept off while they are in flight.
@@ -295,7 +297,7 @@ export class MirrorTask implements JobTask {
     }
     const outcome = yield* this.#trials.copy(job, stretches);
     if (outcome !== undefined) this.activelySynced = false;
-    this.#nextOffset = Math.min(this.#nextOffset, this.#trials.unissuedFrom);
+    this.#walk.goBack(this.#trials.unissuedFrom);
     return outcome;
   }
 

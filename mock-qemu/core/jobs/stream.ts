@@ -200,6 +200,7 @@ export function rewriteBacking(
   const { image } = overlay;
   if (image === undefined || !overlay.driver.supportsBacking) return;
   // The real one writes the header and flushes no tables: a bitmap of the file shows that.
+  if (overlay.pending?.count) overlay.unwritten = overlay.pending.copy();
   overlay.driver.settle?.(overlay);
   const { clusterSizeBytes } = image.header;
   const backingName = base && (name ?? fileNameOf(base));

@@ -22,6 +22,14 @@ export class HeldJobs {
     this.#counts.set(job, (this.#counts.get(job) ?? 0) + times);
   }
 
+  /** Holds a job that is held already until it has been met so many times. */
+  atLeast(job: Job, times: number): void {
+    const count = this.#counts.get(job) ?? 0;
+    if (count === 0 || count >= times) return;
+    for (let more = times - count; more > 0; more--) job.pause();
+    this.#counts.set(job, times);
+  }
+
   /** Lets a job go once, if it is held at all. */
   release(job: Job): void {
     const count = this.#counts.get(job) ?? 0;

@@ -168,6 +168,8 @@ class Sections {
       for (let more = sections - 1; more > 0; more--) job.pause();
       this.#held.add(job, sections);
     }
+    // Others may be met more often than when the sections began: through a filter, and through its target that lies on the same node.
+    for (const job of new Set(met)) this.#held.atLeast(job, met.filter((each) => each === job).length);
   }
 
   end(inOrder: <T>(list: readonly T[]) => readonly T[]): void {
