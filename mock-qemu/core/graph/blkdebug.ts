@@ -327,6 +327,10 @@ export function knowsTables(node: BlockNode, offset: number, bytes: number): boo
   return node.io?.knows(offset, bytes) ?? node.hasTables;
 }
 
+/** Whether a format that holds nothing has no table to look at: refcounts it leaves alone where blkdebug hides what the file takes. */
+export const hasNoTables = ({ file, image }: BlockNode): boolean =>
+  file?.child.debug !== undefined && image?.extents.count === 0;
+
 /** Whether a discard gets through to what stores the bytes. */
 function reachesFile(node: BlockNode): boolean {
   if (isDropped(node, { op: 'discard', offset: 0, bytes: 0 })) return false;

@@ -6,7 +6,7 @@
 import type { Errno } from '../errno.ts';
 import { ABSENT, type Stretch } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
-import { knowsTables, metImmediately } from '../graph/blkdebug.ts';
+import { hasNoTables, knowsTables, metImmediately } from '../graph/blkdebug.ts';
 import { answersAtOnce, chainOf, copyRange, skipFilters, unknownAt } from '../graph/data.ts';
 import type { BlockNode } from '../graph/node.ts';
 import { layoutOf } from '../images.ts';
@@ -186,7 +186,7 @@ export class BlockCopy {
     let reads = false;
     for (const image of chainOf(this.#options.source)) {
       if (image.driver.supportsBacking) {
-        reads ||= !image.hasRefcounts;
+        reads ||= !image.hasRefcounts && !hasNoTables(image);
         image.hasRefcounts = true;
       }
       if (image.driver.at(image, offset, offset + 1).tag !== ABSENT) break;

@@ -23,6 +23,8 @@ export type Effect =
   | { readonly type: 'settle' }
   /** Lets the main loop go round once, before any reply; no pause point. */
   | { readonly type: 'turn' }
+  /** A drained section of the job's own, on which no other one waits; no pause point. */
+  | { readonly type: 'drain' }
   /** One request; resumes with the error it met, or undefined. The data is moved by the job itself, afterwards. */
   | {
       readonly type: 'io';

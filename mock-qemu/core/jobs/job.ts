@@ -55,7 +55,7 @@ export interface JobOptions {
   readonly autoDismiss?: boolean | undefined;
 }
 
-type Wait = 'nothing' | 'sleep' | 'idle' | 'io' | 'settle' | 'paused';
+type Wait = 'nothing' | 'sleep' | 'idle' | 'io' | 'settle' | 'drain' | 'paused';
 
 const IS_BLOCK_JOB: Readonly<Record<JobType, boolean>> = {
   stream: true,
@@ -141,7 +141,7 @@ export class Job {
 
   /** Whether nothing of the job is moving. */
   get quiescent(): boolean {
-    return this.#wait === 'paused' || this.deferred || this.#run === undefined;
+    return this.#wait === 'paused' || this.#wait === 'drain' || this.deferred || this.#run === undefined;
   }
 
   /** Whether a request of the job's is under way. */
@@ -246,6 +246,7 @@ export class Job {
       case 'nothing':
       case 'io':
       case 'settle':
+      case 'drain':
         return;
       default:
         unreachable(this.#wait);
@@ -339,6 +340,8 @@ export class Job {
         return this.#waitFor('settle', YIELD_NS, () => this.#finishIo(undefined));
       case 'turn':
         return this.#turn(undefined);
+      case 'drain':
+        return this.#drain();
       case 'io': {
         const early = effect.unchecked ? undefined : this.host.earlyError(effect);
         if (early !== undefined) return this.#turn(early);
@@ -355,6 +358,16 @@ export class Job {
     this.host.soon(() => {
       if (this.#run !== undefined && !this.deferred) this.#finishIo(error);
     });
+    return false;
+  }
+
+  /** Begins a drained section of its own in the main loop, and is let go on there. */
+  #drain(): false {
+    this.#wait = 'drain';
+    const over = () => {
+      if (this.#wait === 'drain') this.#finishIo(undefined);
+    };
+    this.host.soon(() => this.host.soon(over));
     return false;
   }
 

@@ -3,7 +3,7 @@ import type { Errno } from '../errno.ts';
 import { CommandError } from '../errors.ts';
 import { ABSENT, type Stretch } from '../extents.ts';
 import { DirtyBitmap } from '../graph/bitmap.ts';
-import { flushOrFail, hasDebugBelow } from '../graph/blkdebug.ts';
+import { flushOrFail, hasDebugBelow, hasNoTables } from '../graph/blkdebug.ts';
 import {
   allocatedAbove,
   backingOf,
@@ -225,7 +225,11 @@ export class MirrorTask implements JobTask {
     job.len = Math.max(job.len, job.offset + this.#bitmap.countBytes);
     // Once READY a mirror keeps to no speed. One that has failed notices when it wakes.
     const isExempt = job.ready || (this.#trials.isCutShort && job.host.traits.drainCutsRateLimit);
-    if (delayNs > 0 && !isExempt) yield { type: 'sleep', ns: delayNs };
+    if (delayNs > 0 && !isExempt) {
+      yield { type: 'sleep', ns: delayNs };
+      // It holds its source still before it ends; by then whatever has woken it is over.
+      if (failed !== undefined) yield { type: 'drain' };
+    }
     return failed ?? 'ok';
   }
 
@@ -244,7 +248,7 @@ export class MirrorTask implements JobTask {
   /** Whether the first look at the source has to read its tables. */
   #looksAtTables(): boolean {
     const image = skipFilters(this.options.source);
-    if (!image.driver.supportsBacking || image.hasRefcounts) return false;
+    if (!image.driver.supportsBacking || image.hasRefcounts || hasNoTables(image)) return false;
     image.hasRefcounts = true;
     return true;
   }
