@@ -21,8 +21,8 @@ export interface JobHost extends OpenContext {
   readonly traits: Traits;
   /** Sends an event to every monitor. */
   emit(event: string, data?: Data): void;
-  /** Drained sections in a row, none of which lasts: other jobs on the node or above it flap. */
-  flap(node: BlockNode, times: number): void;
+  /** Drained sections in a row, none of which lasts: other jobs on the node or above it flap. Calls back when they are over. */
+  flap(node: BlockNode, times: number, then?: () => void): void;
   /** As `flap`, but jobs on what the node rests on, alone or with those above it. */
   flapBelow(node: BlockNode, times: number, how?: 'alone' | 'with'): void;
   /** As `flap`, but jobs on a node below another one and on all that it rests on, and those above it that are not above that. */

@@ -161,10 +161,13 @@ export class StreamTask implements JobTask {
     const { flaps } = host.traits;
     if (filter.filterState !== 'stopped') host.graph.removeFilter(filter);
     if (job) releaseBackends(job);
-    if (!this.#prepared) host.flap(top, this.#ran ? flaps.streamAbort : flaps.streamUndo);
-    if (!wasReadOnly) return;
-    host.graph.tryReopen(top, true);
-    host.flapBelow(top, flaps.reopen, 'with');
+    const reopen = (): void => {
+      if (!wasReadOnly) return;
+      host.graph.tryReopen(top, true);
+      host.flapBelow(top, flaps.reopen, 'with');
+    };
+    if (this.#prepared) reopen();
+    else host.flap(top, this.#ran ? flaps.streamAbort : flaps.streamUndo, reopen);
   }
 }
 
