@@ -132,6 +132,9 @@ export interface ImageFile {
 const QCOW2_METADATA_CLUSTERS = 3;
 const SECTOR_BYTES = 512;
 
+/** Files have holes by blocks of their host. */
+export const HOST_BLOCK_BYTES = 4096;
+
 /**
  * How long a file is on its host: a raw image is its size, a qcow2 image its metadata and its data clusters. A cluster that
  * its process has allocated but not flushed has its place already.

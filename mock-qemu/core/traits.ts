@@ -44,7 +44,7 @@ export interface Traits {
   readonly flaps: Flaps;
   /** A raw node is as long as its file; else as long as it was when it was opened or resized itself (10.0). */
   readonly rawFollowsFile: boolean;
-  /** A job that has nothing to do is still running when its start is answered (10.0). */
+  /** A blockdev-create that is refused is still running when its start is answered (10.0). */
   readonly idleJobsYield: boolean;
   /** A snapshot whose node cannot be flushed says which one and why (10.0). */
   readonly snapshotErrorSaysWhy: boolean;

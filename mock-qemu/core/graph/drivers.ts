@@ -2,7 +2,7 @@
 import { assert } from '../../../src/util/assert.ts';
 import { refuse } from '../errors.ts';
 import { ABSENT, type ExtentMap, type Span, type Stretch, type Tag } from '../extents.ts';
-import { fileSizeBytes, type ImageFile, sharedAt } from '../images.ts';
+import { fileSizeBytes, HOST_BLOCK_BYTES, type ImageFile, sharedAt } from '../images.ts';
 import type { NbdConnection } from '../nbd.ts';
 import { hasDebugBelow, noteHeader, noteSteps } from './blkdebug.ts';
 import { noteRead, readAt, writeTo } from './data.ts';
@@ -33,12 +33,13 @@ const isWrittenByFormat = (node: BlockNode): boolean =>
     return role === 'file';
   });
 
-const BLOCK_BYTES = 4096;
 const SECTOR_BYTES = 512;
+const wholeSectors = (bytes: number): number => Math.ceil(bytes / SECTOR_BYTES) * SECTOR_BYTES;
 
 /** A whole block that is zeroed or dropped becomes a hole; one that is written to in part is data as a whole. */
 function noteFirstBlock(image: ImageFile, start: number, end: number, isHole: boolean): void {
-  if (start < BLOCK_BYTES && (!isHole || (start === 0 && end >= BLOCK_BYTES))) image.startsWithHole = isHole;
+  if (start < HOST_BLOCK_BYTES && (!isHole || (start === 0 && end >= HOST_BLOCK_BYTES)))
+    image.startsWithHole = isHole;
 }
 
 /** The bytes of a file as they are. A hole reads as zeroes, so nothing is ever absent at this level. */
@@ -52,10 +53,7 @@ const file: BlockDriver = {
     const bytes = fileSizeBytes(image, unflushedBytes(node));
     const { knownBytes = bytes } = node;
     // What others do to a file goes unnoticed; what the format above does to it has been done through this node.
-    return (
-      Math.ceil((isWrittenByFormat(node) ? Math.max(knownBytes, bytes) : knownBytes) / SECTOR_BYTES) *
-      SECTOR_BYTES
-    );
+    return wholeSectors(isWrittenByFormat(node) ? Math.max(knownBytes, bytes) : knownBytes);
   },
   at(node, offset, limit) {
     const span = imageOf(node).extents.at(offset, limit);
@@ -247,7 +245,7 @@ const nullCo: BlockDriver = {
   supportsBacking: false,
   holdsNothing: true,
   // Sectors count whole here, too.
-  lengthBytes: (node) => Math.ceil(node.fixedSizeBytes / SECTOR_BYTES) * SECTOR_BYTES,
+  lengthBytes: (node) => wholeSectors(node.fixedSizeBytes),
   at: (_node, _offset, limit) => ({ end: limit, tag: 0 }),
   write: () => undefined,
   discard: () => undefined,

@@ -1,6 +1,6 @@
 /** The block graph: which nodes there are and who holds them. */
 import { assert } from '../../../src/util/assert.ts';
-import { strerror } from '../errno.ts';
+import { type Errno, strerror } from '../errno.ts';
 import { CommandError, refuse } from '../errors.ts';
 import { ABSENT, ExtentMap } from '../extents.ts';
 import type { Random } from '../random.ts';
@@ -172,9 +172,10 @@ export class BlockGraph {
     if (node.throttle) node.throttle.members--;
     node.remote?.close();
     if (!node.readOnly && node.active && !LETS_GO_FIRST.has(node.driver.name)) {
-      flushOrFail(node);
+      const unflushed = flushOrFail(node);
       closeTables(node);
-      flushNode(node);
+      // What accounts for its requests, or could not be flushed, is flushed once more.
+      if (unflushed !== undefined || node.io) flushNode(node);
       storeBitmaps(node);
     }
     closeImage(node);
@@ -193,8 +194,7 @@ export class BlockGraph {
   /** Changes a node between read-only and read-write, its file node with it; refused as above. */
   reopen(node: BlockNode, readOnly: boolean): void {
     if (node.readOnly === readOnly) return;
-    const error = readOnly ? flushOrFail(node) : undefined;
-    if (error !== undefined) refuse(`Error flushing drive: ${strerror(error)}`);
+    if (readOnly) checkFlushed(flushOrFail(node));
     this.reopenAll([{ node, readOnly }]);
   }
 
@@ -361,13 +361,18 @@ export function backendName(node: BlockNode): string {
   return '';
 }
 
-/** Tables are written twice when a node is closed; clusters whose entries could not be written are lost. */
+/** A node that could not be flushed is not reopened. */
+export function checkFlushed(error: Errno | undefined): void {
+  if (error !== undefined) refuse(`Error flushing drive: ${strerror(error)}`);
+}
+
 /** A file stays as long as the format that leaves it has made it. */
 function keepFileLength(below: BlockNode): void {
   for (const node of storageOf(below))
     if (node.driver.kind === 'protocol') node.knownBytes = node.driver.lengthBytes(node);
 }
 
+/** Tables are written twice when a node is closed; clusters whose entries could not be written are lost. */
 function closeTables({ io, image, pending }: BlockNode): void {
   if (!io || io.flush() === undefined || io.flush() === undefined || !io.hasUnwritten) return;
   pending?.truncate(0);

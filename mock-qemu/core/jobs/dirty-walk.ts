@@ -1,7 +1,6 @@
 /** The way of a mirror through its dirty bitmap. */
 
-import type { Stretch } from '../extents.ts';
-import { ExtentMap } from '../extents.ts';
+import { ExtentMap, type Stretch } from '../extents.ts';
 import type { DirtyBitmap } from '../graph/bitmap.ts';
 
 /** As many chunks as QEMU looks at together. */

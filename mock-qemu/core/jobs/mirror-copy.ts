@@ -6,6 +6,7 @@ import { takeLanded } from '../graph/blkdebug.ts';
 import { tablesBytes } from '../graph/containers.ts';
 import { copyRange, discardFrom, flushNode, readAt, skipFilters, unknownAt } from '../graph/data.ts';
 import type { BlockNode, WriteKind } from '../graph/node.ts';
+import { HOST_BLOCK_BYTES } from '../images.ts';
 import type { Traits } from '../traits.ts';
 import type { JobFailure } from './effects.ts';
 import type { MirrorOptions } from './mirror-options.ts';
@@ -127,21 +128,19 @@ export function requestsOf(
   return requests;
 }
 
-// Files have holes by blocks of their host.
-const BLOCK_BYTES = 4096;
-
 /** As what a stretch is shown: zeroes that share a block with data are data. */
 function shownAs(node: BlockNode, start: number, limit: number): ReturnType<typeof sameKind> {
   const first = sameKind(node, start, limit);
   if (first.kind === 'zero') {
-    const hole = first.end - (first.end % BLOCK_BYTES);
-    if (first.end === limit || hole > start) return first.end === limit ? first : { end: hole, kind: 'zero' };
+    if (first.end === limit) return first;
+    const hole = first.end - (first.end % HOST_BLOCK_BYTES);
+    if (hole > start) return { end: hole, kind: 'zero' };
   }
   let end = first.kind === 'zero' ? sameKind(node, first.end, limit).end : first.end;
   while (end < limit) {
     const gap = sameKind(node, end, limit);
-    const shown = Math.ceil(end / BLOCK_BYTES) * BLOCK_BYTES;
-    if (gap.end === limit || gap.end - (gap.end % BLOCK_BYTES) > shown)
+    const shown = Math.ceil(end / HOST_BLOCK_BYTES) * HOST_BLOCK_BYTES;
+    if (gap.end === limit || gap.end - (gap.end % HOST_BLOCK_BYTES) > shown)
       return { end: Math.min(shown, limit), kind: 'write' };
     end = sameKind(node, gap.end, limit).end;
   }

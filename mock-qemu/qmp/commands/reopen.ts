@@ -1,10 +1,9 @@
 /** blockdev-reopen: gives nodes that are open other options, all of them or none. */
 import type { Json, JsonObject } from '../../../src/qmp/messages.ts';
-import { strerror } from '../../core/errno.ts';
 import { CommandError, refuse } from '../../core/errors.ts';
 import { flushFor } from '../../core/flushing.ts';
 import { skipImplicit } from '../../core/graph/data.ts';
-import { type Exchanged, type Reopening, reachableFrom } from '../../core/graph/graph.ts';
+import { checkFlushed, type Exchanged, type Reopening, reachableFrom } from '../../core/graph/graph.ts';
 import type { BlockNode, ChildRole } from '../../core/graph/node.ts';
 import { imageBelow, joinGroup, keepLength } from '../../core/graph/open.ts';
 import { childrenOf } from '../../core/graph/permissions.ts';
@@ -198,11 +197,6 @@ class Sections {
 const timesIn = (root: BlockNode, node: BlockNode): number =>
   (root === node ? 1 : 0) + childrenOf(root).reduce((sum, child) => sum + timesIn(child, node), 0);
 
-function flushForReopen(vm: Vm, node: BlockNode): void {
-  const error = flushFor(vm, node);
-  if (error !== undefined) refuse(`Error flushing drive: ${strerror(error)}`);
-}
-
 /** One reopening on its way: all nodes are held still from the moment they are found until all is done. */
 class Reopen {
   readonly #vm: Vm;
@@ -231,7 +225,7 @@ class Reopen {
     const options = this.#list[index];
     if (!options) {
       this.#try(() => {
-        for (const node of this.#queue.keys()) flushForReopen(this.#vm, node);
+        for (const node of this.#queue.keys()) checkFlushed(flushFor(this.#vm, node));
         this.#prepare([...this.#queue], 0);
       });
       return;

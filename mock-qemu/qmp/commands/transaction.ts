@@ -163,13 +163,14 @@ class Sections {
       job.start();
     }
     const met = this.#nodes.flatMap((node) => this.#vm.jobsAbove(node));
+    const timesMet = (job: Job): number => met.filter((each) => each === job).length;
     for (const job of jobs) {
-      const sections = Math.max(1, met.filter((each) => each === job).length);
+      const sections = Math.max(1, timesMet(job));
       for (let more = sections - 1; more > 0; more--) job.pause();
       this.#held.add(job, sections);
     }
     // Others may be met more often than when the sections began: through a filter, and through its target that lies on the same node.
-    for (const job of new Set(met)) this.#held.atLeast(job, met.filter((each) => each === job).length);
+    for (const job of new Set(met)) this.#held.atLeast(job, timesMet(job));
   }
 
   end(inOrder: <T>(list: readonly T[]) => readonly T[]): void {
